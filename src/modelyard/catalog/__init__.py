@@ -1,0 +1,1 @@
+"""What the yard holds and who may touch it."""

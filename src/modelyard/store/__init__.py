@@ -1,0 +1,1 @@
+"""Memory: the database, blobs by digest and the spool."""

@@ -1,0 +1,198 @@
+"""The spool: records of bytes, appended to files that only grow. It knows nothing of what is in them.
+
+A file is a row of `length u32 LE, crc32 u32 LE, record`; the crc covers the length as well, so that neither
+a flipped length nor a tail of zeros (after a power cut) reads as a record. A writer never opens an old file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from modelyard.records.errors import TooLargeError, UnavailableError
+
+MIB = 1024 * 1024
+_HEAD = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
+_FILE = re.compile(r"(?P<name>.+)-(?P<time>[0-9]{1,20})\.spool", re.DOTALL)
+_MAX_RECORD = 2**31 - 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class SpoolWriter:
+    """Appends records; one writer, one thread.
+
+    Args:
+        folder: made where it is not there.
+        name: of the file series; files are `name-TIME.spool`, TIME in nanoseconds since 1970.
+        max_bytes: a file that would grow beyond it is closed and a new one begun. What is appended
+            together stays in one file, so a file may be larger.
+        sync: wait for the disk (fdatasync) before an append returns.
+
+    Examples:
+        >>> writer = SpoolWriter(folder, "front-0")           # doctest: +SKIP
+        >>> writer.append_many([b"one", b"two"])              # doctest: +SKIP
+        >>> list(read_spool(writer.path))                     # doctest: +SKIP
+        [b'one', b'two']
+    """
+
+    def __init__(self, folder: Path, name: str, max_bytes: int = 64 * MIB, *, sync: bool = False) -> None:
+        self._folder = folder
+        self._name = name
+        self._max_bytes = max_bytes
+        self._sync = sync
+        self._file: int | None = None
+        self._size = 0
+        self._begun = 0
+        self.path: Path | None = None  # the file that is written to now
+
+    def append(self, record: bytes) -> None:
+        """Append one record; see `append_many`."""
+        self.append_many((record,))
+
+    def append_many(self, records: Iterable[bytes]) -> None:
+        """Append records with one write; all of them are kept, or none.
+
+        Raises:
+            UnavailableError: the disk is full or fails; nothing of these records can be read later.
+            TooLargeError: a record has 2 GiB or more.
+        """
+        data = b"".join([_sealed(record) for record in records])
+        if not data:
+            return
+        if self._file is None or self._size + len(data) > self._max_bytes:
+            self._begin()
+        try:
+            self._write(data)
+        except OSError as error:
+            self._take_back()
+            raise _explained(error, self._folder) from error
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file; the next append begins a new one."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file, self._size, self.path = None, 0, None
+
+    def _begin(self) -> None:
+        self.close()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            while self._file is None:
+                self._begun = max(self._begun + 1, time.time_ns())  # later also where the clock went back
+                path = self._folder / f"{self._name}-{self._begun}.spool"
+                with suppress(FileExistsError):
+                    self._file = os.open(path, flags, 0o600)
+                    self.path = path
+            if self._sync:
+                _sync_folder(self._folder)
+        except OSError as error:
+            self.close()
+            raise _explained(error, self._folder) from error
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None  # noqa: S101 - _begin opened it
+        rest = memoryview(data)
+        while rest:  # more than once only near a limit of disk or kernel
+            rest = rest[os.write(self._file, rest) :]
+        if self._sync:
+            os.fdatasync(self._file)
+
+    def _take_back(self) -> None:
+        """Cut what was half written, and never write to this file again: after a failed sync nobody
+        knows what the disk holds of it."""
+        assert self._file is not None  # noqa: S101 - only after a write to it
+        with suppress(OSError):  # what stays is a torn record, which no reader takes for one
+            os.ftruncate(self._file, self._size)
+        self.close()
+
+
+class SpoolReader(Iterator[bytes]):
+    """The whole records of a file, in order; stops at the first that is cut short or damaged.
+
+    Attributes:
+        end: where the last whole record ends, in bytes from the file's beginning: reading can go on
+            there once the file has grown.
+        left: bytes that follow it and are no record; right once the iteration has ended.
+    """
+
+    def __init__(self, path: Path, start: int = 0) -> None:
+        self.end = start
+        self.left = 0
+        self._file = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
+        self._file.seek(start)
+
+    def __next__(self) -> bytes:
+        if self._file.closed:
+            raise StopIteration
+        head = self._file.read(_HEAD.size)
+        if len(head) == _HEAD.size:
+            length, crc = _HEAD.unpack(head)
+            # Not `read(length)` unseen: a damaged length must not ask for gigabytes.
+            there = self.end + _HEAD.size + length <= self._size
+            record = self._file.read(length) if there else b""
+            if there and _crc(record) == crc:
+                self.end += _HEAD.size + length
+                return record
+        self.left = max(0, self._size - self.end)
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the file; ends the iteration."""
+        self._file.close()
+
+
+def read_spool(path: Path, start: int = 0) -> SpoolReader:
+    """The records of a spool file as it is at this moment.
+
+    Args:
+        path: the file.
+        start: where a record begins: 0, or an earlier reader's `end`.
+    """
+    return SpoolReader(path, start)
+
+
+def spool_files(folder: Path) -> list[Path]:
+    """The folder's spool files, oldest first; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    found = [(match, path) for path in folder.iterdir() if (match := _FILE.fullmatch(path.name))]
+    return [path for match, path in sorted(found, key=lambda f: (int(f[0]["time"]), f[0]["name"]))]
+
+
+def _sealed(record: bytes) -> bytes:
+    if len(record) > _MAX_RECORD:
+        raise TooLargeError(f"A record of {len(record)} bytes is over the spool's limit of {_MAX_RECORD}.")
+    return _HEAD.pack(len(record), _crc(record)) + record
+
+
+def _crc(record: bytes) -> int:
+    return zlib.crc32(record, zlib.crc32(_LENGTH.pack(len(record))))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _explained(error: OSError, folder: Path) -> UnavailableError:
+    what = "The disk is full" if error.errno in _FULL else f"The disk does not take it ({error.strerror})"
+    return UnavailableError(
+        f"{what}: predictions cannot be recorded in {folder}, so none are answered.",
+        "Free space there, or correct the folder's rights; the yard goes on by itself.",
+        retry_after=5.0,
+    )
