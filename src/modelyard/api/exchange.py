@@ -1,0 +1,129 @@
+"""One HTTP exchange of the prediction doors: read a body within limits, answer, explain errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from modelyard.api.errors import PROBLEM_TYPE, explain
+from modelyard.records.errors import MalformedError, TooLargeError
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON = b"application/json"
+CSV = b"text/csv"
+PARQUET = b"application/vnd.apache.parquet"
+
+_BODY_SECONDS = 60.0
+_COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+class Reply(Struct, frozen=True):
+    """What goes back: status, content type, body and further headers."""
+
+    body: bytes
+    content_type: bytes = JSON
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class HungUpError(Exception):
+    """The client went away before its request was whole."""
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """A header's value, empty where it is not there; a doubled one is taken for none."""
+    found = [value for key, value in scope["headers"] if key == name]
+    return found[0] if len(found) == 1 else b""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLargeError: over `limit` bytes; what comes after is not read.
+        MalformedError: it did not come within a minute.
+        HungUpError: the client went away.
+    """
+    length = header(scope, b"content-length")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    message = await _receive(receive)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return _within(body, limit)
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        message = await _receive(receive)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(parts)
+
+
+async def _receive(receive: Receive) -> MutableMapping[str, Any]:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            message = await receive()
+    except TimeoutError as error:
+        raise MalformedError(f"The request's body did not come within {_BODY_SECONDS:g} s.") from error
+    if message["type"] == "http.disconnect":
+        raise HungUpError
+    return message
+
+
+def _within(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"The request is over the limit of {limit >> 20} MiB.",
+        "Send it in parts; `yard predict REF FILE` does so by itself.",
+    )
+
+
+async def exchange(
+    scope: Scope, send: Send, request_id: str, answer: Awaitable[Reply], *, error_key: bool = False
+) -> None:
+    """Send what `answer` gives, or the problem it raises.
+
+    Args:
+        error_key: name the problem under `error` as well, where inference clients look for it.
+    """
+    try:
+        reply = await answer
+    except HungUpError:
+        return
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
+        found = explain(error, method=scope["method"], path=scope["path"], request_id=request_id)
+        more = tuple((k.lower().encode(), v.encode()) for k, v in found.headers.items())
+        body = _with_error_key(found.body) if error_key else found.body
+        reply = Reply(body, PROBLEM_TYPE.encode(), found.status, more)
+    headers = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *_COMMON,
+        *reply.headers,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})
+
+
+def _with_error_key(problem: bytes) -> bytes:
+    fields = msgspec.json.decode(problem)
+    return msgspec.json.encode({"error": f"{fields['detail']} {fields['hint']}".strip(), **fields})

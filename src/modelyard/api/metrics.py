@@ -1,0 +1,56 @@
+"""`/metrics`: what all fronts of the node have counted, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from modelyard.api.auth import identify
+from modelyard.api.errors import MethodError
+from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header
+from modelyard.records.people import Need
+from modelyard.records.rollouts import RouteTable
+from modelyard.serving.counters import exposition
+from modelyard.workers.control import Reply as EngineReply
+from modelyard.workers.control import WorkerInfo
+
+NEED = Need.SIGNED_IN  # one sees the samples of the departments one sees
+
+_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Answers `/metrics`.
+
+    Args:
+        report: the node's workers and counters.
+    """
+
+    def __init__(self, table: Callable[[], RouteTable], report: Callable[[], Awaitable[EngineReply]]) -> None:
+        self._table = table
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI
+        """Answer one request."""
+        await exchange(scope, send, "metrics", self._answer(scope))
+
+    async def _answer(self, scope: Scope) -> Reply:
+        grant = identify(header(scope, b"authorization").decode("latin-1"), self._table())
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodError("Metrics are read with GET.", "Use GET.")
+        report = await self._report()
+        departments = None if grant.department is None else [grant.department]
+        text = exposition(report.counters, departments)
+        workers = [w for w in report.workers if grant.sees(w.version_id.partition(".")[0])]
+        return Reply((text + _workers(workers)).encode(), _TEXT)
+
+
+def _workers(workers: list[WorkerInfo]) -> str:
+    lines = [
+        "# HELP modelyard_worker_memory_bytes Resident memory of a worker.",
+        "# TYPE modelyard_worker_memory_bytes gauge",
+    ]
+    for worker in workers:
+        department, name, version = worker.version_id.split(".")
+        labels = f'model="{department}/{name}",version="{version}",replica="{worker.replica}"'
+        lines.append(f"modelyard_worker_memory_bytes{{{labels}}} {worker.memory}")
+    return "\n".join(lines) + "\n"

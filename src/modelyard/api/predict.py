@@ -1,0 +1,140 @@
+"""The door for predictions: raw ASGI, beside the API's framework, because every microsecond is a caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from modelyard.api.auth import identify
+from modelyard.api.errors import NOWHERE, MethodError
+from modelyard.api.exchange import (
+    CSV,
+    JSON,
+    PARQUET,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    exchange,
+    header,
+    read_body,
+)
+from modelyard.records.errors import NotFoundError, UnsupportedError
+from modelyard.records.people import Need
+from modelyard.records.references import CHAMPION
+from modelyard.records.rollouts import RouteTable
+from modelyard.serving import answers, tables
+from modelyard.serving.inputs import InputPlan, Inputs
+from modelyard.serving.predict import Predictor
+from modelyard.serving.routes import find_version
+
+NEED = Need.PREDICT  # the policy of every address here; `find_version` decides by it
+
+_NAME = "[a-z][a-z0-9-]{0,62}"
+_PATH = re.compile(
+    rf"/models/({_NAME}/{_NAME})(?:/versions/([1-9][0-9]{{0,8}})|/aliases/({_NAME}))?/predict", re.ASCII
+)
+_IN_A_THREAD = 256 * 1024  # bytes: a larger table is read and written beside the event loop
+_AS_JSON = (b"", JSON, b"application/x-www-form-urlencoded")  # the last is what `curl -d` says by itself
+
+
+class Target(Struct, frozen=True):
+    """What an address names."""
+
+    model: str
+    version: int | None
+    alias: str | None
+
+    @property
+    def route(self) -> str:
+        """As it is recorded with the prediction."""
+        return self.alias or ("version" if self.version is not None else CHAMPION)
+
+
+def target_of(path: str) -> Target | None:
+    """What a path names, or None if it is no prediction address.
+
+    >>> target_of("/models/finance/fuel-cost/versions/3/predict").version
+    3
+    """
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    model, version, alias = found.groups()
+    return Target(model, int(version) if version else None, alias)
+
+
+class PredictDoor:
+    """`POST /models/{department}/{name}/predict`, `…/versions/{n}/predict`, `…/aliases/{a}/predict`.
+
+    Args:
+        table: the routes as they are now.
+        max_body: bytes of a request.
+    """
+
+    def __init__(self, table: Callable[[], RouteTable], predictor: Predictor, max_body: int) -> None:
+        self._table = table
+        self._predictor = predictor
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request_id = self._predictor.new_request_id()
+        await exchange(scope, send, request_id, self._answer(scope, receive, request_id))
+
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
+        table = self._table()
+        authorization = header(scope, b"authorization").decode("latin-1")
+        grant = identify(authorization, table)
+        target = target_of(scope["path"])
+        if target is None or b"%" in scope.get("raw_path", b""):
+            raise NotFoundError(NOWHERE)
+        if scope["method"] != "POST":
+            raise MethodError("Predictions are asked for with POST.", "Send the rows as the body of a POST.")
+        served = find_version(table, grant, target.model, target.alias, target.version)
+        body = await read_body(scope, receive, self._max_body)
+        began = time.monotonic()
+        kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+        inputs = await read_inputs(self._predictor.plan(served), kind, body)
+        answer = await self._predictor.answer(
+            served, inputs, grant.principal, target.route, began, request_id
+        )
+        return await write_answer(answer, header(scope, b"accept"))
+
+
+async def read_inputs(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
+    """The rows of a body of this content type.
+
+    Raises:
+        UnsupportedError: another content type.
+        YardError: see `InputPlan` and `serving.tables`.
+    """
+    if kind in _AS_JSON:
+        return plan.from_json(body)
+    if kind not in (CSV, PARQUET):
+        raise UnsupportedError(
+            f"The content type {kind.decode('latin-1')!r} is not taken here.",
+            "Send application/json, text/csv or application/vnd.apache.parquet.",
+        )
+    if len(body) <= _IN_A_THREAD:
+        return _from_table(plan, kind, body)
+    return await asyncio.to_thread(_from_table, plan, kind, body)
+
+
+def _from_table(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
+    table = tables.read_csv(body) if kind == CSV else tables.read_parquet(body)
+    return tables.from_table(plan, table)
+
+
+async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
+    """The answer as the caller wants it: JSON, unless `Accept` names CSV or Parquet."""
+    version = ((b"x-yard-version", f"{answer.model}/{answer.version}".encode()),)
+    if CSV in accept:
+        return Reply(await asyncio.to_thread(answers.to_csv, answer), CSV, headers=version)
+    if PARQUET in accept:
+        return Reply(await asyncio.to_thread(answers.to_parquet, answer), PARQUET, headers=version)
+    return Reply(answers.to_json(answer))

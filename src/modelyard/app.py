@@ -1,0 +1,216 @@
+"""The composition: the only file that picks SQLite or PostgreSQL, disk or S3, local or Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any
+
+import uvicorn
+
+from modelyard import __version__
+from modelyard.api.application import create_api
+from modelyard.api.inference_v2 import InferenceV2
+from modelyard.api.metrics import Metrics
+from modelyard.api.predict import PredictDoor
+from modelyard.api.services import Services
+from modelyard.catalog.bundles import Limits as BundleLimits
+from modelyard.catalog.people import People
+from modelyard.catalog.registry import Registry
+from modelyard.engine.engine import Engine
+from modelyard.records.models import Version
+from modelyard.records.rollouts import RouteTable
+from modelyard.serving.batcher import Fleet, Limits
+from modelyard.serving.counters import Counters
+from modelyard.serving.link import EngineLink
+from modelyard.serving.pool import Pool
+from modelyard.serving.predict import Predictor
+from modelyard.serving.table import EMPTY, load_table
+from modelyard.serving.tap import Tap
+from modelyard.settings import Settings
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+from modelyard.store.spool import SpoolWriter
+from modelyard.workers.control import Message, Routes, Stuck, Swapped, Used, WorkerInfo, Workers
+from modelyard.workers.local import LocalWorkers
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_TELL_SECONDS = 1.0
+_KEEP_ALIVE_SECONDS = 75
+
+
+def prepare(settings: Settings) -> str | None:
+    """Bring the database up to date; the administrator's token if this was the first start."""
+    database = Database(settings.database_url)
+    database.upgrade()
+    return People(database).first_administrator()
+
+
+def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
+    """Be the engine until SIGTERM."""
+    set_up_logging()
+    engine = Engine(settings, _records(settings)[2], LocalWorkers(settings))
+    signal.signal(signal.SIGTERM, lambda *_: engine.stop())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    ready()
+    engine.run()
+
+
+def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
+    """Be a front until SIGTERM: answer HTTP on this socket."""
+    set_up_logging()
+    front = Front(settings, name, ready)
+    config = uvicorn.Config(
+        front,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
+    scratch = settings.data / "scratch"
+    scratch.mkdir(exist_ok=True)
+    database, blobs = Database(settings.database_url), Blobs(settings.blobs_url)
+    return database, blobs, Registry(database, blobs, scratch, BundleLimits(max_bytes=settings.max_bundle))
+
+
+def set_up_logging() -> None:
+    """Log lines to standard error, once a process."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("YARD_LOG_LEVEL", "WARNING"),
+        format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s",
+        force=True,
+    )
+
+
+class Front:
+    """One front process: the doors, and what stands behind them.
+
+    It is an ASGI application; predictions go their own short way, everything else through the API.
+    """
+
+    def __init__(self, settings: Settings, name: str, ready: Callable[[], object]) -> None:
+        self._settings = settings
+        self._ready = ready
+        self._name = name
+        self._table: RouteTable = EMPTY
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._counters = Counters()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request, or run the lifespan."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith("/models/"):
+                await self._predict(scope, receive, send)
+            elif path.startswith("/v2"):
+                await self._v2(scope, receive, send)
+            elif path == "/metrics":
+                await self._metrics(scope, receive, send)
+            else:
+                await self._api(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._start()
+        except Exception as error:
+            log.exception("the front cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        self._ready()
+        await receive()
+        for task in self._tasks:
+            task.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._table = load_table(settings.routes_file)
+        spool = SpoolWriter(settings.data / "spool", self._name, sync=settings.spool_sync)
+        self._link = EngineLink(settings.engine_socket, self._name, self._news, settings.load_timeout)
+        limits = Limits(settings.batch_rows, settings.queue_rows, settings.answer_timeout)
+        self._pool = Pool(limits, settings.max_rows, self._ensure, self._stuck, Tap(spool.append))
+        predictor = Predictor(self._pool, self._counters)
+        self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body)
+        self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
+        self._metrics = Metrics(lambda: self._table, self._link.report)
+        self._api = create_api(self._services())
+        self._keep(self._link.run())
+        self._keep(self._tell_used())
+
+    def _services(self) -> Services:
+        database, blobs, registry = _records(self._settings)
+        return Services(
+            registry=registry,
+            people=People(database),
+            blobs=blobs,
+            table=lambda: self._table,
+            refresh=self._link.refresh,
+            check=self._check,
+            warm=self._warm,
+            workers=self._workers,
+            not_ready=self._not_ready,
+            max_bundle=self._settings.max_bundle,
+            version=__version__,
+        )
+
+    async def _check(self, _: Version) -> None:
+        await self._link.check()
+
+    async def _warm(self, version: Version) -> None:
+        await self._link.ensure(version.id, self._settings.load_timeout)
+
+    async def _workers(self) -> list[WorkerInfo]:
+        return list((await self._link.report()).workers)
+
+    def _not_ready(self) -> str:
+        return "the route table is not there yet" if self._table.generation < 0 else ""
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ensure(self, version_id: str) -> Fleet:
+        return await self._link.ensure(version_id, self._settings.answer_timeout)
+
+    def _stuck(self, version_id: str, path: str, why: str) -> None:
+        self._link.tell(Stuck(version_id, path, why))
+
+    def _news(self, message: Message) -> None:
+        match message:
+            case Routes():
+                self._table = load_table(self._settings.routes_file)
+                self._pool.swap(self._table)
+                self._link.tell(Swapped(self._table.generation))
+            case Workers(version_id=version_id, sockets=sockets, takes=takes):
+                self._pool.set_fleet(version_id, Fleet(sockets, takes))
+            case _:
+                log.warning("unexpected news: %s", type(message).__name__)
+
+    async def _tell_used(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            self._link.tell(Used(self._counters.values, self._pool.take_used()))

@@ -1,0 +1,209 @@
+"""The check: a new version loads in a worker, answers its example, and answers what it did when published."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from modelyard.catalog.registry import Registry
+from modelyard.engine.keeper import Keeper
+from modelyard.records.errors import ModelError, UnavailableError, YardError
+from modelyard.records.models import EXAMPLE_FILE, EXPECTED_FILE, Version
+from modelyard.records.signatures import LABEL, PREDICTION, Column, ColumnType, Signature, check_signature
+from modelyard.serving.inputs import InputPlan
+from modelyard.serving.tables import from_table, read_csv
+from modelyard.workers import wire
+from modelyard.workers.plans import Worker
+from modelyard.workers.talk import Talk
+from modelyard.workers.wire import Frame, Value, to_values
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 1e-6
+_LOOK_EVERY = 5.0
+_AT_ONCE = 2
+_MAX_EXAMPLE = 100_000
+_LOG_SHOWN = 8_000
+
+
+class Checker:
+    """Checks the versions that are due, a few at once.
+
+    Args:
+        answer_timeout: seconds a worker may take to answer its example.
+    """
+
+    def __init__(self, registry: Registry, keeper: Keeper, answer_timeout: float) -> None:
+        self._registry = registry
+        self._keeper = keeper
+        self._timeout = answer_timeout
+        self._wake = threading.Event()
+        self._stopped = False
+        self._running: set[str] = set()
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="check")
+
+    def start(self) -> None:
+        """Look for due versions until stopped, in a thread."""
+        threading.Thread(target=self._run, name="checks", daemon=True).start()
+
+    def wake(self) -> None:
+        """There is something to check."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Begin no further check."""
+        self._stopped = True
+        self._wake.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                for version in self._registry.due_checks():
+                    if version.id not in self._running and not self._stopped:
+                        self._running.add(version.id)
+                        self._pool.submit(self._check_and_forget, version)
+            except YardError as error:
+                log.warning("cannot look for versions to check: %s", error)
+            self._wake.wait(_LOOK_EVERY)
+            self._wake.clear()
+
+    def _check_and_forget(self, version: Version) -> None:
+        try:
+            self.check(version)
+        except UnavailableError as error:
+            log.warning("the check of %s is put off: %s", version.id, error)
+        except Exception:
+            log.exception("the check of %s failed in the yard itself", version.id)
+        finally:
+            self._running.discard(version.id)
+
+    def check(self, version: Version) -> Version:
+        """Check one version; its record afterwards, `checked` or `failed`."""
+        model, number = version.model, version.version
+        self._registry.start_check(model, number)
+        try:
+            workers = self._keeper.ensure(
+                version.id, progress=lambda words: self._registry.progress(model, number, words)
+            )
+            signature = answers_example(workers[0], version.bundle.signature, self._timeout)
+        except UnavailableError:
+            raise
+        except YardError as error:
+            words = getattr(error, "log", "") or self._worker_log(version)
+            self._keeper.release(version.id)
+            return self._registry.fail_check(model, number, str(error), words)
+        return self._registry.pass_check(model, number, signature)
+
+    def _worker_log(self, version: Version) -> str:
+        for worker in self._keeper.live().get(version.id, []):
+            return Path(worker.log).read_bytes()[-_LOG_SHOWN:].decode(errors="replace")
+        return ""
+
+
+def answers_example(worker: Worker, signature: Signature, timeout: float) -> Signature:
+    """Have a worker answer its bundle's example; the signature, with outputs filled in.
+
+    Raises:
+        YardError: it does not, or answers otherwise than when it was published.
+    """
+    bundle = Path(worker.plan.bundle)
+    table = read_csv((bundle / EXAMPLE_FILE).read_bytes())
+    plan = InputPlan(signature, _MAX_EXAMPLE)
+    inputs = from_table(plan, table)
+    answer = ask_rows(worker, plan.columns_of([inputs]), inputs.count, timeout)
+    if answer.rows != inputs.count:
+        raise ModelError(f"The model answered {answer.rows} rows to the {inputs.count} of its example.")
+    full = check_signature(msgspec.structs.replace(signature, outputs=_outputs(answer, signature)))
+    expected = bundle / EXPECTED_FILE
+    if expected.exists():
+        compare(answer, expected.read_bytes())
+    return full
+
+
+def ask_rows(worker: Worker, columns: tuple[wire.ColumnData, ...], rows: int, timeout: float) -> Frame:
+    """A worker's answer to these columns.
+
+    Raises:
+        YardError: it failed, died or did not answer in time.
+    """
+    takes = worker.takes
+    taken = tuple(
+        wire.as_float64(c) if c.type is ColumnType.INT64 and c.type not in takes else c for c in columns
+    )
+    with Talk(Path(worker.socket)) as talk:
+        try:
+            return talk.ask(Frame("infer", (("id", "1"),), rows, taken), timeout)
+        except ModelError as error:
+            raise ModelError(f"The model fails on its own example: {error.message}") from error
+
+
+def _outputs(answer: Frame, signature: Signature) -> tuple[Column, ...]:
+    found = tuple(Column(c.name, c.type) for c in answer.columns)
+    if not found:
+        raise ModelError("The model answered no column at all.", "Its predict must return values.")
+    declared = [(c.name, c.type) for c in signature.outputs]
+    if declared and declared != [(c.name, c.type) for c in found]:
+        raise ModelError(
+            f"The model answers {_words(found)}; its bundle says {_words(signature.outputs)}.",
+            "Leave the outputs out of the bundle, or publish anew with the SDK.",
+        )
+    _check_outputs(found)
+    return signature.outputs or found
+
+
+def _check_outputs(found: tuple[Column, ...]) -> None:
+    if found[0].name == LABEL:
+        return
+    wrong = [c for c in found if c.type is not ColumnType.FLOAT64]
+    if wrong or (len(found) == 1 and found[0].name != PREDICTION):
+        raise ModelError(
+            f"The model answers {_words(found)}: neither a label nor float64 predictions.",
+            "See `contract/wire.md` for what a runtime may answer.",
+        )
+
+
+def _words(columns: tuple[Column, ...]) -> str:
+    return ", ".join(f"{c.name} ({c.type})" for c in columns)
+
+
+def compare(answer: Frame, expected: bytes) -> None:
+    """Compare answers with those given at publishing.
+
+    Raises:
+        ModelError: they differ; the message says where and by how much.
+    """
+    plan = InputPlan(
+        Signature(tuple(Column(c.name, c.type, missing=True) for c in answer.columns)), _MAX_EXAMPLE
+    )
+    due = from_table(plan, read_csv(expected))
+    for given, wanted in zip(answer.columns, plan.columns_of([due]), strict=True):
+        for row, (a, b) in enumerate(zip(to_values(given), to_values(wanted), strict=False)):
+            if not same(a, b):
+                raise ModelError(
+                    f"The answers differ from those given at publishing: row {row}, {given.name}: "
+                    f"{a!r} now, {b!r} then.",
+                    "Something the model depends on differs here: a package, an option, the random state.",
+                )
+    if due.count != answer.rows:
+        raise ModelError(f"{EXPECTED_FILE} has {due.count} rows, the example {answer.rows}.")
+
+
+def same(a: Value, b: Value) -> bool:
+    """Whether two answers are equal, floats within 1e-6 (relative or absolute), missing equal to missing.
+
+    >>> same(1.0, 1.0000005), same(float("nan"), None), same("a", "b")
+    (True, True, False)
+    """
+    if isinstance(a, float) or isinstance(b, float):
+        x = math.nan if a is None else float(a)
+        y = math.nan if b is None else float(b)
+        if math.isnan(x) or math.isnan(y):
+            return math.isnan(x) and math.isnan(y)
+        return x == y or math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return a == b

@@ -1,0 +1,186 @@
+"""The engine process: workers, checks and routes of one node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+
+import msgspec
+
+from modelyard.catalog.registry import Registry
+from modelyard.engine.checks import Checker, answers_example
+from modelyard.engine.hub import Hub
+from modelyard.engine.keeper import Keeper
+from modelyard.records.errors import NotFoundError, UnavailableError, YardError
+from modelyard.records.models import Version, VersionState
+from modelyard.records.rollouts import RouteTable
+from modelyard.serving.table import load_table, save_table
+from modelyard.settings import Settings
+from modelyard.workers import control
+from modelyard.workers.control import Check, Ensure, Message, Refresh, Reply, Report, Routes, Stuck, Used
+from modelyard.workers.plans import Plan, Progress, Worker, Workers
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_SWAP_SECONDS = 5.0
+
+
+class Engine:
+    """Keeps workers, checks versions and builds the routes of one node.
+
+    Args:
+        workers: who starts and ends workers.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._bundles = settings.data / "bundles"
+        self._table = load_table(settings.routes_file)
+        self._refreshing = threading.Lock()
+        self._stopping = threading.Event()
+        self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
+        self.checker = Checker(registry, self.keeper, settings.answer_timeout)
+        self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        self._bundles.mkdir(parents=True, exist_ok=True)
+        self.keeper.adopt()
+        with suppress(UnavailableError):  # the database is away: the last routes go on
+            self.refresh()
+        self.hub.start()
+        self.checker.start()
+        while not self._stopping.wait(_POLL_SECONDS):
+            self._poll()
+        self.hub.close()
+        self.checker.stop()
+        self.keeper.stop()
+
+    def stop(self) -> None:
+        """Make `run` end, and the workers with it."""
+        self._stopping.set()
+
+    def refresh(self) -> int:
+        """Build the routes from the database and have all fronts swap; the generation.
+
+        Raises:
+            UnavailableError: the database does not answer, or a front did not swap in time.
+        """
+        with self._refreshing:
+            table = self._registry.route_table()
+            if table.generation != self._table.generation or not self._settings.routes_file.exists():
+                save_table(table, self._settings.routes_file)
+                self._table = table
+                self._let_go_of_the_gone(table)
+        if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
+            log.warning("not every front swapped to generation %s in time", self._table.generation)
+        return self._table.generation
+
+    def _let_go_of_the_gone(self, table: RouteTable) -> None:
+        known = {v.id for routes in table.models.values() for v in routes.versions.values()}
+        for version_id in self.keeper.live():
+            if version_id not in known and not self._is_being_checked(version_id):
+                self.keeper.release(version_id)
+
+    def _is_being_checked(self, version_id: str) -> bool:
+        try:
+            version = self._version(version_id)
+        except NotFoundError:
+            return False
+        return version.state is not VersionState.FAILED
+
+    def _poll(self) -> None:
+        self.keeper.sweep()
+        try:
+            if self._registry.generation() != self._table.generation:
+                self.refresh()
+        except YardError as error:
+            log.warning("the routes stay as they are: %s", error)
+
+    def _answer(self, message: Message) -> Reply:
+        match message:
+            case Ensure(call=call, version_id=version_id):
+                workers = self.keeper.ensure(version_id)
+                return Reply(call, tuple(w.socket for w in workers), workers[0].takes if workers else ())
+            case Refresh(call=call):
+                self.refresh()
+                return Reply(call)
+            case Check(call=call):
+                self.checker.wake()
+                return Reply(call)
+            case Report(call=call):
+                return Reply(call, workers=self.keeper.report(), counters=self.hub.counters())
+            case _:
+                return Reply(getattr(message, "call", 0), error="invalid: no such call")
+
+    def _tell(self, message: Message) -> None:
+        match message:
+            case Stuck(version_id=version_id, socket=socket, why=why):
+                self.keeper.kill(version_id, socket, why)
+            case Used(versions=versions):
+                self.keeper.used(versions)
+            case _:
+                log.warning("nothing to do for %s", type(message).__name__)
+
+    def _greet(self) -> list[Message]:
+        news: list[Message] = [Routes(self._table.generation)]
+        news += [_workers_news(version_id, workers) for version_id, workers in self.keeper.live().items()]
+        return news
+
+    def _changed(self, version_id: str, workers: list[Worker]) -> None:
+        self.hub.broadcast(_workers_news(version_id, workers))
+
+    def _version(self, version_id: str) -> Version:
+        department, name, number = version_id.split(".")
+        return self._registry.version(f"{department}/{name}", int(number))
+
+    def _plan(self, version_id: str, replica: int, progress: Progress) -> Plan:
+        """The plan for a worker; kept beside the bundle, so that it can be had while the database is away."""
+        kept = self._bundles / f"{version_id}.plan"
+        try:
+            plan = self._plan_from_registry(version_id, progress)
+        except UnavailableError:
+            if not kept.exists():
+                raise
+            plan = msgspec.json.decode(kept.read_bytes(), type=Plan)
+        else:
+            new = kept.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
+            new.write_bytes(msgspec.json.encode(plan))
+            new.replace(kept)
+        return msgspec.structs.replace(plan, replica=replica)
+
+    def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
+        version = self._version(version_id)
+        folder = self._bundles / version.digest
+        if not folder.is_dir():
+            progress("laying out the bundle")
+            self._registry.lay_out(version, folder)
+        bundle = version.bundle
+        return Plan(
+            version_id=version_id,
+            replica=0,
+            language=bundle.language,
+            language_version=bundle.language_version,
+            bundle=str(folder),
+            entry=bundle.entry,
+            options=bundle.options,
+            inputs=bundle.signature.inputs,
+        )
+
+    def _warm(self, worker: Worker) -> None:
+        """Have a worker answer its example before it takes traffic; what it answers is the check's matter."""
+        try:
+            signature = self._version(worker.plan.version_id).bundle.signature
+            answers_example(worker, signature, self._settings.answer_timeout)
+        except YardError as error:
+            log.info("%s did not warm up: %s", worker.plan.version_id, error)
+
+
+def _workers_news(version_id: str, workers: list[Worker]) -> Message:
+    takes = workers[0].takes if workers else ()
+    return control.Workers(version_id, tuple(w.socket for w in workers), takes)

@@ -1,0 +1,153 @@
+"""The hub: fronts connect to `run/engine.sock`, ask the engine and are told what changed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from modelyard.records.errors import MalformedError, YardError
+from modelyard.workers import control
+from modelyard.workers.control import Hello, Message, Reply, Routes, Stuck, Swapped, Used
+
+log = logging.getLogger(__name__)
+_CHUNK = 1 << 16
+
+Answer = Callable[[Message], Reply]
+Tell = Callable[[Message], None]
+
+
+class Front:
+    """A connected front: its socket, its latest generation and counters."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.name = ""
+        self.generation = -1
+        self.counters: dict[str, float] = {}
+        self._writing = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send a message; a front that is gone is noticed by its reader."""
+        with self._writing, suppress(OSError):
+            self.sock.sendall(control.pack(message))
+
+
+class Hub:
+    """Listens for fronts. Calls are answered each in a thread of its own, so that a slow one holds up none.
+
+    Args:
+        path: the socket to listen on; an old one there is replaced.
+        answer: answers a call (Ensure, Refresh, Check, Report); a YardError becomes an error reply.
+        tell: takes what needs no answer (Stuck, Used).
+        greet: what a new front is told first.
+    """
+
+    def __init__(self, path: Path, answer: Answer, tell: Tell, greet: Callable[[], list[Message]]) -> None:
+        self._answer, self._tell, self._greet = answer, tell, greet
+        self._fronts: set[Front] = set()
+        self._gone: dict[str, float] = {}
+        self._changed = threading.Condition()
+        path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
+        self._listener.listen(64)
+
+    def start(self) -> None:
+        """Take connections, in a thread."""
+        threading.Thread(target=self._accept, name="hub", daemon=True).start()
+
+    def broadcast(self, message: Message) -> None:
+        """Tell every front."""
+        with self._changed:
+            fronts = list(self._fronts)
+        for front in fronts:
+            front.send(message)
+
+    def swap(self, generation: int, timeout: float) -> bool:
+        """Tell every front of new routes; whether all of them swapped within `timeout` seconds."""
+        self.broadcast(Routes(generation))
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while any(f.generation < generation for f in self._fronts if f.name):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
+
+    def counters(self) -> dict[str, float]:
+        """The fronts' counters added up; a front that has gone keeps counting with its last numbers."""
+        with self._changed:
+            total = dict(self._gone)
+            for front in self._fronts:
+                _add(total, front.counters)
+        return total
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(Front(sock),), name="front", daemon=True).start()
+
+    def _serve(self, front: Front) -> None:
+        buffer = bytearray()
+        try:
+            while data := front.sock.recv(_CHUNK):
+                buffer += data
+                for message in control.unpack(buffer):
+                    self._receive(front, message)
+        except (OSError, MalformedError) as error:
+            log.warning("front %s: %s", front.name, error)
+        finally:
+            with self._changed:
+                self._fronts.discard(front)
+                _add(self._gone, front.counters)
+                self._changed.notify_all()
+            front.sock.close()
+
+    def _receive(self, front: Front, message: Message) -> None:
+        if isinstance(message, Hello):
+            front.name = message.front
+            with self._changed:
+                self._fronts.add(front)
+            for greeting in self._greet():
+                front.send(greeting)
+        elif isinstance(message, Swapped):
+            with self._changed:
+                front.generation = message.generation
+                self._changed.notify_all()
+        elif isinstance(message, Used):
+            front.counters = message.counters
+            self._tell(message)
+        elif isinstance(message, Stuck):
+            threading.Thread(target=self._tell, args=(message,), daemon=True).start()
+        else:
+            threading.Thread(target=self._reply, args=(front, message), daemon=True).start()
+
+    def _reply(self, front: Front, message: Message) -> None:
+        call = getattr(message, "call", 0)
+        try:
+            front.send(self._answer(message))
+        except YardError as error:
+            words = getattr(error, "log", "")
+            front.send(Reply(call, error=f"{error.code}: {error.message}", hint=error.hint, log=words))
+        except Exception as error:
+            log.exception("the engine failed on %s", type(message).__name__)
+            front.send(Reply(call, error=f"error: the engine failed: {error}"))
+
+
+def _add(total: dict[str, float], more: dict[str, float]) -> None:
+    for key, value in more.items():
+        total[key] = total.get(key, 0.0) + value

@@ -1,0 +1,269 @@
+"""Keeps workers: starts them when asked for, replaces the dead, lets go of the idle."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from modelyard.records.errors import UnavailableError, WorkerStartError, YardError
+from modelyard.settings import Settings
+from modelyard.workers.control import WorkerInfo
+from modelyard.workers.plans import Plan, Progress, Worker, Workers
+
+log = logging.getLogger(__name__)
+
+_SHORT_LIFE = 10.0  # seconds: a worker that dies sooner than this after it was ready died young
+_YOUNG_DEATHS = 10  # so many in a row, and the version is left alone for a while
+_LEAVE_ALONE = 30.0
+_START_AT_ONCE = 4
+
+PlanFor = Callable[[str, int, Progress], Plan]
+Changed = Callable[[str, list[Worker]], None]
+Warm = Callable[[Worker], None]
+
+
+class Fleet:
+    """The workers of one version.
+
+    Attributes:
+        wanted: whether a dead worker is to be replaced.
+        used: when it was last asked for, in monotonic seconds.
+        young_deaths: how many workers in a row died soon after they were ready.
+        alone_until: no start before this time (monotonic seconds), because they keep dying.
+    """
+
+    def __init__(self) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.starting: dict[int, Future[Worker]] = {}
+        self.wanted = True
+        self.used = time.monotonic()
+        self.restarts = 0
+        self.young_deaths = 0
+        self.alone_until = 0.0
+        self.last_death = ""
+
+
+class Keeper:
+    """Keeps the workers of a node. Thread-safe.
+
+    Args:
+        workers: who starts and ends them.
+        plan_for: version id, replica and a progress function to the plan (lays the bundle out).
+        warm: has a worker answer its example before it takes traffic.
+        changed: told the version and its ready workers whenever these change.
+    """
+
+    def __init__(
+        self, settings: Settings, workers: Workers, plan_for: PlanFor, warm: Warm, changed: Changed
+    ) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._plan_for = plan_for
+        self._warm = warm
+        self._changed = changed
+        self._fleets: dict[str, Fleet] = {}
+        self._lock = threading.RLock()
+        self._starters = ThreadPoolExecutor(_START_AT_ONCE, thread_name_prefix="start")
+        self._stopped = False
+
+    def adopt(self) -> None:
+        """Take over the workers an earlier engine left running."""
+        for worker in self._workers.alive():
+            log.info("adopting worker %s of %s", worker.pid, worker.plan.version_id)
+            with self._lock:
+                fleet = self._fleets.setdefault(worker.plan.version_id, Fleet())
+                fleet.workers[worker.plan.replica] = worker
+            self._watch(worker)
+
+    def ensure(self, version_id: str, replicas: int = 1, progress: Progress | None = None) -> list[Worker]:
+        """The version's ready workers, started first if there are none.
+
+        Raises:
+            WorkerStartError: they do not start; the reason and the end of the log.
+            UnavailableError: they keep dying and are left alone for a while.
+        """
+        with self._lock:
+            if self._stopped:
+                raise UnavailableError("The yard is going down.", "Ask again when it is up.")
+            fleet = self._fleets.setdefault(version_id, Fleet())
+            fleet.wanted = True
+            fleet.used = time.monotonic()
+            self._refuse_if_left_alone(version_id, fleet)
+            if fleet.workers:
+                return list(fleet.workers.values())
+            starts = [self._start_soon(version_id, fleet, r, progress) for r in range(replicas)]
+        starts[0].result()
+        with self._lock:
+            return list(fleet.workers.values())
+
+    def release(self, version_id: str) -> None:
+        """End the version's workers and start none until it is asked for again."""
+        with self._lock:
+            fleet = self._fleets.pop(version_id, None)
+            if fleet is None:
+                return
+            fleet.wanted = False
+            workers = list(fleet.workers.values())
+            fleet.workers.clear()
+        self._changed(version_id, [])
+        for worker in workers:
+            self._workers.stop(worker)
+
+    def used(self, version_ids: tuple[str, ...]) -> None:
+        """Note that these versions were asked for."""
+        with self._lock:
+            for version_id in version_ids:
+                if version_id in self._fleets:
+                    self._fleets[version_id].used = time.monotonic()
+
+    def kill(self, version_id: str, socket: str, why: str) -> None:
+        """End a worker that does not answer; its watcher then starts another."""
+        with self._lock:
+            fleet = self._fleets.get(version_id)
+            stuck = [w for w in fleet.workers.values() if w.socket == socket] if fleet else []
+        for worker in stuck:
+            log.warning("ending worker %s of %s: %s", worker.pid, version_id, why)
+            self._workers.stop(worker)
+
+    def sweep(self) -> None:
+        """Let go of idle versions and end workers over their memory. Called about once a second."""
+        now = time.monotonic()
+        with self._lock:
+            fleets = list(self._fleets.items())
+        for version_id, fleet in fleets:
+            if fleet.workers and now - fleet.used > self._settings.idle_after:
+                log.info("letting go of %s: idle for %.0f s", version_id, now - fleet.used)
+                self.release(version_id)
+                continue
+            for worker in list(fleet.workers.values()):
+                self._check_size(worker)
+
+    def report(self) -> tuple[WorkerInfo, ...]:
+        """Every worker as the status shows it."""
+        with self._lock:
+            pairs = [(f, w) for f in self._fleets.values() for w in f.workers.values()]
+        return tuple(
+            WorkerInfo(
+                version_id=w.plan.version_id,
+                replica=w.plan.replica,
+                language=w.plan.language,
+                pid=w.pid,
+                socket=w.socket,
+                state="ready",
+                since=w.since,
+                memory=self._workers.memory(w),
+                restarts=f.restarts,
+            )
+            for f, w in pairs
+        )
+
+    def live(self) -> dict[str, list[Worker]]:
+        """Ready workers by version."""
+        with self._lock:
+            return {v: list(f.workers.values()) for v, f in self._fleets.items() if f.workers}
+
+    def stop(self) -> None:
+        """End everything; for when the yard goes down."""
+        with self._lock:
+            self._stopped = True
+            versions = list(self._fleets)
+        for version_id in versions:
+            self.release(version_id)
+        self._starters.shutdown(wait=False, cancel_futures=True)
+
+    def _refuse_if_left_alone(self, version_id: str, fleet: Fleet) -> None:
+        wait = fleet.alone_until - time.monotonic()
+        if not fleet.workers and wait > 0:
+            raise UnavailableError(
+                f"The workers of {version_id} keep dying soon after they start: {fleet.last_death}.",
+                "See the worker's log with `yard show`; another try is made in a while.",
+                retry_after=wait,
+            )
+
+    def _start_soon(
+        self, version_id: str, fleet: Fleet, replica: int, progress: Progress | None = None
+    ) -> Future[Worker]:
+        known = fleet.starting.get(replica)
+        if known is None:
+            known = self._starters.submit(self._start, version_id, fleet, replica, progress or _silent)
+            fleet.starting[replica] = known
+        return known
+
+    def _start(self, version_id: str, fleet: Fleet, replica: int, progress: Progress) -> Worker:
+        try:
+            worker = self._workers.start(self._plan_for(version_id, replica, progress), progress)
+            self._warm(worker)
+        except BaseException as error:
+            with self._lock:
+                fleet.starting.pop(replica, None)
+            if not isinstance(error, YardError):
+                log.exception("starting a worker of %s failed", version_id)
+                raise WorkerStartError(f"The worker could not be started: {error}.") from error
+            raise
+        with self._lock:
+            fleet.starting.pop(replica, None)
+            kept = fleet.wanted and not self._stopped
+            if kept:
+                fleet.workers[replica] = worker
+                fleet.used = time.monotonic()
+            ready = list(fleet.workers.values())
+        if not kept:
+            self._workers.stop(worker)
+            raise UnavailableError(f"{version_id} was let go while its worker started.", "Ask again.")
+        log.info("worker %s of %s is ready", worker.pid, version_id)
+        self._watch(worker)
+        self._changed(version_id, ready)
+        return worker
+
+    def _watch(self, worker: Worker) -> None:
+        name = f"watch-{worker.pid}"
+        threading.Thread(target=self._wait_for_end, args=(worker,), name=name, daemon=True).start()
+
+    def _wait_for_end(self, worker: Worker) -> None:
+        how = self._workers.wait(worker)
+        version_id, replica = worker.plan.version_id, worker.plan.replica
+        with self._lock:
+            fleet = self._fleets.get(version_id)
+            if fleet is None or fleet.workers.get(replica) is not worker:
+                return  # it was let go
+            del fleet.workers[replica]
+            self._count_death(fleet, worker, how)
+            ready = list(fleet.workers.values())
+            replace = fleet.wanted and not self._stopped and fleet.alone_until <= time.monotonic()
+            log.warning("worker %s of %s ended: %s", worker.pid, version_id, how)
+            if replace:
+                fleet.restarts += 1
+                self._start_soon(version_id, fleet, replica)
+        self._changed(version_id, ready)
+
+    @staticmethod
+    def _count_death(fleet: Fleet, worker: Worker, how: str) -> None:
+        young = time.time() - worker.since < _SHORT_LIFE
+        fleet.young_deaths = fleet.young_deaths + 1 if young else 0
+        fleet.last_death = how
+        if fleet.young_deaths >= _YOUNG_DEATHS:
+            fleet.young_deaths = 0
+            fleet.alone_until = time.monotonic() + _LEAVE_ALONE
+
+    def _check_size(self, worker: Worker) -> None:
+        memory = self._workers.memory(worker)
+        if memory > self._settings.worker_memory:
+            self.kill(worker.plan.version_id, worker.socket, f"it uses {memory >> 20} MiB of memory")
+        trim_log(worker.log)
+
+
+def trim_log(path: str, limit: int = 16 * 1024 * 1024) -> None:
+    """Empty a log that has grown beyond `limit` bytes; workers append, so they go on at its beginning."""
+    try:
+        with open(path, "r+b") as file:  # noqa: PTH123
+            if file.seek(0, 2) > limit:
+                file.truncate(0)
+    except OSError:
+        log.debug("no log to trim at %s", path)
+
+
+def _silent(_: str) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,135 @@
+"""A worker's answer, and how a caller gets it: JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from modelyard.records.errors import ModelError
+from modelyard.records.signatures import LABEL, PROBABILITY, ColumnType, Signature, Task
+from modelyard.workers.wire import Frame, Value, to_values
+
+_POLARS = {
+    ColumnType.FLOAT64: pl.Float64,
+    ColumnType.INT64: pl.Int64,
+    ColumnType.BOOL: pl.Boolean,
+    ColumnType.STRING: pl.String,
+}
+
+
+class Answer(Struct, frozen=True):
+    """The answer to one request.
+
+    Attributes:
+        model: `department/name`.
+        version: which version gave it.
+        request_id: under which the prediction is recorded.
+        outputs: for each output column of the signature, one value a row.
+        keys: for each row the request's other columns, as a JSON object, or None.
+    """
+
+    model: str
+    version: int
+    request_id: str
+    signature: Signature
+    outputs: list[list[Value]]
+    keys: Sequence[str | None] | None = None
+
+
+class _Body(Struct):
+    model: str
+    version: int
+    request_id: str
+    predictions: list[Any]
+
+
+def read_answer(frame: Frame, signature: Signature, rows: int) -> list[list[Value]]:
+    """The output columns of an `answer`, in the signature's order.
+
+    Raises:
+        ModelError: it has other columns or another number of rows than it must.
+    """
+    names = [(c.name, c.type) for c in frame.columns]
+    due = [(c.name, c.type) for c in signature.outputs]
+    if frame.rows != rows:
+        raise ModelError(
+            f"The model answered {frame.rows} rows to {rows}.",
+            "Its predict must answer one row for each row.",
+        )
+    if names != due:
+        raise ModelError(
+            f"The model answered the columns {_listed(names)}; its signature says {_listed(due)}.",
+            "A model must answer the same columns every time.",
+        )
+    return [to_values(c) for c in frame.columns]
+
+
+def _listed(columns: list[tuple[str, ColumnType]]) -> str:
+    return ", ".join(f"{name} ({kind})" for name, kind in columns) or "none"
+
+
+def to_json(answer: Answer) -> bytes:
+    """`{"model", "version", "request_id", "predictions"}`; a value that is not a number is null."""
+    body = _Body(answer.model, answer.version, answer.request_id, predictions(answer))
+    return msgspec.json.encode(body)
+
+
+def predictions(answer: Answer) -> list[Any]:
+    """One prediction a row: a number, `{"label", "probabilities"}` or an object of the outputs."""
+    outputs, columns = answer.outputs, answer.signature.outputs
+    if answer.signature.task is Task.CLASSIFICATION:
+        if len(columns) == 1:
+            return [{LABEL: label} for label in outputs[0]]
+        classes = [c.name[len(PROBABILITY) :] for c in columns[1:]]
+        labels, *probabilities = outputs
+        rows = zip(*probabilities, strict=True)
+        return [
+            {LABEL: label, "probabilities": dict(zip(classes, row, strict=True))}
+            for label, row in zip(labels, rows, strict=True)
+        ]
+    if len(outputs) == 1:
+        return outputs[0]
+    names = [c.name for c in columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*outputs, strict=True)]
+
+
+def to_table(answer: Answer) -> pl.DataFrame:
+    """The kept keys' columns as text, then the outputs, a row for each row asked."""
+    columns = [
+        pl.Series(c.name, values, dtype=_POLARS[c.type])
+        for c, values in zip(answer.signature.outputs, answer.outputs, strict=True)
+    ]
+    table = pl.DataFrame(columns)
+    if answer.keys is None:
+        return table
+    taken = set(table.columns)
+    return pl.DataFrame([s for s in _key_columns(answer.keys) if s.name not in taken]).hstack(table)
+
+
+def _key_columns(keys: Sequence[str | None]) -> list[pl.Series]:
+    records = [msgspec.json.decode(key) if key else {} for key in keys]
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return [pl.Series(name, [_text(r.get(name)) for r in records], dtype=pl.String) for name in names]
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def to_csv(answer: Answer) -> bytes:
+    """A CSV with a header line."""
+    return to_table(answer).write_csv().encode()
+
+
+def to_parquet(answer: Answer) -> bytes:
+    """A Parquet file."""
+    out = io.BytesIO()
+    to_table(answer).write_parquet(out)
+    return out.getvalue()

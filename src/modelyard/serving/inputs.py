@@ -1,0 +1,247 @@
+"""Rows as a request brings them, checked against a signature and turned into columns.
+
+Small requests stay rows until a batch is made of them; tables (CSV, Parquet, tensors) are columns from
+the start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
+from modelyard.records.references import shown
+from modelyard.records.signatures import Column, ColumnType, Signature
+from modelyard.workers.wire import ColumnData, Value, from_values
+
+_PYTHON: dict[ColumnType, Any] = {
+    ColumnType.FLOAT64: float,
+    ColumnType.INT64: int,
+    ColumnType.BOOL: bool,
+    ColumnType.STRING: str,
+}
+_WORDS = {
+    ColumnType.FLOAT64: "a number",
+    ColumnType.INT64: "a whole number",
+    ColumnType.BOOL: "true or false",
+    ColumnType.STRING: "a string",
+}
+_LEVELS_SHOWN = 12
+_INT64 = range(-(2**63), 2**63)
+
+Row = tuple[Value, ...]
+
+
+class Inputs(Struct, frozen=True):
+    """The rows of one request, checked.
+
+    Attributes:
+        count: how many.
+        rows: the values in the signature's order, where they came as rows.
+        columns: the columns, where they came as a table.
+        keys: for each row the request's other columns as a JSON object, or None where there were none.
+    """
+
+    count: int
+    rows: Sequence[Row] | None = None
+    columns: tuple[ColumnData, ...] | None = None
+    keys: Sequence[str | None] | None = None
+
+
+class InputPlan:
+    """Reads requests for one signature.
+
+    Args:
+        signature: the version's.
+        max_rows: the most rows of one request.
+
+    Examples:
+        >>> plan = InputPlan(Signature((Column("x", ColumnType.FLOAT64),)), max_rows=10)
+        >>> plan.from_json(b'[{"x": 1}, {"x": 2.5}]').rows
+        [(1.0,), (2.5,)]
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.columns = signature.inputs
+        self.max_rows = max_rows
+        self._names = frozenset(c.name for c in self.columns)
+        self._decoder = _fast_decoder(self.columns)
+        self._levels = [frozenset(c.levels) if c.levels is not None else None for c in self.columns]
+
+    def from_json(self, body: bytes) -> Inputs:
+        """A JSON array of records, or `{"records": […]}`.
+
+        Raises:
+            MalformedError: not JSON.
+            InvalidError: a row that does not fit the signature; the message names row and column.
+            TooLargeError: over `max_rows`.
+        """
+        if self._decoder is not None:
+            try:
+                records = self._decoder.decode(body)
+            except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+                pass  # the slow way finds the words, or accepts it
+            else:
+                self._check_count(len(records))
+                return Inputs(len(records), rows=[msgspec.structs.astuple(r) for r in records])
+        return self._from_records(_records(body))
+
+    def _from_records(self, records: list[Any]) -> Inputs:
+        self._check_count(len(records))
+        rows: list[Row] = []
+        keys: list[str | None] = []
+        for number, record in enumerate(records):
+            if not isinstance(record, dict):
+                raise InvalidError(
+                    f"Row {number} is not an object with the column names as keys.",
+                    'Send [{"column": value, …}, …].',
+                )
+            rows.append(tuple(self._value(c, i, record, number) for i, c in enumerate(self.columns)))
+            extra = {k: v for k, v in record.items() if k not in self._names}
+            keys.append(msgspec.json.encode(extra).decode() if extra else None)
+        return Inputs(len(rows), rows=rows, keys=keys if any(keys) else None)
+
+    def _value(self, column: Column, index: int, record: dict[str, Any], row: int) -> Value:
+        value = record.get(column.name)
+        if value is None:
+            if column.missing:
+                return None
+            raise missing(column, row, absent=column.name not in record)
+        fits = _fit(column.type, value)
+        if fits is None:
+            raise InvalidError(
+                f"Row {row}: the column {shown(column.name)} must be {_WORDS[column.type]}, "
+                f"not {shown(str(value))}.",
+                column=column.name,
+                row=row,
+            )
+        levels = self._levels[index]
+        if levels is not None and fits not in levels:
+            raise unseen(column, str(fits), row)
+        return fits
+
+    def from_columns(
+        self, given: dict[str, ColumnData], count: int, keys: Sequence[str | None] | None
+    ) -> Inputs:
+        """Columns of the signature's types that came as a table (`serving.tables` made them).
+
+        Raises:
+            InvalidError: a column is not there, or misses values it must have.
+            TooLargeError: over `max_rows`.
+        """
+        self._check_count(count)
+        columns = []
+        for column in self.columns:
+            data = given.get(column.name)
+            if data is None:
+                if not column.missing:
+                    raise missing(column, 0, absent=True)
+                data = from_values(column.name, column.type, [None] * count)
+            columns.append(data)
+        return Inputs(count, columns=tuple(columns), keys=keys)
+
+    def columns_of(self, parts: Iterable[Inputs]) -> tuple[ColumnData, ...]:
+        """The columns of several requests' rows, one after another.
+
+        Raises:
+            InvalidError: a string has a NUL, which the wire cannot carry.
+        """
+        every = list(parts)
+        if len(every) == 1 and every[0].columns is not None:
+            return every[0].columns
+        rows = [row for part in every for row in part.rows or ()]
+        values: Iterable[Sequence[Value]] = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        return tuple(from_values(c.name, c.type, v) for c, v in zip(self.columns, values, strict=True))
+
+    def _check_count(self, count: int) -> None:
+        if count > self.max_rows:
+            raise TooLargeError(
+                f"The request has {count} rows; the limit is {self.max_rows} a request.",
+                "Send them in parts; `yard predict REF FILE` does so by itself.",
+            )
+
+
+def missing(column: Column, row: int, *, absent: bool) -> InvalidError:
+    """The error for a value that is not there and must be."""
+    what = "is not there" if absent else "is missing a value"
+    return InvalidError(
+        f"Row {row}: the column {shown(column.name)} ({column.type}) {what}, and the model needs it.",
+        "Send a value; the model was published with an example in which none was missing.",
+        column=column.name,
+        row=row,
+    )
+
+
+def unseen(column: Column, value: str, row: int) -> InvalidError:
+    """The error for a value outside a column's levels."""
+    levels = list(column.levels or ())
+    known = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
+    return InvalidError(
+        f"Row {row}: {shown(value)} is not a level of the column {shown(column.name)}.",
+        f"The model knows: {known}.",
+        column=column.name,
+        row=row,
+    )
+
+
+def _fast_decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any] | None:
+    """A decoder that accepts exactly the signature's columns; None where msgspec cannot have the names."""
+    fields: list[Any] = []
+    for i, column in enumerate(columns):
+        kind = _PYTHON[column.type]
+        if column.levels:
+            kind = Literal[tuple(column.levels)]
+        fields.append((f"f{i}", kind | None, None) if column.missing else (f"f{i}", kind))
+    names = {f"f{i}": column.name for i, column in enumerate(columns)}
+    try:
+        row = msgspec.defstruct(
+            "Row", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=True
+        )
+    except ValueError:
+        return None
+    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+
+
+def _records(body: bytes) -> list[Any]:
+    try:
+        data = msgspec.json.decode(body)
+    except RecursionError as error:
+        raise MalformedError("The JSON is nested too deeply.", "Send an array of flat records.") from error
+    except msgspec.DecodeError as error:
+        raise MalformedError(
+            f"The body is not JSON: {error}.",
+            "JSON has no NaN and no Infinity: a missing value is null. For CSV or Parquet set Content-Type.",
+        ) from error
+    if isinstance(data, dict) and isinstance(data.get("records"), list):
+        data = data["records"]
+    if not isinstance(data, list):
+        raise InvalidError(
+            "The body is neither an array of records nor an object with one under `records`.",
+            'Send [{"column": value, …}, …].',
+        )
+    return data
+
+
+def _fit(kind: ColumnType, value: object) -> Value:
+    """The value as the column's type, or None if it is of another."""
+    if kind is ColumnType.BOOL:
+        return value if isinstance(value, bool) else None
+    if kind is ColumnType.STRING:
+        return value if isinstance(value, str) and "\0" not in value else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if kind is ColumnType.FLOAT64:
+        return _as_float(value)
+    whole = int(value) if math.isfinite(value) and value == int(value) else None
+    return whole if whole is not None and whole in _INT64 else None
+
+
+def _as_float(value: float) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None

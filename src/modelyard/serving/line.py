@@ -1,0 +1,105 @@
+"""A front's connection to one worker: bytes out, frames in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from modelyard.records.errors import MalformedError
+from modelyard.workers import wire
+from modelyard.workers.wire import Frame
+
+_RETRY_SECONDS = 0.02
+_GIVE_UP_AFTER = 50  # tries; the engine says so when there is a new worker
+
+
+class Line(asyncio.Protocol):
+    """Connects to a worker's socket and passes its answers on.
+
+    Args:
+        path: the worker's socket.
+        answered: called with each answer.
+        lost: called once when the connection ends or cannot be made.
+    """
+
+    def __init__(
+        self, path: str, answered: Callable[[Line, Frame], None], lost: Callable[[Line], None]
+    ) -> None:
+        self.path = path
+        self._answered = answered
+        self._lost = lost
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._closed = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is connected."""
+        return self._transport is not None and not self._closed
+
+    def connect(self, then: Callable[[], None]) -> None:
+        """Connect in the background; `then` is called when it stands."""
+        self._task = asyncio.get_running_loop().create_task(self._connect(then))
+
+    async def _connect(self, then: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_GIVE_UP_AFTER):
+            if self._closed:
+                return
+            try:
+                await loop.create_unix_connection(lambda: self, self.path)
+            except OSError:
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                then()
+                return
+        self.connection_lost(None)
+
+    def send(self, frame: bytes) -> None:
+        """Send a question."""
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def close(self) -> None:
+        """End the connection; `lost` is not called."""
+        self._closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = transport  # type: ignore[assignment]
+        if self._closed:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._buffer += data
+        try:
+            while (frame := self._take()) is not None:
+                self._answered(self, frame)
+        except MalformedError:
+            # A worker that does not speak frames is as good as dead; its end is noticed by the engine.
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _take(self) -> Frame | None:
+        start = wire.PREFIX.size
+        if len(self._buffer) < start:
+            return None
+        header, body = wire.lengths(memoryview(self._buffer)[:start])
+        end = start + header + body
+        if len(self._buffer) < end:
+            return None
+        data = bytes(self._buffer) if len(self._buffer) == end else bytes(memoryview(self._buffer)[:end])
+        if len(self._buffer) == end:
+            self._buffer = bytearray()
+        else:
+            del self._buffer[:end]
+        return wire.decode_parts(memoryview(data)[start : start + header], memoryview(data)[start + header :])
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Called by asyncio."""
+        if not self._closed:
+            self._closed = True
+            self._lost(self)

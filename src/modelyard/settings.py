@@ -1,0 +1,127 @@
+"""All settings of a node in one frozen record; this file alone reads the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from msgspec import Struct, field
+
+from modelyard.records.errors import InvalidError
+
+MIB = 1024 * 1024
+_LONGEST_RUN = 70  # leaves room for the names of the sockets in it
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What an operator can set. Each is also an environment variable: `data` is `YARD_DATA_DIR`,
+    `spool_sync` is `YARD_SPOOL_SYNC`, and so on (`YARD_` and the name in capitals).
+
+    Attributes:
+        data: the data folder; everything the node writes is in it.
+        database: `sqlite:///…` or `postgresql://…`; by default SQLite in the data folder.
+        blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
+        fronts: front processes; by default one a core.
+        spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
+            survives a power cut as well; false survives any crash of the processes.
+        worker_memory: bytes of memory a worker may use.
+        load_timeout: seconds a model may take to load.
+        answer_timeout: seconds a request may take in all before it is answered 504.
+        idle_after: seconds without a request after which a model's workers are let go.
+        max_body: bytes of a prediction request.
+        max_rows: rows of one prediction request.
+        max_bundle: bytes of a bundle, unpacked.
+        queue_rows: rows that may wait for one version on one front before 503.
+        batch_rows: rows that go to a worker at once, where they come from several requests.
+        programs: language to program, from `YARD_PROGRAM_JULIA` and the like.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    database: str = ""
+    blobs: str = ""
+    engine: str = "local"
+    fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
+    spool_sync: bool = False
+    worker_memory: int = 4096 * MIB
+    load_timeout: float = 60.0
+    answer_timeout: float = 30.0
+    idle_after: float = 1800.0
+    max_body: int = 256 * MIB
+    max_rows: int = 200_000
+    max_bundle: int = 4096 * MIB
+    queue_rows: int = 20_000
+    batch_rows: int = 1_024
+    programs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.engine != "local":
+            raise InvalidError(f"There is no engine {self.engine!r} in this release.", "Use --engine local.")
+        if self.fronts < 1:
+            raise InvalidError(f"{self.fronts} fronts cannot answer anything.", "Use --fronts 1 or more.")
+
+    @property
+    def database_url(self) -> str:
+        """Where the records are."""
+        return self.database or f"sqlite:///{self.data / 'yard.sqlite'}"
+
+    @property
+    def blobs_url(self) -> str:
+        """Where the blobs are."""
+        return self.blobs or str(self.data / "blobs")
+
+    @property
+    def run(self) -> Path:
+        """Sockets and what is alive; means nothing while the yard is down.
+
+        A Unix socket's path has at most 107 bytes, so a deep data folder has its sockets elsewhere.
+        """
+        own = self.data / "run"
+        if len(os.fsencode(own)) <= _LONGEST_RUN:
+            return own
+        mark = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"modelyard-{os.getuid()}-{mark}"
+
+    @property
+    def engine_socket(self) -> Path:
+        """Where fronts reach the engine."""
+        return self.run / "engine.sock"
+
+    @property
+    def routes_file(self) -> Path:
+        """The route table as the engine last built it."""
+        return self.data / "routes"
+
+    @classmethod
+    def from_environment(cls, **given: object) -> Self:
+        """Settings from `YARD_…` variables, with what is given (and not None) going before.
+
+        Raises:
+            InvalidError: a value is not of its type; the message names the variable.
+        """
+        values: dict[str, object] = {"data": Path(os.environ.get("YARD_DATA_DIR", "yard-data"))}
+        for known in msgspec.structs.fields(cls):
+            variable = f"YARD_{known.name.upper()}"
+            if known.name not in ("data", "programs") and variable in os.environ:
+                values[known.name] = _read(variable, os.environ[variable], known.type)
+        prefix = "YARD_PROGRAM_"
+        values["programs"] = {
+            k[len(prefix) :].lower(): v for k, v in os.environ.items() if k.startswith(prefix) and v
+        }
+        values.update((k, v) for k, v in given.items() if v is not None)
+        values["data"] = Path(str(values["data"])).resolve()
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _read(variable: str, text: str, kind: object) -> object:
+    try:
+        return msgspec.convert(text, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidError(
+            f"{variable}={text!r} cannot be used: {error}.", f"Correct or unset {variable}."
+        ) from error

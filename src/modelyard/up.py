@@ -1,0 +1,259 @@
+"""`yard up`: the supervisor. It imports everything once, forks an engine and fronts, replaces who dies."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import IO
+
+from modelyard import app
+from modelyard.records.errors import ConflictError, InvalidError, UnavailableError, YardError
+from modelyard.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SIGNALLED_WHEN_PARENT_DIES = 1  # PR_SET_PDEATHSIG
+_ADOPTS_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
+_GRACE_SECONDS = 10.0
+_BACKLOG = 2048
+_RESTART_AT_MOST_EVERY = 0.5
+_FAILED = 70
+
+Announce = Callable[[str], None]
+
+
+def run(settings: Settings, announce: Announce = print) -> int:
+    """Run a yard until SIGTERM or SIGINT; the exit code.
+
+    Args:
+        announce: is told, a line a call, what a person should know.
+
+    Raises:
+        YardError: it cannot start: the folder, the port or the database; the message says which and why.
+    """
+    began = time.monotonic()
+    lock = _take_folder(settings)
+    with contextlib.closing(lock):
+        sockets = _listen(settings)
+        _in_a_child(lambda: _prepare(settings, announce))
+        supervisor = _Supervisor(settings, sockets)
+        supervisor.start()
+        if supervisor.wait_until_ready():
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            port = sockets[0].getsockname()[1]
+            seconds = time.monotonic() - began
+            announce(f"Modelyard is up at http://{host}:{port} (ready in {seconds:.1f} s)")
+        return supervisor.supervise()
+
+
+def _take_folder(settings: Settings) -> IO[str]:
+    """The data folder, made if need be and locked against a second yard."""
+    try:
+        for folder in (settings.data, settings.data / "logs", settings.data / "spool"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.run.mkdir(exist_ok=True, mode=0o700)
+        if settings.run.stat().st_uid != os.getuid():
+            raise InvalidError(
+                f"{settings.run} belongs to somebody else.", "Delete it or choose another --data."
+            )
+        lock = (settings.data / "lock").open("w")
+    except OSError as error:
+        raise InvalidError(
+            f"The data folder {settings.data} cannot be used: {error.strerror}.",
+            "Give --data a folder that you may write to, on a disk with room.",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConflictError(
+            f"A yard already runs on {settings.data}.", "Stop it first, or give this one another --data."
+        ) from error
+    return lock
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """One listening socket a front, all on the same port; the kernel shares connections between them."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sockets: list[socket.socket] = []
+    port = settings.port
+    try:
+        # A first socket without SO_REUSEPORT notices another program on the port.
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, port))
+            port = probe.getsockname()[1]
+        for _ in range(settings.fronts):
+            one = socket.socket(family)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind((settings.host, port))
+            one.listen(_BACKLOG)
+            sockets.append(one)
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "another program uses the port" if taken else str(error)
+        raise UnavailableError(
+            f"{settings.host}:{port} cannot be listened on: {why}.", "Choose another with --port or --host."
+        ) from error
+    return sockets
+
+
+def _prepare(settings: Settings, announce: Announce) -> None:
+    """Migrate the database and make the first administrator; in a child, so that no connection is forked."""
+    secret = app.prepare(settings)
+    if secret is None:
+        return
+    path = settings.data / "admin.token"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(secret + "\n")
+    announce(f"The administrator's token is in {path}; keep it as you would a key.")
+
+
+def _in_a_child(work: Callable[[], None]) -> None:
+    """Do it in a forked child; its YardError is raised here."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 0
+        try:
+            work()
+        except YardError as error:
+            os.write(writing, f"{error.message}\0{error.hint}".encode())
+            code = 1
+        except BaseException:
+            logging.getLogger("modelyard").exception("preparing the yard failed")
+            code = _FAILED
+        sys.stdout.flush()
+        os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as words:
+        message, _, hint = words.read().decode().partition("\0")
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise UnavailableError(message or "The yard could not be prepared; the log above says why.", hint)
+
+
+class _Child:
+    """A process to keep: how to start it, and when it was last started."""
+
+    def __init__(self, name: str, work: Callable[[Callable[[], None]], None]) -> None:
+        self.name = name
+        self.work = work
+        self.pid = 0
+        self.started = 0.0
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
+        self._stopping = False
+        self._ready, self._say_ready = os.pipe()
+        self._parent = os.getpid()
+        self._engine = _Child("engine", lambda ready: app.run_engine(settings, ready))
+        self._fronts = [
+            _Child(f"front-{i}", lambda ready, i=i, s=s: app.run_front(settings, f"front-{i}", s, ready))  # type: ignore[misc]
+            for i, s in enumerate(sockets)
+        ]
+
+    def start(self) -> None:
+        """Fork everybody."""
+        _prctl(_ADOPTS_ORPHANS, 1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        for child in (self._engine, *self._fronts):
+            self._fork(child)
+
+    def wait_until_ready(self) -> bool:
+        """Whether every process said that it is ready; false if asked to stop before."""
+        due = 1 + len(self._fronts)
+        while due and not self._stopping:
+            readable, _, _ = select.select([self._ready], [], [], 0.2)
+            if readable:
+                due -= len(os.read(self._ready, due))
+            self._reap()
+        return not self._stopping
+
+    def supervise(self) -> int:
+        """Replace who dies until asked to stop; then stop everybody, fronts first."""
+        while not self._stopping:
+            self._reap()
+            # Nothing is polled: a signal (a child's end, a wish to stop) ends the wait.
+            signal.sigtimedwait({signal.SIGCHLD}, 1.0)
+        for child in self._fronts:
+            _signal(child.pid, signal.SIGTERM)
+        self._wait_for(self._fronts)
+        _signal(self._engine.pid, signal.SIGTERM)
+        self._wait_for([self._engine])
+        return 0
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _fork(self, child: _Child) -> None:
+        child.started = time.monotonic()
+        pid = os.fork()
+        if pid:
+            child.pid = pid
+            return
+        code = _FAILED
+        try:
+            _prctl(_SIGNALLED_WHEN_PARENT_DIES, signal.SIGTERM)
+            _prctl(_ADOPTS_ORPHANS, 0)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            if os.getppid() == self._parent:  # else the supervisor died before the line above
+                child.work(lambda: os.write(self._say_ready, b"."))  # type: ignore[arg-type,return-value]
+            code = 0
+        except BaseException:
+            log.exception("%s failed", child.name)
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                self._replace(*found)
+
+    def _replace(self, pid: int, status: int) -> None:
+        child = next((c for c in (self._engine, *self._fronts) if c.pid == pid), None)
+        if child is None or self._stopping:
+            return  # an orphaned worker that ended, or the end of everything
+        log.warning("%s ended (%s); starting another", child.name, os.waitstatus_to_exitcode(status))
+        time.sleep(max(0.0, child.started + _RESTART_AT_MOST_EVERY - time.monotonic()))
+        self._fork(child)
+
+    def _wait_for(self, children: list[_Child]) -> None:
+        pids = {c.pid for c in children}
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while pids:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            pids.discard(pid)
+            if pid == 0:
+                if time.monotonic() > deadline:
+                    for left in pids:
+                        _signal(left, signal.SIGKILL)
+                signal.sigtimedwait({signal.SIGCHLD}, 0.1)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

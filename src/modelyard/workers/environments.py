@@ -1,0 +1,171 @@
+"""Model environments: which interpreter fits a Python bundle, and one built by uv where none does.
+
+Environments are shared: the folder's name is the digest of the Python version and the exact packages.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from modelyard.records.errors import EnvironmentBuildError, InvalidError
+from modelyard.records.references import shown
+
+REQUIREMENTS = "environment/requirements.txt"
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._!+-]*)")
+_BUILD_SECONDS = 1800
+_LOG_SHOWN = 4000
+
+Progress = Callable[[str], None]
+
+
+def read_pins(text: str) -> dict[str, str]:
+    """Exact requirements, normalised name to version.
+
+    Only `name==version` lines, comments and empty lines are taken: no options, addresses or paths, since
+    what stands here decides what is installed on the server.
+
+    Raises:
+        InvalidError: any other line.
+
+    >>> read_pins("scikit-learn==1.9.1  # the model")
+    {'scikit-learn': '1.9.1'}
+    """
+    pins = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.split("#", 1)[0].strip()
+        if not stripped:
+            continue
+        pin = _PIN.fullmatch(stripped)
+        if not pin:
+            raise InvalidError(
+                f"Line {number} of {REQUIREMENTS} is {shown(stripped)}, not an exact pin.",
+                "Each line is name==version and nothing else, as `pip freeze` writes them.",
+                file=REQUIREMENTS,
+                line=number,
+            )
+        pins[normalised(pin[1])] = pin[2]
+    return pins
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as comparisons need it.
+
+    >>> normalised("Scikit_Learn")
+    'scikit-learn'
+    """
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def own_fits(python: str, pins: dict[str, str]) -> bool:
+    """Whether the server's own interpreter has exactly these packages and this minor Python version."""
+    if python and python.split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
+        return False
+    return all(_installed(name) == version for name, version in pins.items())
+
+
+def _installed(name: str) -> str | None:
+    try:
+        # A local part (2.13.0+cpu) names a build of the same release.
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def environment_digest(python: str, pins: dict[str, str]) -> str:
+    """The name of the environment's folder: 32 hex digits."""
+    minor = ".".join(python.split(".")[:2])
+    lines = [f"python {minor}", *(f"{name}=={version}" for name, version in sorted(pins.items()))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def python_for(bundle: Path, python: str, folder: Path, progress: Progress) -> str:
+    """The interpreter that serves this Python bundle, built first if need be.
+
+    Args:
+        bundle: the folder the bundle lies in.
+        python: the Python version the model was made with, or "".
+        folder: where environments are kept.
+        progress: told, in words, what is being done.
+
+    Raises:
+        EnvironmentBuildError: it cannot be built; `log` has uv's words.
+    """
+    path = bundle / REQUIREMENTS
+    pins = read_pins(path.read_text()) if path.is_file() else {}
+    if own_fits(python, pins):
+        return sys.executable
+    pins.setdefault("numpy", _installed("numpy") or "")
+    home = folder / environment_digest(python, pins)
+    if not (home / "complete").exists():
+        with _only_one(folder, home.name):
+            if not (home / "complete").exists():
+                _build(home, python, pins, progress)
+    return str(home / "bin" / "python")
+
+
+class _only_one:  # noqa: N801  # reads as a function: `with _only_one(folder, name)`
+    """Holds a file lock, so that two engines do not build the same environment at once."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / f"{name}.lock").open("w")
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _build(home: Path, python: str, pins: dict[str, str], progress: Progress) -> None:
+    uv = _find_uv()
+    shutil.rmtree(home, ignore_errors=True)
+    minor = ".".join((python or f"{sys.version_info[0]}.{sys.version_info[1]}").split(".")[:2])
+    progress(f"building an environment: Python {minor}, {len(pins)} packages")
+    interpreter = sys.executable if own_fits(python, {}) else minor
+    _run([uv, "venv", "--quiet", "--no-project", "--python", interpreter, str(home)], f"Python {minor}")
+    requirements = home / "requirements.txt"
+    requirements.write_text("".join(f"{n}=={v}\n" if v else f"{n}\n" for n, v in sorted(pins.items())))
+    install = [uv, "pip", "install", "--quiet", "--only-binary", ":all:"]
+    _run([*install, "--python", str(home / "bin/python"), "-r", str(requirements)], "the packages")
+    (home / "complete").write_text(minor)
+
+
+def _find_uv() -> str:
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if not found:
+        raise EnvironmentBuildError(
+            "The model needs packages this server does not have, and uv, to install them, is missing.",
+            "Install uv beside the server (pip install uv).",
+        )
+    return found
+
+
+def _run(command: list[str], what: str) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
+            env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentBuildError(f"Installing {what} took over {_BUILD_SECONDS} s.") from error
+    if done.returncode != 0:
+        raise EnvironmentBuildError(
+            f"The model's environment cannot be built: {what} cannot be had on this machine.",
+            "The log below is uv's. Publish from an environment whose packages an index has.",
+            log=done.stderr[-_LOG_SHOWN:],
+        )

@@ -1,0 +1,286 @@
+"""Workers as processes of this machine: they outlive the engine that started them, the next adopts them."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from modelyard.records.errors import (
+    DeadlineError,
+    EnvironmentBuildError,
+    MalformedError,
+    ModelError,
+    WorkerLostError,
+    WorkerStartError,
+)
+from modelyard.settings import Settings
+from modelyard.workers import environments, sandbox
+from modelyard.workers.plans import Plan, Progress, Worker
+from modelyard.workers.runtimes import (
+    Runtime,
+    find_runtime,
+    installed_version,
+    program_of,
+    runtimes_folder,
+)
+from modelyard.workers.talk import Talk
+from modelyard.workers.wire import Frame
+
+_POLITE_SECONDS = 2.0
+_CONNECT_EVERY = 0.005
+_LOG_SHOWN = 8_000
+_START_TIME_FIELD = 19  # of /proc/PID/stat after the command's name
+
+
+class LocalWorkers:
+    """Starts workers on this machine.
+
+    Args:
+        settings: the node's settings; workers' sockets and records are in `settings.run`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.run / "workers"
+        self._logs = settings.data / "logs" / "workers"
+        self._versions: dict[str, str] = {}
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        for folder in (self._folder, self._logs):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, plan: Plan, progress: Progress) -> Worker:
+        """See `Workers.start`."""
+        runtime = find_runtime(plan.language)
+        program = self._program(runtime, plan, progress)
+        progress("starting the worker")
+        log = self._logs / f"{plan.version_id}-{plan.replica}.log"
+        before = log.stat().st_size if log.exists() else 0
+        path = self._path(plan, ".sock")
+        path.unlink(missing_ok=True)
+        child = self._spawn(runtime, program, plan, log)
+        try:
+            ready = self._load(child, path, plan)
+        except WorkerStartError as error:
+            _end(child.pid)
+            child.wait()
+            self._forget(plan)
+            error.log = _tail(log, before)
+            raise
+        worker = Worker(
+            plan=plan,
+            socket=str(path),
+            pid=child.pid,
+            started=_start_time(child.pid),
+            takes=_values(ready, "takes"),
+            runtime=" ".join(_values(ready, "runtime")),
+            since=time.time(),
+            log=str(log),
+        )
+        self._children[child.pid] = child
+        self._path(plan, ".json").write_bytes(msgspec.json.encode(worker))
+        return worker
+
+    def stop(self, worker: Worker) -> None:
+        """See `Workers.stop`."""
+        self._path(worker.plan, ".json").unlink(missing_ok=True)
+        if _is(worker):
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGTERM)
+            _gone(worker.pid, _POLITE_SECONDS)
+        _end(worker.pid)
+        self.wait(worker)
+        self._forget(worker.plan)
+
+    def alive(self) -> list[Worker]:
+        """See `Workers.alive`: those whose record, process and start time agree; others' records go."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                worker = msgspec.json.decode(path.read_bytes(), type=Worker)
+            except (msgspec.MsgspecError, OSError):
+                path.unlink(missing_ok=True)
+                continue
+            if _is(worker):
+                found.append(worker)
+            else:
+                self._forget(worker.plan)
+        return found
+
+    def wait(self, worker: Worker) -> str:
+        """See `Workers.wait`."""
+        child = self._children.pop(worker.pid, None)
+        if child is None:
+            _gone(worker.pid, None)
+            return "it ended"
+        return how_it_ended(child.wait())
+
+    def memory(self, worker: Worker) -> int:
+        """See `Workers.memory`; counts the whole process group's leader and its direct child (a bridge's)."""
+        return sum(map(_resident, _with_children(worker.pid)))
+
+    def _program(self, runtime: Runtime, plan: Plan, progress: Progress) -> str:
+        if runtime.language == "python" and "python" not in self._settings.programs:
+            home = self._settings.data / "environments"
+            return environments.python_for(Path(plan.bundle), plan.language_version, home, progress)
+        program = program_of(runtime, self._settings.programs)
+        if program not in self._versions:
+            self._versions[program] = installed_version(runtime, program)
+        return program
+
+    def _spawn(self, runtime: Runtime, program: str, plan: Plan, log: Path) -> subprocess.Popen[bytes]:
+        folder = str(runtimes_folder() / runtime.language)
+        command = [part.format(program=program, folder=folder) for part in runtime.command]
+        socket_option = ["--socket", str(self._path(plan, ".sock"))]
+        if runtime.transport == "pipes":
+            bridge = str(Path(__file__).with_name("bridge.py"))
+            command = [sys.executable, "-I", "-S", bridge, *socket_option, "--", *command]
+        else:
+            command += socket_option
+        home = self._path(plan, ".tmp")
+        home.mkdir(exist_ok=True)
+        with log.open("ab") as output:
+            try:
+                return subprocess.Popen(
+                    sandbox.limited(command, self._settings.worker_memory),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=plan.bundle,
+                    env=_environment(runtime, home),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EnvironmentBuildError(
+                    f"The {runtime.title} worker does not start: {error}.", runtime.hint
+                ) from error
+
+    def _load(self, child: subprocess.Popen[bytes], path: Path, plan: Plan) -> Frame:
+        deadline = time.monotonic() + self._settings.load_timeout
+        try:
+            with self._connect(child, path, deadline) as talk:
+                return talk.ask(plan.load_question(), max(0.001, deadline - time.monotonic()))
+        except ModelError as error:
+            raise WorkerStartError(f"The model does not load: {error.message}") from error
+        except DeadlineError as error:
+            raise WorkerStartError(
+                f"The model did not load within {self._settings.load_timeout:g} s.",
+                "Make it load faster, or have the operator raise YARD_LOAD_TIMEOUT.",
+            ) from error
+        except WorkerLostError as error:
+            how = how_it_ended(child.wait())
+            raise WorkerStartError(f"The worker died while it loaded the model: {how}.") from error
+        except MalformedError as error:
+            raise WorkerStartError(
+                f"The worker answered `load` with something else: {error.message}"
+            ) from error
+
+    @staticmethod
+    def _connect(child: subprocess.Popen[bytes], path: Path, deadline: float) -> Talk:
+        while True:
+            with suppress(OSError):
+                return Talk(path)
+            if child.poll() is not None:
+                raise WorkerLostError("The worker ended before it listened.")
+            if time.monotonic() > deadline:
+                raise DeadlineError("The worker does not listen.")
+            time.sleep(_CONNECT_EVERY)
+
+    def _path(self, plan: Plan, suffix: str) -> Path:
+        mark = sha256(plan.version_id.encode()).hexdigest()[:16]
+        return self._folder / f"{mark}-{plan.replica}{suffix}"
+
+    def _forget(self, plan: Plan) -> None:
+        for suffix in (".json", ".sock"):
+            self._path(plan, suffix).unlink(missing_ok=True)
+        shutil.rmtree(self._path(plan, ".tmp"), ignore_errors=True)
+
+
+def how_it_ended(code: int) -> str:
+    """An exit code in words.
+
+    >>> how_it_ended(-9)
+    'killed by SIGKILL (by the system when memory ran out, or by a person)'
+    """
+    if code > 128:  # noqa: PLR2004  # the bridge passes a signal on as shells do
+        code = 128 - code
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL (by the system when memory ran out, or by a person)"
+    if code < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _environment(runtime: Runtime, home: Path) -> dict[str, str]:
+    """Nothing of the server's own environment goes to a model but where programs are."""
+    return {
+        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        **runtime.environment,
+    }
+
+
+def _values(frame: Frame, key: str) -> tuple[str, ...]:
+    return next((field[1:] for field in frame.fields if field[0] == key), ())
+
+
+def _tail(log: Path, since: int) -> str:
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(min(since, size), size - _LOG_SHOWN))
+        return file.read().decode(errors="replace")
+
+
+def _start_time(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return -1
+    return int(stat.rpartition(")")[2].split()[_START_TIME_FIELD])
+
+
+def _is(worker: Worker) -> bool:
+    return worker.started >= 0 and _start_time(worker.pid) == worker.started
+
+
+def _end(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _gone(pid: int, timeout: float | None) -> bool:
+    """Wait until the process has ended (a zombie has); it need not be ours."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], timeout)[0])
+    finally:
+        os.close(handle)
+
+
+def _with_children(pid: int) -> list[int]:
+    with suppress(OSError, ValueError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+    return [pid]
+
+
+def _resident(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

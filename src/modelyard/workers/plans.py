@@ -1,0 +1,88 @@
+"""What it takes to start a worker, what a started one is, and the protocol of those who start them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from modelyard.records.signatures import Column
+from modelyard.workers.wire import Frame
+
+Progress = Callable[[str], None]
+
+
+class Plan(Struct, frozen=True):
+    """A worker to be started.
+
+    Attributes:
+        version_id: `department.name.version`.
+        replica: 0, 1, … among the workers of the version.
+        bundle: the folder its bundle is laid out in.
+        language_version: of the session that made the model, or "".
+        inputs: the signature's columns, for the worker's `load`.
+    """
+
+    version_id: str
+    replica: int
+    language: str
+    language_version: str
+    bundle: str
+    entry: str
+    options: dict[str, str]
+    inputs: tuple[Column, ...]
+
+    def load_question(self) -> Frame:
+        """The `load` frame of `contract/wire.md`."""
+        fields: list[tuple[str, ...]] = [("id", "0"), ("bundle", self.bundle), ("entry", self.entry)]
+        fields += [("option", key, value) for key, value in self.options.items()]
+        for column in self.inputs:
+            flag = "1" if column.missing else "0"
+            fields.append(("input", column.name, column.type.value, flag, *(column.levels or ())))
+        return Frame("load", tuple(fields))
+
+
+class Worker(Struct, frozen=True):
+    """A worker that has loaded its model.
+
+    Attributes:
+        socket: where it listens.
+        pid: the process to watch; its group is what is ended.
+        started: the process's start time in clock ticks since boot, so that a reused pid is noticed.
+        takes: the column types it takes.
+        since: seconds since 1970 when it was ready.
+        log: the file its output goes to.
+    """
+
+    plan: Plan
+    socket: str
+    pid: int
+    started: int
+    takes: tuple[str, ...]
+    runtime: str
+    since: float
+    log: str
+
+
+class Workers(Protocol):
+    """Who starts and ends workers: on this machine, or on a cluster."""
+
+    def start(self, plan: Plan, progress: Progress) -> Worker:
+        """Start one and have it load its model.
+
+        Raises:
+            WorkerStartError: it could not be started or did not load; with the end of its log.
+        """
+
+    def stop(self, worker: Worker) -> None:
+        """End it, politely first; returns when it is gone."""
+
+    def alive(self) -> list[Worker]:
+        """Workers of an earlier engine that still run."""
+
+    def wait(self, worker: Worker) -> str:
+        """Wait until it ends; why it ended, in words."""
+
+    def memory(self, worker: Worker) -> int:
+        """Bytes resident, 0 if it is gone."""

@@ -1,0 +1,75 @@
+"""Ask a worker one question at a time over its socket, blocking: for the engine's checks and pings."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from modelyard.records.errors import DeadlineError, MalformedError, ModelError, WorkerLostError
+from modelyard.workers import wire
+from modelyard.workers.wire import Frame
+
+
+class Talk:
+    """A connection to a worker.
+
+    Args:
+        path: the worker's socket.
+
+    Raises:
+        OSError: nobody listens there (yet).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def ask(self, question: Frame, timeout: float) -> Frame:
+        """The worker's answer.
+
+        Raises:
+            ModelError: the worker answered `error`; the message is the model's own.
+            DeadlineError: no answer in `timeout` seconds.
+            WorkerLostError: the worker ended instead.
+            MalformedError: what it answered is not a frame.
+        """
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.sendall(wire.encode(question))
+            header, body = wire.lengths(self._read(wire.PREFIX.size))
+            answer = wire.decode_parts(self._read(header), self._read(body))
+        except TimeoutError as error:
+            raise DeadlineError(f"No answer to `{question.verb}` in {timeout:g} s.") from error
+        except OSError as error:
+            raise WorkerLostError(f"The worker ended before it answered `{question.verb}`.") from error
+        if answer.verb == "error":
+            raise ModelError(answer.get("message", "no message"), kind=answer.get("kind"))
+        if answer.get("id") != question.get("id"):
+            raise MalformedError(
+                f"The worker answered {answer.get('id')!r}, asked was {question.get('id')!r}."
+            )
+        return answer
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray(size)
+        view, at = memoryview(data), 0
+        while at < size:
+            got = self._socket.recv_into(view[at:])
+            if got == 0:
+                raise ConnectionResetError
+            at += got
+        return bytes(data)
