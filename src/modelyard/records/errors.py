@@ -45,6 +45,12 @@ class TooLargeError(YardError):
     code = "too-large"
 
 
+class UnsupportedError(YardError):
+    """The input is of a kind that is not taken here; the message says which are."""
+
+    code = "unsupported"
+
+
 class UnauthenticatedError(YardError):
     """No token, or one that is not valid (any longer)."""
 

@@ -1,0 +1,72 @@
+"""The API put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import CapacityLimiter
+from litestar import Litestar, Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ControllerRouterHandler
+
+from modelyard.api import aliases, health, models, publish, tokens, versions, yard
+from modelyard.api.auth import check_policies, guard
+from modelyard.api.door import Door
+from modelyard.api.errors import handle
+from modelyard.api.openapi import describe
+from modelyard.api.requests import MAX_BODY, YardRequest, model_of, version_of
+from modelyard.api.services import Services
+from modelyard.records.people import Grant
+
+HANDLERS: tuple[ControllerRouterHandler, ...] = (
+    *health.HANDLERS,
+    *yard.HANDLERS,
+    *models.HANDLERS,
+    *versions.HANDLERS,
+    *publish.HANDLERS,
+    *aliases.HANDLERS,
+    *tokens.HANDLERS,
+)
+
+
+def create_api(services: Services, *more: ControllerRouterHandler) -> Door:
+    """The ASGI application that answers under `/api` and `/health`, behind its door.
+
+    Args:
+        services: what the handlers work with.
+        more: handlers of other parts of the house; they declare a policy like all others.
+
+    Raises:
+        ImproperlyConfiguredException: a route without a policy.
+    """
+    publishing = CapacityLimiter(publish.AT_ONCE)
+
+    def build(*handlers: ControllerRouterHandler, openapi: OpenAPIConfig | None = None) -> Litestar:
+        return Litestar(
+            (*HANDLERS, *more, *handlers),
+            state=State({"services": services}),
+            guards=[guard],
+            dependencies={
+                "services": Provide(lambda: services, sync_to_thread=False),
+                "publishing": Provide(lambda: publishing, sync_to_thread=False),
+                "grant": Provide(_grant, sync_to_thread=False),
+                "model": Provide(model_of, sync_to_thread=False),
+                "number": Provide(version_of, sync_to_thread=False),
+            },
+            exception_handlers={Exception: handle},
+            request_class=YardRequest,
+            request_max_body_size=MAX_BODY,
+            openapi_config=openapi,
+            logging_config=None,
+        )
+
+    app = build(describe(lambda config: build(openapi=config), services.version))
+    check_policies(app)
+    return Door(app)
+
+
+def _grant(request: Request[Any, Any, Any]) -> Grant:
+    grant: Grant = request.scope["state"]["grant"]
+    return grant

@@ -1,0 +1,130 @@
+"""Who asks, and whether they may. Each route declares its policy in `opt["need"]`; the guard enforces it.
+
+The decision itself is two plain functions, `identify` and `authorise`, which the prediction doors use, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, cast
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.handlers import BaseRouteHandler
+
+from modelyard.api.errors import NOWHERE
+from modelyard.api.services import Services
+from modelyard.catalog.people import hash_secret
+from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
+from modelyard.records.people import MATRIX, Grant, Need
+from modelyard.records.rollouts import RouteTable
+
+JSON = ("application/json",)
+_OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.ADMINISTER})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+def identify(authorization: str | None, table: RouteTable, now: float | None = None) -> Grant:
+    """Whose token this is.
+
+    Args:
+        authorization: the header's value, or None.
+        table: the routes, with the tokens in them.
+        now: seconds since 1970; by default the clock's.
+
+    Raises:
+        UnauthenticatedError: no token, or one that is not valid. Unknown, expired and revoked look alike.
+    """
+    scheme, _, secret = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise UnauthenticatedError(
+            "This address needs a token.",
+            "Send the header `Authorization: Bearer TOKEN`; an owner of the department makes tokens.",
+        )
+    grant = table.tokens.get(hash_secret(secret))
+    if grant is None or (grant.expires is not None and grant.expires <= (now or time.time())):
+        raise UnauthenticatedError(
+            "The token is unknown, has expired or was revoked.",
+            "Ask an owner of the department for a new one, then run `yard login`.",
+        )
+    return grant
+
+
+def authorise(grant: Grant, need: Need, department: str | None = None) -> None:
+    """Nothing if the grant is enough.
+
+    Raises:
+        NotFoundError: the department is not theirs to know of; the same words whether it exists or not.
+        ForbiddenError: it is, but the role is not enough.
+    """
+    if grant.allows(need, department):
+        return
+    if department is not None and not grant.sees(department):
+        raise NotFoundError(NOWHERE)
+    enough = [role.value for role, needs in MATRIX.items() if need in needs]
+    where = f"the department {department}" if department else "the yard"
+    yours = f"{grant.role} in {grant.department}" if grant.department else f"{grant.role}"
+    raise ForbiddenError(
+        f"Your role ({yours}) is not enough: this needs the role {' or '.join(enough)} in {where}.",
+        "Ask someone who has it, or for a token with that role.",
+    )
+
+
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Litestar's guard on every route: the token, the policy, then the kind of content."""
+    need: Need = handler.opt["need"]
+    if need is Need.NOTHING:
+        return
+    services = cast("Services", connection.app.state.services)
+    headers = connection.headers.getall("authorization", [])
+    grant = identify(headers[0] if len(headers) == 1 else None, services.table())
+    connection.scope["state"]["grant"] = grant
+    authorise(grant, need, connection.path_params.get("department"))
+    _check_content_type(connection, handler.opt.get("takes", JSON))
+
+
+def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """The guard's decision once more, at the end of something long: rights may be gone by then."""
+    services = cast("Services", connection.app.state.services)
+    grant = identify(connection.headers.get("authorization"), services.table())
+    authorise(grant, connection.route_handler.opt["need"], connection.path_params.get("department"))
+
+
+def check_policies(app: Litestar) -> None:
+    """Refuse to start with a route that nobody has thought about.
+
+    Raises:
+        ImproperlyConfiguredException: a route without a policy, or with one that does not fit its path.
+    """
+    for path, handler in routes(app):
+        need = handler.opt.get("need")
+        if not isinstance(need, Need):
+            raise ImproperlyConfiguredException(f"The route {path} ({handler}) declares no policy.")
+        if ("{department:" in path) == (need in _OF_THE_YARD):
+            raise ImproperlyConfiguredException(
+                f"The policy {need} of {path} ({handler}) does not fit: a need that is held in a department "
+                "goes with a path that names the department, and no other."
+            )
+
+
+def routes(app: Litestar) -> Iterable[tuple[str, BaseRouteHandler]]:
+    """Every path with its handlers. OPTIONS handlers, which Litestar adds by itself, are left out: the
+    door lets no OPTIONS in.
+    """
+    for route in app.routes:
+        handlers = getattr(route, "route_handlers", None) or [route.route_handler]  # type: ignore[union-attr]
+        for handler in handlers:
+            if getattr(handler, "http_methods", None) != {"OPTIONS"}:
+                yield route.path_format, handler
+
+
+def _check_content_type(connection: ASGIConnection[Any, Any, Any, Any], takes: tuple[str, ...]) -> None:
+    if connection.scope.get("method") not in _WITH_BODY:
+        return
+    given = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in takes:
+        raise UnsupportedError(
+            f"The content type {given or '(none)'!r} is not taken here.", f"Send {' or '.join(takes)}."
+        )

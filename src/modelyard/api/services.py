@@ -1,0 +1,45 @@
+"""What handlers work with. `app.py` fills it; handlers get it by dependency injection."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from modelyard.catalog.people import People
+from modelyard.catalog.registry import Registry
+from modelyard.records.models import Version
+from modelyard.records.rollouts import RouteTable
+from modelyard.store.blobs import Blobs
+from modelyard.workers.control import WorkerInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The parts behind the API.
+
+    Attributes:
+        registry: models, versions, aliases. Blocking: call it in a thread.
+        people: principals and tokens. Blocking too.
+        blobs: the versions' files. Blocking too.
+        table: the route table in memory as it is now; tokens are in it.
+        refresh: after a change: returns when all fronts of the node serve it; UnavailableError where they
+            could not be told in time (the change itself is kept).
+        check: tells the engine that a version waits for its check.
+        warm: returns when a version has warm workers, so that a promotion finds it answering.
+        workers: all workers of the node.
+        not_ready: why this front cannot answer yet, or an empty string.
+        max_bundle: bytes of a bundle's archive.
+        version: of the software.
+    """
+
+    registry: Registry
+    people: People
+    blobs: Blobs
+    table: Callable[[], RouteTable]
+    refresh: Callable[[], Awaitable[None]]
+    check: Callable[[Version], Awaitable[None]]
+    warm: Callable[[Version], Awaitable[None]]
+    workers: Callable[[], Awaitable[list[WorkerInfo]]]
+    not_ready: Callable[[], str]
+    max_bundle: int
+    version: str

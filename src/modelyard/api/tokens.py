@@ -1,0 +1,148 @@
+"""Tokens: a department's by its owners, all by an administrator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from functools import partial
+from typing import Annotated
+
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from msgspec import Meta, Struct
+
+from modelyard.api.changes import changed
+from modelyard.api.requests import number_of
+from modelyard.api.services import Services
+from modelyard.records.errors import ForbiddenError, NotFoundError
+from modelyard.records.people import Grant, Need, NewToken, Role, Token
+from modelyard.records.references import check_name
+
+_ALL = "/api/v1/tokens"
+_OF_DEPARTMENT = "/api/v1/departments/{department:str}/tokens"
+_ADMINISTER = {"need": Need.ADMINISTER}
+_MANAGE = {"need": Need.MANAGE}
+_DAY = 86_400
+
+
+class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to make.
+
+    Attributes:
+        name: to tell it from others in a list.
+        principal: the person or service it is for, as it will stand in histories.
+        role: what its holder may do.
+        expires_in_days: None for no end.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate screens"])]
+    principal: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate-app"])]
+    role: Role
+    expires_in_days: Annotated[float, Meta(gt=0, le=36_500, examples=[90])] | None = None
+
+
+@get("/api/v1/whoami", opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Whose token this is")
+async def whoami(grant: NamedDependency[Grant]) -> Grant:
+    """The principal, its role, and its department (null: the whole yard)."""
+    return grant
+
+
+@get(_ALL, opt=_ADMINISTER, tags=["tokens"], summary="All tokens of the yard")
+async def list_tokens(services: NamedDependency[Services]) -> list[Token]:
+    """Newest first, without their secrets."""
+    return await asyncio.to_thread(services.people.tokens)
+
+
+@post(_ALL, opt=_ADMINISTER, tags=["tokens"], summary="Make a token for the whole yard")
+async def create_token(
+    data: TokenRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[NewToken]:
+    """For the roles auditor and administrator. The secret is in this answer and nowhere else."""
+    return await _create(services, grant, data, None)
+
+
+@delete(_ALL + "/{token:str}", opt=_ADMINISTER, status_code=200, tags=["tokens"], summary="Revoke a token")
+async def revoke_token(
+    token: str, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[Token]:
+    """Any token. It ends at once on every front; 202 if a front could not be told in time."""
+    return await _revoke(services, grant, number_of(token, "token"))
+
+
+@get(_OF_DEPARTMENT, opt=_MANAGE, tags=["tokens"], summary="A department's tokens")
+async def list_department_tokens(department: str, services: NamedDependency[Services]) -> list[Token]:
+    """Newest first, without their secrets."""
+    departments = frozenset({check_name(department, "department")})
+    return await asyncio.to_thread(services.people.tokens, departments)
+
+
+@post(_OF_DEPARTMENT, opt=_MANAGE, tags=["tokens"], summary="Make a token for a department")
+async def create_department_token(
+    department: str, data: TokenRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[NewToken]:
+    """For the roles viewer, caller, builder and owner. The secret is in this answer and nowhere else."""
+    return await _create(services, grant, data, check_name(department, "department"))
+
+
+@delete(
+    _OF_DEPARTMENT + "/{token:str}",
+    opt=_MANAGE,
+    status_code=200,
+    tags=["tokens"],
+    summary="Revoke a department's token",
+)
+async def revoke_department_token(
+    department: str, token: str, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[Token]:
+    """It ends at once on every front; 202 if a front could not be told in time."""
+    number = number_of(token, "token")
+    departments = frozenset({check_name(department, "department")})
+    own = await asyncio.to_thread(services.people.tokens, departments)
+    if number not in {t.id for t in own}:
+        raise NotFoundError(f"The department has no token {number}.", "See the list of its tokens.")
+    return await _revoke(services, grant, number)
+
+
+async def _create(
+    services: Services, grant: Grant, data: TokenRequest, department: str | None
+) -> Response[NewToken]:
+    call = partial(
+        services.people.create_token,
+        data.name,
+        data.principal,
+        data.role,
+        department,
+        _lifetime(grant, data.expires_in_days),
+        by=grant.principal,
+    )
+    return await changed(services, await asyncio.to_thread(call), status=201)
+
+
+async def _revoke(services: Services, grant: Grant, number: int) -> Response[Token]:
+    revoke = partial(services.people.revoke_token, number, by=grant.principal)
+    return await changed(services, await asyncio.to_thread(revoke))
+
+
+def _lifetime(grant: Grant, days: float | None) -> timedelta | None:
+    """How long a new token may live: no longer than the one it is made with."""
+    if grant.expires is None:
+        return None if days is None else timedelta(days=days)
+    left = (grant.expires - time.time()) / _DAY
+    if days is not None and days > left:
+        raise ForbiddenError(
+            f"Your own token ends in {left:.2f} days, and one made with it cannot live longer.",
+            "Ask for fewer days, or use a token that lives longer.",
+        )
+    return timedelta(days=left if days is None else days)
+
+
+HANDLERS = (
+    whoami,
+    list_tokens,
+    create_token,
+    revoke_token,
+    list_department_tokens,
+    create_department_token,
+    revoke_department_token,
+)

@@ -1,0 +1,58 @@
+"""The yard itself: what runs, and what the API looks like."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from modelyard.api.services import Services
+from modelyard.records.people import Grant, Need
+from modelyard.workers.control import WorkerInfo
+
+
+class Status(Struct, frozen=True):
+    """What the yard says of itself.
+
+    Attributes:
+        version: of the software.
+        ready: whether predictions can be answered; `reason` says why not.
+        generation: of the route table this front serves.
+        models: models that you may see and that have a checked version.
+        versions: checked versions of these.
+    """
+
+    version: str
+    ready: bool
+    reason: str
+    generation: int
+    models: int
+    versions: int
+
+
+@get("/api/v1/yard", opt={"need": Need.SIGNED_IN}, tags=["yard"], summary="What the yard says of itself")
+async def status(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> Status:
+    """Counts only what you may see."""
+    table, reason = services.table(), services.not_ready()
+    seen = [
+        routes
+        for model, routes in table.models.items()
+        if routes.versions and grant.sees(model.partition("/")[0])
+    ]
+    return Status(
+        version=services.version,
+        ready=not reason,
+        reason=reason,
+        generation=table.generation,
+        models=len(seen),
+        versions=sum(len(routes.versions) for routes in seen),
+    )
+
+
+@get("/api/v1/workers", opt={"need": Need.ADMINISTER}, tags=["yard"], summary="The workers of the node")
+async def workers(services: NamedDependency[Services]) -> list[WorkerInfo]:
+    """Each with its version, language, memory and how often it was replaced."""
+    return await services.workers()
+
+
+HANDLERS = (status, workers)
