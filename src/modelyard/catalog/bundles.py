@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
 
-from modelyard.records.models import Bundle, File
+from modelyard.catalog.paths import Names, check_path
+from modelyard.catalog.tar import Tar, gunzip
+from modelyard.records.errors import InvalidError, NotFoundError, TooLargeError, UnavailableError
+from modelyard.records.models import File
+from modelyard.records.references import shown
 from modelyard.store.blobs import Blobs
+from modelyard.store.folder import disk_error
 
 GIB = 1024**3
+_TAR = frozenset({"application/x-tar", "application/tar"})
+_GZIP = frozenset({"application/gzip", "application/x-gzip", "application/x-gtar", "application/x-tgz"})
+_READ_ONLY = 0o444
+_OPEN_FOLDER = 0o755
 
 
 class Limits(Struct, frozen=True):
@@ -31,6 +43,8 @@ class Received(Struct, frozen=True):
 def receive(stream: Iterable[bytes], content_type: str, into: Path, limits: Limits) -> Received:
     """Unpack an archive into a new folder; it is removed again where the archive is refused.
 
+    A leading `./`, as `tar -C FOLDER .` writes it, is left out of names; modes, owners and times are ignored.
+
     Args:
         stream: the archive's bytes in pieces of any size.
         content_type: `application/x-tar` or `application/gzip`.
@@ -43,27 +57,115 @@ def receive(stream: Iterable[bytes], content_type: str, into: Path, limits: Limi
         TooLargeError: over a limit.
         UnavailableError: the disk is full.
     """
-    raise NotImplementedError
+    tar = Tar(_unpacked(stream, content_type, limits), limits.entries)
+    try:
+        into.mkdir(mode=0o700)
+        files = tuple(sorted(_members(tar, into, limits)))
+    except OSError as error:
+        shutil.rmtree(into, ignore_errors=True)
+        raise disk_error(error, into) from error
+    except BaseException:
+        shutil.rmtree(into, ignore_errors=True)
+        raise
+    return Received(files, sum(f.size for f in files), digest_of(files))
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """The bundle's description, checked against the files there.
+def _unpacked(stream: Iterable[bytes], content_type: str, limits: Limits) -> Iterable[bytes]:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in _TAR:
+        return stream
+    if kind in _GZIP:
+        return gunzip(stream, limits.total)
+    raise InvalidError(
+        f"A bundle cannot come as {shown(content_type)}.",
+        "Send a tar with Content-Type: application/x-tar, or a .tar.gz with application/gzip.",
+        field="content-type",
+    )
 
-    Raises:
-        InvalidError: a key is unknown, missing or of the wrong type; a file it names is not there.
-    """
-    raise NotImplementedError
+
+def _members(tar: Tar, into: Path, limits: Limits) -> Iterator[File]:
+    names, total = Names(), 0
+    for member in tar:
+        path = _member_path(member.path, is_folder=member.is_folder)
+        total += member.size
+        if total > limits.total:
+            raise TooLargeError(
+                f"The bundle is over the limit of {limits.total} bytes, unpacked.",
+                "Leave out what the model does not need; the operator can raise YARD_MAX_BUNDLE.",
+            )
+        if path is None:
+            continue
+        names.add(path, is_file=not member.is_folder)
+        place = into / path
+        if member.is_folder:
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            yield File(path, member.size, _write(place, tar.data()))
+
+
+def _member_path(raw: bytes, *, is_folder: bool) -> str | None:
+    """The member's path inside the bundle, or None for the bundle's folder itself."""
+    try:
+        path = raw.decode()
+    except UnicodeDecodeError as error:
+        wrong = shown(raw.decode(errors="backslashreplace"))
+        hint = "Rename it before publishing."
+        raise InvalidError(f"The file name {wrong} is not UTF-8.", hint, field="path") from error
+    if is_folder:
+        if path in (".", "./"):
+            return None
+        path = path.removesuffix("/")
+    return check_path(path.removeprefix("./"))
+
+
+def _write(place: Path, pieces: Iterable[memoryview]) -> str:
+    digest = hashlib.sha256()
+    with place.open("xb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
 
 
 def digest_of(files: Iterable[File]) -> str:
     """The digest of a bundle: sha256 over its sorted lines `path NUL size NUL digest LF`, in hex."""
-    raise NotImplementedError
+    whole = hashlib.sha256()
+    for file in sorted(files):
+        whole.update(f"{file.path}\0{file.size}\0{file.digest}\n".encode())
+    return whole.hexdigest()
 
 
 def lay_out(files: Iterable[File], blobs: Blobs, folder: Path) -> None:
     """Write a bundle's files into a folder that appears whole or not at all; nothing to do where it is.
 
+    Files are read-only and verified against their digests.
+
     Raises:
         UnavailableError: a blob is damaged or missing, or the disk is full.
     """
-    raise NotImplementedError
+    if folder.is_dir():
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:
+            whole = Path(scratch) / "bundle"
+            whole.mkdir(mode=_OPEN_FOLDER)
+            for file in files:
+                place = whole / check_path(file.path)
+                place.parent.mkdir(mode=_OPEN_FOLDER, parents=True, exist_ok=True)
+                blobs.fetch(file.digest, place, file.size)
+                place.chmod(_READ_ONLY)
+            _take_place(whole, folder)
+    except NotFoundError as error:
+        raise UnavailableError(error.message, error.hint) from error
+    except OSError as error:
+        raise disk_error(error, folder) from error
+
+
+def _take_place(whole: Path, folder: Path) -> None:
+    try:
+        whole.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process laid out the same at the same time
+            raise

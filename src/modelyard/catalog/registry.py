@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from modelyard.catalog.bundles import Limits
-from modelyard.records.models import AliasChange, File, Model, Version
-from modelyard.records.references import Reference
-from modelyard.records.rollouts import RouteTable
-from modelyard.records.signatures import Signature
+from sqlalchemy import Connection
+
+from modelyard.catalog import bundles, champions, words
+from modelyard.catalog.bundles import Limits, Received
+from modelyard.catalog.descriptions import read_bundle
+from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
+from modelyard.records.models import AliasChange, File, Model, Version, VersionState
+from modelyard.records.references import CHAMPION, Reference, check_name
+from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
+from modelyard.records.signatures import Signature, check_signature
+from modelyard.store import aliases, departments, models, state, tokens, versions
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
+from modelyard.store.versions import Wanted
+
+_MAX_REASON = 4_000  # characters of why a check failed
+_MAX_PROGRESS = 500
+_MAX_NUMBER = 999_999_999
+_STALE = 24 * 3600  # seconds after which a bundle on its way in belongs to a process that died
+_FIRST = "the first version that passed its check"
+_ASKED = "asked for when it was published"
 
 
 class Registry:
@@ -23,14 +41,19 @@ class Registry:
         scratch: a folder for bundles on their way in, made where it is not there.
         limits: of a bundle.
 
-    Unless said otherwise methods raise NotFoundError for an unknown department, model, version or alias, and
-    InvalidError for what is not a name.
+    Unless said otherwise methods raise NotFoundError for an unknown department, model, version or alias,
+    and InvalidError for what is not a name.
     """
 
     def __init__(self, database: Database, blobs: Blobs, scratch: Path, limits: Limits | None = None) -> None:
-        raise NotImplementedError
+        self._database = database
+        self._blobs = blobs
+        self._scratch = scratch
+        self._limits = limits or Limits()
 
-    def publish(  # noqa: PLR0913 - each is part of the request
+    # Publishing
+
+    def publish(
         self,
         model: str,
         stream: Iterable[bytes],
@@ -43,36 +66,119 @@ class Registry:
     ) -> tuple[Version, bool]:
         """Keep a new version, unchecked, and whether it is new: the same content is the same version.
 
-        The alias asked for is set when the version passes its check.
+        The alias asked for is set when the version passes its check, unless it then points to a newer
+        version already. Where the content is there, nothing changes, the alias neither.
 
         Raises:
-            InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `bundles.read_bundle`.
+            InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `read_bundle`.
         """
-        raise NotImplementedError
+        model = _model(model)
+        wanted = Wanted(check_name(alias, "alias"), words.reason(why)) if alias else None
+        with self._database.read() as connection:  # before the bytes come in, not after
+            if not may_create_department and not departments.exists(connection, model.split("/")[0]):
+                raise _unknown(model)
+        _sweep(self._scratch)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="publish-") as own:
+            folder = Path(own) / "bundle"
+            received = bundles.receive(stream, content_type, folder, self._limits)
+            version = Version(
+                model=model,
+                version=0,
+                digest=received.digest,
+                bundle=read_bundle(folder),
+                state=VersionState.UNCHECKED,
+                size=received.size,
+                created_at=_now(),
+                created_by=by,
+            )
+            if existing := self._existing(version):
+                return existing, False
+            self._keep(received, folder)
+        return self._add(version, received, wanted, may_create_department=may_create_department)
+
+    def _existing(self, version: Version) -> Version | None:
+        with self._database.read() as connection:
+            return versions.by_digest(connection, version.model, version.digest)
+
+    def _keep(self, received: Received, folder: Path) -> None:
+        for file in received.files:
+            if self._blobs.put_file(folder / file.path) != (file.digest, file.size):
+                message = f"{file.path} changed on the server while it was published."
+                raise UnavailableError(message, "Publish again.")
+
+    def _add(
+        self, version: Version, received: Received, wanted: Wanted | None, *, may_create_department: bool
+    ) -> tuple[Version, bool]:
+        model, department = version.model, version.model.split("/")[0]
+        by, at = version.created_by, version.created_at
+        with self._database.write() as connection:
+            if may_create_department:
+                departments.add(connection, department, by=by, at=at)
+            is_new_model = models.add(connection, model, by=by, at=at)
+            models.lock(connection, model)
+            if existing := versions.by_digest(connection, model, version.digest):
+                return existing, False
+            number = models.next_number(connection, model)
+            versions.add(connection, version, number, received.files, wanted)
+            if is_new_model:
+                state.bump_generation(connection)
+            return _found(connection, model, number), True
+
+    # Reading
 
     def version(self, model: str, number: int) -> Version:
         """One version."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return _found(connection, _model(model), number)
 
     def resolve(self, reference: Reference) -> Version:
         """The version a reference means: its number, its alias, or the champion."""
-        raise NotImplementedError
+        if reference.version is not None:
+            return self.version(reference.model, reference.version)
+        alias = reference.alias or CHAMPION
+        with self._database.read() as connection:
+            number = aliases.of_model(connection, reference.model).get(alias)
+            if number is None:
+                _known(connection, reference.model)
+                raise _no_alias(reference.model, alias)
+            return _found(connection, reference.model, number)
 
     def versions(self, model: str) -> list[Version]:
         """All versions of a model, newest first."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            _known(connection, _model(model))
+            return versions.of_model(connection, model)
 
     def model(self, model: str) -> Model:
         """One model."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return _known(connection, _model(model))
 
     def models(self, departments: frozenset[str] | None = None) -> list[Model]:
         """The models of these departments (None: of all), by name."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return models.of_departments(connection, departments)
+
+    def files(self, model: str, number: int) -> list[File]:
+        """The files of a version, by path."""
+        with self._database.read() as connection:
+            _found(connection, _model(model), number)
+            return versions.files(connection, model, number)
+
+    def lay_out(self, version: Version, folder: Path) -> None:
+        """Write a version's files into a folder; see `bundles.lay_out`."""
+        bundles.lay_out(self.files(version.model, version.version), self._blobs, folder)
+
+    # Checks
 
     def due_checks(self) -> list[Version]:
-        """Versions to check, oldest first: the unchecked, and those `checking` (the caller knows its own)."""
-        raise NotImplementedError
+        """Versions to check, oldest first: the unchecked, and those `checking`.
+
+        The caller knows which of the latter are its own; the others were left behind by an engine that
+        died. Their `aliases` are not filled in: there are none before the check.
+        """
+        with self._database.read() as connection:
+            return versions.due(connection)
 
     def start_check(self, model: str, number: int) -> Version:
         """Mark a version as being checked.
@@ -80,23 +186,44 @@ class Registry:
         Raises:
             ConflictError: it is checked or failed already.
         """
-        raise NotImplementedError
+        with self._database.write() as connection:
+            version = _held(connection, model, number)
+            if version.state in (VersionState.CHECKED, VersionState.FAILED):
+                raise _ended(version)
+            versions.change(connection, model, number, state=VersionState.CHECKING, progress="")
+            return _found(connection, model, number)
 
     def progress(self, model: str, number: int, words: str) -> None:
         """Say what a check is doing; ignored once it has ended."""
-        raise NotImplementedError
+        line = _line(words, _MAX_PROGRESS)
+        with self._database.write() as connection:
+            versions.say_progress(connection, _model(model), number, line)
 
     def pass_check(
         self, model: str, number: int, signature: Signature, form: str = "native", form_reason: str = ""
     ) -> Version:
         """Mark a version as checked, and set the aliases that waited for it, in the same transaction.
 
-        The first checked version of a model becomes its champion. Nothing happens where it is checked already.
+        The first checked version of a model becomes its champion. Nothing happens where it is checked
+        already.
 
         Raises:
             ConflictError: its check failed before.
         """
-        raise NotImplementedError
+        check_signature(signature)
+        with self._database.write() as connection:
+            version = _held(connection, model, number)
+            if version.state is VersionState.CHECKED:
+                return version
+            if version.state is VersionState.FAILED:
+                raise _ended(version)
+            why = _line(form_reason, _MAX_REASON)
+            told = {"state": VersionState.CHECKED, "progress": "", "form": form, "form_reason": why}
+            versions.change(connection, model, number, **told)
+            versions.complete(connection, version, signature)
+            _point_waiting(connection, version)
+            state.bump_generation(connection)
+            return _found(connection, model, number)
 
     def fail_check(self, model: str, number: int, reason: str, log: str = "") -> Version:
         """Keep why a check failed, and the end of the worker's log. Nothing happens where it failed already.
@@ -104,7 +231,17 @@ class Registry:
         Raises:
             ConflictError: it has passed its check.
         """
-        raise NotImplementedError
+        with self._database.write() as connection:
+            version = _held(connection, model, number)
+            if version.state is VersionState.FAILED:
+                return version
+            if version.state is VersionState.CHECKED:
+                raise _ended(version)
+            told = {"reason": words.output(reason, _MAX_REASON), "log": words.output(log), "progress": ""}
+            versions.change(connection, model, number, state=VersionState.FAILED, **told)
+            return _found(connection, model, number)
+
+    # Aliases
 
     def set_alias(self, model: str, alias: str, number: int, *, by: str, why: str = "") -> AliasChange:
         """Point an alias to a version; where it points there already, the change that made it so.
@@ -112,7 +249,17 @@ class Registry:
         Raises:
             ConflictError: the version is not checked.
         """
-        raise NotImplementedError
+        check_name(alias, "alias")
+        line = words.reason(why)
+        with self._database.write() as connection:
+            version = _held(connection, model, number)
+            if version.state is not VersionState.CHECKED:
+                raise _not_checked(version)
+            before = aliases.of_model(connection, model).get(alias)
+            if before == number:
+                return aliases.last_change(connection, model, alias)
+            change = AliasChange(model, alias, before, number, _now(), by, line)
+            return _changed(connection, change)
 
     def drop_alias(self, model: str, alias: str, *, by: str, why: str = "") -> AliasChange:
         """Remove an alias.
@@ -120,35 +267,154 @@ class Registry:
         Raises:
             ConflictError: it is the champion, without which requests have no answer.
         """
-        raise NotImplementedError
+        check_name(alias, "alias")
+        line = words.reason(why)
+        with self._database.write() as connection:
+            _lock(connection, model)
+            before = aliases.of_model(connection, model).get(alias)
+            if before is None:
+                raise _no_alias(model, alias)
+            if alias == CHAMPION:
+                message = f"{model} answers through its champion, so that alias cannot be dropped."
+                raise ConflictError(message, "Promote another version instead.")
+            change = AliasChange(model, alias, before, None, _now(), by, line)
+            return _changed(connection, change)
 
     def rollback(self, model: str, *, by: str, why: str = "") -> AliasChange:
-        """Champion back to what it was before.
+        """Champion back to what it was before; again, further back. `champions.before` has the rule.
 
         Raises:
             ConflictError: there is nothing before.
         """
-        raise NotImplementedError
+        line = words.reason(why)
+        with self._database.write() as connection:
+            _lock(connection, model)
+            steps = aliases.steps(connection, model, CHAMPION)
+            number = champions.before(steps, versions.checked_numbers(connection, model))
+            if number is None:
+                message = f"{model} had no other champion before, so there is nothing to go back to."
+                raise ConflictError(message, "Promote a version: yard promote DEPARTMENT/NAME/NUMBER.")
+            before = aliases.of_model(connection, model).get(CHAMPION)
+            change = AliasChange(model, CHAMPION, before, number, _now(), by, line)
+            return _changed(connection, change, is_rollback=True)
 
     def history(self, model: str) -> list[AliasChange]:
         """All alias changes of a model, newest first."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            _known(connection, _model(model))
+            return aliases.history(connection, model)
 
-    def files(self, model: str, number: int) -> list[File]:
-        """The files of a version, by path."""
-        raise NotImplementedError
-
-    def lay_out(self, version: Version, folder: Path) -> None:
-        """Write a version's files into a folder; see `bundles.lay_out`."""
-        raise NotImplementedError
+    # Routes
 
     def route_table(self) -> RouteTable:
         """Everything a front needs, from one snapshot: checked versions, aliases, valid tokens.
 
         A model without a checked version is there too, with no versions.
         """
-        raise NotImplementedError
+        with self._database.read() as connection:
+            pointers = aliases.of_all(connection)
+            found: dict[str, dict[int, ServedVersion]] = {name: {} for name in models.names(connection)}
+            for version in versions.served(connection):
+                found[version.model][version.version] = version
+            return RouteTable(
+                generation=state.generation(connection),
+                models={name: ModelRoutes(pointers.get(name, {}), own) for name, own in found.items()},
+                tokens=tokens.grants(connection, _now()),
+            )
 
     def generation(self) -> int:
         """Grows with each change of routes or tokens; the same number means the same route table."""
-        raise NotImplementedError
+        with self._database.read() as connection:
+            return state.generation(connection)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _model(text: str) -> str:
+    department, _, name = text.partition("/")
+    return f"{check_name(department, 'department')}/{check_name(name, 'model name')}"
+
+
+def _line(text: str, limit: int) -> str:
+    return " ".join(words.output(text, limit).split())
+
+
+def _lock(connection: Connection, model: str) -> None:
+    if not models.lock(connection, _model(model)):
+        raise _unknown(model)
+
+
+def _held(connection: Connection, model: str, number: int) -> Version:
+    """A version of a model that stays locked until the transaction ends."""
+    _lock(connection, model)
+    return _found(connection, model, number)
+
+
+def _known(connection: Connection, model: str) -> Model:
+    if found := models.get(connection, model):
+        return found
+    raise _unknown(model)
+
+
+def _found(connection: Connection, model: str, number: int) -> Version:
+    found = versions.get(connection, model, number) if 1 <= number <= _MAX_NUMBER else None
+    if found is None:
+        _known(connection, model)
+        raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
+    return found
+
+
+def _changed(connection: Connection, change: AliasChange, *, is_rollback: bool = False) -> AliasChange:
+    aliases.change(connection, change, is_rollback=is_rollback)
+    state.bump_generation(connection)
+    return change
+
+
+def _point_waiting(connection: Connection, version: Version) -> None:
+    """Champion, where there is none; and the alias asked for, unless it has gone on to a newer version."""
+    pointers = aliases.of_model(connection, version.model)
+    wished = {} if CHAMPION in pointers else {CHAMPION: _FIRST}
+    wanted = versions.wanted(connection, version.model, version.version)
+    if wanted and pointers.get(wanted.alias, 0) < version.version:
+        wished[wanted.alias] = wanted.why or _ASKED
+    for alias, why in wished.items():
+        change = AliasChange(
+            version.model, alias, pointers.get(alias), version.version, _now(), version.created_by, why
+        )
+        aliases.change(connection, change)
+
+
+def _sweep(scratch: Path) -> None:
+    """Make the folder, and remove what processes that died left in it."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.glob("publish-*"):
+        if left.stat().st_mtime < time.time() - _STALE:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _unknown(model: str) -> NotFoundError:
+    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")
+
+
+def _no_alias(model: str, alias: str) -> NotFoundError:
+    if alias == CHAMPION:
+        hint = f"Its first version becomes champion when its check has passed: yard show {model}."
+        return NotFoundError(f"{model} has no champion yet.", hint)
+    return NotFoundError(f"{model} has no alias {alias}.", f"See what there is: yard show {model}.")
+
+
+def _ended(version: Version) -> ConflictError:
+    name = f"{version.model}/{version.version}"
+    message = f"The check of {name} has ended: it is {version.state}."
+    return ConflictError(message, "Publish changed content as a new version.")
+
+
+def _not_checked(version: Version) -> ConflictError:
+    name = f"{version.model}/{version.version}"
+    if version.state is VersionState.FAILED:
+        hint = f"See why, and publish a new version: yard show {name}."
+        return ConflictError(f"{name} failed its check, so no alias can point to it.", hint)
+    hint = f"Wait until it is: yard show {name}."
+    return ConflictError(f"{name} is not checked yet, so no alias can point to it.", hint)

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
+import sqlalchemy
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DataError as BadDataError
+
+from modelyard.records.errors import ConflictError, InvalidError, UnavailableError
+from modelyard.store.migrations import HEAD, REVISIONS
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+BUSY_TIMEOUT = 10.0  # seconds a transaction waits for SQLite's lock
+CONNECT_TIMEOUT = 5  # seconds until PostgreSQL must have answered
+STATEMENT_TIMEOUT = 30  # seconds one statement may take on PostgreSQL
+SAFE_WAL = (3, 51, 3)  # docs/decisions/0002-sqlite-journal.md
+_SQLITE = "sqlite:///"
+_UPGRADE_LOCK = 0x6D6F64656C796172  # "modelyar": PostgreSQL's advisory locks are numbers
+_MISTAKES = (
+    IntegrityError,
+    ProgrammingError,
+    BadDataError,
+)  # ours, not the database's: they pass as they are
+
+# Engines of a parent process. Letting one go would close connections that the parent still uses.
+_inherited: list[Engine] = []
 
 
 class Database:
@@ -18,10 +49,31 @@ class Database:
         InvalidError: the address is neither.
 
     No connection is made before it is needed, and none made before a fork is used after it.
+
+    Examples:
+        >>> database = Database("sqlite:////tmp/yard.sqlite")         # doctest: +SKIP
+        >>> database.upgrade()                                        # doctest: +SKIP
+        >>> with database.read() as connection:                       # doctest: +SKIP
+        ...     state.generation(connection)
     """
 
     def __init__(self, url: str) -> None:
-        raise NotImplementedError
+        self._url = _parse(url)
+        self._engine: Engine | None = None
+        self._owner = 0  # the process the engine belongs to
+
+    def __repr__(self) -> str:
+        return f"Database({self.shown!r})"
+
+    @property
+    def shown(self) -> str:
+        """The address without its password, fit for a message."""
+        return self._url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is SQLite (else PostgreSQL)."""
+        return self._url.get_backend_name() == "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -30,26 +82,170 @@ class Database:
         Raises:
             UnavailableError: the database does not answer.
         """
-        raise NotImplementedError
+        with self._transaction(writes=False) as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back by an exception.
 
+        On SQLite writers go one after another from the beginning; on PostgreSQL each locks the rows it
+        decides on.
+
         Raises:
             UnavailableError: the database does not answer, is locked for too long, or its disk is full.
         """
-        raise NotImplementedError
+        with self._transaction(writes=True) as connection:
+            yield connection
 
     def upgrade(self) -> None:
-        """Bring the schema to this release's; safe from several processes at once.
+        """Bring the schema to this release's; safe from several processes at once, cheap where it is there.
 
         Raises:
             ConflictError: the database was written by a newer release.
             UnavailableError: the database does not answer.
         """
-        raise NotImplementedError
+        with self.read() as connection:
+            if _revision(connection) == HEAD:
+                return
+        with self.write() as connection:
+            if not self.is_sqlite:  # SQLite's write transaction is such a lock already
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            if _revision(connection) != HEAD:
+                from modelyard.store.migrations.run import run  # noqa: PLC0415 - Alembic takes 0.2 s to load
+
+                run(connection)
 
     def close(self) -> None:
         """Let go of all connections; the next use makes new ones."""
-        raise NotImplementedError
+        if self._engine is not None and self._owner == os.getpid():
+            self._engine.dispose()
+            self._engine = None
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+        try:
+            with self._options(writes=writes).begin() as connection:
+                yield connection
+        except _MISTAKES:
+            raise
+        except (DBAPIError, sqlalchemy.exc.TimeoutError) as error:
+            raise _explained(error, self.shown) from error
+
+    def _options(self, *, writes: bool) -> Engine:
+        if self._engine is None or self._owner != os.getpid():
+            if self._engine is not None:
+                _inherited.append(self._engine)
+            self._engine, self._owner = self._connected(), os.getpid()
+        if self.is_sqlite:
+            return self._engine.execution_options(writes=writes)
+        if writes:
+            return self._engine
+        return self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def _connected(self) -> Engine:
+        if self.is_sqlite:
+            return _sqlite_engine(self._url)
+        return _postgresql_engine(self._url)
+
+
+def insert_missing(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless its key is there; whether it was inserted.
+
+    Where another transaction inserts the same key at this moment, this waits for it to end.
+    """
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+
+
+def _parse(url: str) -> URL:
+    if url.startswith(_SQLITE) and len(url) > len(_SQLITE):
+        # Not by make_url: a '%' or '?' of a path is part of it.
+        return URL.create("sqlite", database=str(Path(url[len(_SQLITE) :]).absolute()))
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise _unknown_form() from None  # the cause would show the password
+    if parsed.drivername not in ("postgresql", "postgres") or not parsed.database:
+        raise _unknown_form()
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _unknown_form() -> InvalidError:
+    return InvalidError(
+        "The database's address is not one the yard knows.",
+        "Write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.",
+        field="database",
+    )
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: _begin_sqlite does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    wanted = "wal" if sqlite3.sqlite_version_info >= SAFE_WAL else "truncate"
+    cursor.execute(f"PRAGMA journal_mode = {wanted}")
+    if cursor.fetchone() != (wanted,):
+        message = f"the journal mode is not {wanted}: another program holds it open"
+        raise sqlite3.OperationalError(message)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options()["writes"]
+    connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    limits: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "application_name": "modelyard",
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c idle_in_transaction_session_timeout=60s"
+        " -c timezone=UTC",
+        "keepalives_idle": 30,
+    }
+    limits.update({k: v for k, v in url.query.items() if k in limits})  # what the address says goes before
+    return sqlalchemy.create_engine(url, connect_args=limits, pool_pre_ping=True, pool_timeout=10)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if revision is not None and revision not in REVISIONS:
+        raise ConflictError(
+            f"The database was written by a newer Modelyard (schema {revision}, this one knows {HEAD}).",
+            "Start the newer release again, or restore the backup made before the upgrade.",
+        )
+    return None if revision is None else str(revision)
+
+
+def _explained(error: SQLAlchemyError, shown: str) -> UnavailableError:
+    cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    known = (
+        (
+            "locked",
+            "is locked by another process for too long",
+            "Try again; look for a program that holds it.",
+        ),
+        ("disk is full", "is on a disk that is full", "Free space; nothing of this change was kept."),
+        ("readonly", "cannot be written", "Correct the rights of the file and of its folder."),
+        ("unable to open", "cannot be opened", "Make its folder, or correct the rights."),
+        ("not a database", "is no SQLite database", "Restore the backup, or give another --database."),
+        ("malformed", "is damaged", "Restore the backup; keep the damaged file aside."),
+        ("statement timeout", "took too long", "Try again; it may be overloaded."),
+    )
+    what, hint = next(
+        ((what, hint) for mark, what, hint in known if mark in cause),
+        ("does not answer", "See that it runs and can be reached from here; the yard goes on by itself."),
+    )
+    return UnavailableError(f"The database {shown} {what} ({cause}).", hint)

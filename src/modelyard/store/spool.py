@@ -109,7 +109,8 @@ class SpoolWriter:
 
     def _take_back(self) -> None:
         """Cut what was half written, and never write to this file again: after a failed sync nobody
-        knows what the disk holds of it."""
+        knows what the disk holds of it.
+        """
         assert self._file is not None  # noqa: S101 - only after a write to it
         with suppress(OSError):  # what stays is a torn record, which no reader takes for one
             os.ftruncate(self._file, self._size)

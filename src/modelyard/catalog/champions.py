@@ -1,0 +1,39 @@
+"""Where a rollback goes: a pure rule over the champion's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from modelyard.store.aliases import Step
+
+
+def before(steps: Iterable[Step], checked: AbstractSet[int]) -> int | None:
+    """The version that was champion before the one that is now, or None.
+
+    The champions stand in a pile. A promotion puts one on top; a rollback takes off the top and whatever
+    lies between it and the version that it went back to. So a second rollback goes further back, never to
+    and fro, and a promotion after a rollback begins from there. Versions that are not checked, and the
+    present champion itself further down, are passed over.
+
+    Args:
+        steps: every change of the champion, oldest first.
+        checked: the versions that may be champion.
+
+    >>> before([Step(1, False), Step(2, False), Step(3, False)], {1, 2, 3})
+    2
+    >>> before([Step(1, False), Step(2, False), Step(3, False), Step(2, True)], {1, 2, 3})
+    1
+    """
+    pile: list[int | None] = []
+    for step in steps:
+        if step.is_rollback:
+            pile.pop()
+            while pile and pile[-1] != step.after:
+                pile.pop()
+        else:
+            pile.append(step.after)
+    if not pile:
+        return None
+    champion = pile.pop()
+    return next((v for v in reversed(pile) if v != champion and v in checked), None)

@@ -1,0 +1,77 @@
+"""Aliases: pointers from a model's name to one of its versions, and all that they ever pointed to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from sqlalchemy import Connection, Row, and_, delete, insert, select
+
+from modelyard.records.models import AliasChange
+from modelyard.store.schema import alias_history, aliases
+
+
+class Step(Struct, frozen=True):
+    """One change of an alias as a rollback sees it."""
+
+    after: int | None
+    is_rollback: bool
+
+
+def of_model(connection: Connection, model: str) -> dict[str, int]:
+    """A model's aliases and their versions, by name."""
+    query = select(aliases.c.alias, aliases.c.version).where(aliases.c.model == model)
+    return {row.alias: row.version for row in sorted(connection.execute(query))}
+
+
+def of_all(connection: Connection) -> dict[str, dict[str, int]]:
+    """The aliases of all models that have any."""
+    found: dict[str, dict[str, int]] = {}
+    for row in sorted(connection.execute(select(aliases.c.model, aliases.c.alias, aliases.c.version))):
+        found.setdefault(row.model, {})[row.alias] = row.version
+    return found
+
+
+def change(connection: Connection, change: AliasChange, *, is_rollback: bool = False) -> None:
+    """Point an alias to `change.after` (None: drop it) and keep that in its history."""
+    this = and_(aliases.c.model == change.model, aliases.c.alias == change.alias)
+    connection.execute(delete(aliases).where(this))
+    if change.after is not None:
+        row = {"model": change.model, "alias": change.alias, "version": change.after}
+        connection.execute(insert(aliases), row)
+    entry = {
+        "model": change.model,
+        "alias": change.alias,
+        "before": change.before,
+        "after": change.after,
+        "changed_at": change.at,
+        "changed_by": change.by,
+        "why": change.why,
+        "is_rollback": is_rollback,
+    }
+    connection.execute(insert(alias_history), entry)
+
+
+def history(connection: Connection, model: str) -> list[AliasChange]:
+    """All alias changes of a model, newest first."""
+    query = select(alias_history).where(alias_history.c.model == model)
+    return _records(connection.execute(query.order_by(alias_history.c.id.desc())))
+
+
+def last_change(connection: Connection, model: str, alias: str) -> AliasChange:
+    """The change that made an alias what it is; it has been set at least once."""
+    this = and_(alias_history.c.model == model, alias_history.c.alias == alias)
+    query = select(alias_history).where(this).order_by(alias_history.c.id.desc()).limit(1)
+    return _records(connection.execute(query))[0]
+
+
+def steps(connection: Connection, model: str, alias: str) -> list[Step]:
+    """What an alias pointed to, oldest first, and whether a rollback took it there."""
+    this = and_(alias_history.c.model == model, alias_history.c.alias == alias)
+    columns = (alias_history.c.after, alias_history.c.is_rollback)
+    query = select(*columns).where(this).order_by(alias_history.c.id)
+    return [Step(row.after, row.is_rollback) for row in connection.execute(query)]
+
+
+def _records(rows: Iterable[Row[tuple[object, ...]]]) -> list[AliasChange]:
+    return [AliasChange(r.model, r.alias, r.before, r.after, r.changed_at, r.changed_by, r.why) for r in rows]
