@@ -1,0 +1,40 @@
+# Needs only git, make and Python 3.11 or newer; everything else is installed first (tools/setup), without root too.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name) 2>/dev/null)))
+SETUP := $(PYTHON) -m tools.setup
+RUN := $(SETUP) run
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock clean
+
+help:    ## this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p; s/^\([a-z]*\):  *## /  make \1\t/p' Makefile | expand -t 16
+
+demo:    ## three departments, three languages, real data; installs what it needs first
+	@$(SETUP) demo
+	@$(RUN) yard demo
+
+test:    ## all tests; TESTS="-k wire" for some
+	@$(SETUP) test
+	@$(RUN) pytest -n 2 --dist loadgroup $(TESTS)
+
+lint:    ## formatting, rules, types, the direction of imports, the examples in docstrings
+	@$(SETUP) python
+	@$(RUN) ruff format --check
+	@$(RUN) ruff check
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@$(RUN) pytest -q -p no:cacheprovider --doctest-modules src tools
+
+bench:   ## the figures, as ratios in one run
+	@$(SETUP) test
+	@$(RUN) python bench/run.py
+
+setup:   ## install what demo and test need, and nothing more
+	@$(SETUP) test
+
+lock:    ## resolve pyproject.toml into requirements.lock anew
+	@$(SETUP) lock
+
+clean:   ## remove what setup put into this folder
+	rm -rf .venv .tools

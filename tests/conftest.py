@@ -1,0 +1,150 @@
+"""What all tests share: which parts of the machine are there, and programs and ports for those in need.
+
+A test says with a marker what it needs (`@pytest.mark.r`). Where that is not there the test is skipped with a
+notice that says how to get it; under CI=true that, and any other skip, is a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Generator
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+ROOT = Path(__file__).parents[1]
+CI = os.environ.get("CI", "").lower() == "true"
+# A thrown exception ends a Julia that has the wrong libunwind (tools/setup/julia.py).
+_JULIA_WORKS = 'f(x) = x < 0 ? throw(DomainError(x)) : x; (try f(-1) catch; 2 end) == 2 && print("works")'
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis_settings.register_profile("desk", deadline=None)
+hypothesis_settings.load_profile("ci" if CI else "desk")
+
+
+@cache
+def find_rscript() -> str | None:
+    """The program that runs R, or None."""
+    return os.environ.get("YARD_PROGRAM_R") or shutil.which("Rscript")
+
+
+@cache
+def find_julia() -> str | None:
+    """A Julia that survives an exception, or None."""
+    named = os.environ.get("YARD_PROGRAM_JULIA")
+    private = ROOT / ".tools/julia"
+    for program in (named, str(private) if private.exists() else None, shutil.which("julia")):
+        if program and _prints([program, "--startup-file=no", "-e", _JULIA_WORKS], "works"):
+            return program
+    return None
+
+
+def _prints(command: list[str], text: str) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except OSError:
+        return False
+    return done.stdout == text
+
+
+@cache
+def find_postgresql() -> Path | None:
+    """The newest folder with PostgreSQL's server programs (15 or later), or None."""
+    on_path = shutil.which("postgres")
+    folders = [Path(on_path).parent] if on_path else []
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    folders += [path for path in reversed(debian) if (path / "postgres").exists()]
+    return folders[0] if folders else None
+
+
+_NEEDS: dict[str, tuple[Callable[[], object], str]] = {
+    "r": (find_rscript, "R is not installed"),
+    "julia": (find_julia, "there is no Julia that works"),
+    "postgresql": (find_postgresql, "PostgreSQL's server programs are not installed"),
+    "torch": (lambda: importlib.util.find_spec("torch"), "PyTorch is not installed"),
+    "chromium": (lambda: shutil.which("chromium"), "Chromium is not installed"),
+    "bubblewrap": (lambda: shutil.which("bwrap"), "bubblewrap is not installed"),
+    "curl": (lambda: shutil.which("curl"), "curl is not installed"),
+}
+
+
+def pytest_configure() -> None:
+    """Servers started by tests find the Julia that works."""
+    private = ROOT / ".tools/julia"
+    if private.exists():
+        os.environ.setdefault("YARD_PROGRAM_JULIA", str(private))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what cannot run on this machine."""
+    for marker, (find, what) in _NEEDS.items():
+        if item.get_closest_marker(marker) and not find():
+            pytest.skip(f"{what}: `make setup` installs it as root, or says how to get it.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI=true a skipped test has failed."""
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Under CI=true a skipped file (`importorskip`) has failed."""
+    return _no_skip((yield))
+
+
+def _no_skip(report: Report) -> Report:
+    if CI and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CI=true allows no skip, and this was one: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def julia() -> list[str]:
+    """The command that starts Julia, to put arguments behind. Mark the test `julia`."""
+    program = find_julia()
+    assert program, "mark the test with @pytest.mark.julia"
+    return [program, "--startup-file=no"]
+
+
+@pytest.fixture(scope="session")
+def rscript() -> list[str]:
+    """The command that runs R, to put arguments behind. Mark the test `r`."""
+    program = find_rscript()
+    assert program, "mark the test with @pytest.mark.r"
+    return [program, "--vanilla"]
+
+
+@pytest.fixture(scope="session")
+def r_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the R package of `sdk/r` installed, for R_LIBS. Mark the test `r`."""
+    library = tmp_path_factory.mktemp("r-library")
+    options = ["--no-docs", "--no-test-load", f"--library={library}"]
+    command = ["R", "CMD", "INSTALL", *options, str(ROOT / "sdk/r")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return library
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A function that gives a TCP port nobody listens on now."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
