@@ -88,7 +88,7 @@ def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     scratch = settings.data / "scratch"
     scratch.mkdir(exist_ok=True)
     database, blobs = Database(settings.database_url), Blobs(settings.blobs_url)
-    return database, blobs, Registry(database, blobs, scratch, BundleLimits(max_bytes=settings.max_bundle))
+    return database, blobs, Registry(database, blobs, scratch, BundleLimits(total=settings.max_bundle))
 
 
 def set_up_logging() -> None:

@@ -158,6 +158,8 @@ class _Child:
 class _Supervisor:
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
         self._stopping = False
+        self._started = False
+        self._failed = False
         self._ready, self._say_ready = os.pipe()
         self._parent = os.getpid()
         self._engine = _Child("engine", lambda ready: app.run_engine(settings, ready))
@@ -182,7 +184,8 @@ class _Supervisor:
             if readable:
                 due -= len(os.read(self._ready, due))
             self._reap()
-        return not self._stopping
+        self._started = not self._stopping
+        return self._started
 
     def supervise(self) -> int:
         """Replace who dies until asked to stop; then stop everybody, fronts first."""
@@ -195,7 +198,7 @@ class _Supervisor:
         self._wait_for(self._fronts)
         _signal(self._engine.pid, signal.SIGTERM)
         self._wait_for([self._engine])
-        return 0
+        return _FAILED if self._failed else 0
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
@@ -216,6 +219,8 @@ class _Supervisor:
             if os.getppid() == self._parent:  # else the supervisor died before the line above
                 child.work(lambda: os.write(self._say_ready, b"."))  # type: ignore[arg-type,return-value]
             code = 0
+        except SystemExit as error:  # uvicorn's way to say that it cannot start, or was told to stop
+            code = error.code if isinstance(error.code, int) else _FAILED
         except BaseException:
             log.exception("%s failed", child.name)
         finally:
@@ -230,6 +235,10 @@ class _Supervisor:
         child = next((c for c in (self._engine, *self._fronts) if c.pid == pid), None)
         if child is None or self._stopping:
             return  # an orphaned worker that ended, or the end of everything
+        if not self._started and status:
+            log.error("%s cannot start; the lines above say why", child.name)
+            self._failed = self._stopping = True
+            return
         log.warning("%s ended (%s); starting another", child.name, os.waitstatus_to_exitcode(status))
         time.sleep(max(0.0, child.started + _RESTART_AT_MOST_EVERY - time.monotonic()))
         self._fork(child)
