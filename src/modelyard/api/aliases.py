@@ -8,7 +8,7 @@ from typing import Annotated
 
 from litestar import Response, delete, post, put
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from modelyard.api.changes import changed
@@ -40,8 +40,8 @@ class Reason(Struct, frozen=True, forbid_unknown_fields=True):
 @put(MODEL + "/aliases/{alias:str}", opt=_PROMOTE, tags=["aliases"], summary="Point an alias to a version")
 async def set_alias(
     model: NamedDependency[str],
-    alias: str,
-    data: Target,
+    alias: FromPath[str],
+    data: JSONBody[Target],
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
 ) -> Response[AliasChange]:
@@ -58,7 +58,7 @@ async def set_alias(
 )
 async def drop_alias(
     model: NamedDependency[str],
-    alias: str,
+    alias: FromPath[str],
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
     why: Annotated[str, QueryParameter(max_length=MAX_WHY)] = "",
@@ -72,7 +72,7 @@ async def drop_alias(
 @post(MODEL + "/rollback", opt=_PROMOTE, status_code=200, tags=["aliases"], summary="Champion back to before")
 async def rollback(
     model: NamedDependency[str],
-    data: Reason,
+    data: JSONBody[Reason],
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
 ) -> Response[AliasChange]:

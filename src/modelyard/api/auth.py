@@ -102,7 +102,7 @@ def check_policies(app: Litestar) -> None:
         need = handler.opt.get("need")
         if not isinstance(need, Need):
             raise ImproperlyConfiguredException(f"The route {path} ({handler}) declares no policy.")
-        if ("{department:" in path) == (need in _OF_THE_YARD):
+        if ("{department}" in path) == (need in _OF_THE_YARD):
             raise ImproperlyConfiguredException(
                 f"The policy {need} of {path} ({handler}) does not fit: a need that is held in a department "
                 "goes with a path that names the department, and no other."

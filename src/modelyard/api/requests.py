@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.params import FromPath
 
 from modelyard.records.errors import InvalidError, MalformedError
 from modelyard.records.references import VERSION, check_name, shown
@@ -34,7 +35,7 @@ class YardRequest(Request[Any, Any, Any]):
             raise MalformedError(f"The body is not JSON: {error}.", "Send valid JSON in UTF-8.") from error
 
 
-def model_of(department: str, name: str) -> str:
+def model_of(department: FromPath[str], name: FromPath[str]) -> str:
     """`department/name` out of two path parameters.
 
     Raises:
@@ -43,7 +44,7 @@ def model_of(department: str, name: str) -> str:
     return f"{check_name(department, 'department')}/{check_name(name, 'model name')}"
 
 
-def version_of(version: str) -> int:
+def version_of(version: FromPath[str]) -> int:
     """A version's number out of the path parameter."""
     return number_of(version, "version")
 

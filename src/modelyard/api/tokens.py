@@ -10,6 +10,7 @@ from typing import Annotated
 
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from modelyard.api.changes import changed
@@ -56,7 +57,7 @@ async def list_tokens(services: NamedDependency[Services]) -> list[Token]:
 
 @post(_ALL, opt=_ADMINISTER, tags=["tokens"], summary="Make a token for the whole yard")
 async def create_token(
-    data: TokenRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+    data: JSONBody[TokenRequest], services: NamedDependency[Services], grant: NamedDependency[Grant]
 ) -> Response[NewToken]:
     """For the roles auditor and administrator. The secret is in this answer and nowhere else."""
     return await _create(services, grant, data, None)
@@ -64,14 +65,16 @@ async def create_token(
 
 @delete(_ALL + "/{token:str}", opt=_ADMINISTER, status_code=200, tags=["tokens"], summary="Revoke a token")
 async def revoke_token(
-    token: str, services: NamedDependency[Services], grant: NamedDependency[Grant]
+    token: FromPath[str], services: NamedDependency[Services], grant: NamedDependency[Grant]
 ) -> Response[Token]:
     """Any token. It ends at once on every front; 202 if a front could not be told in time."""
     return await _revoke(services, grant, number_of(token, "token"))
 
 
 @get(_OF_DEPARTMENT, opt=_MANAGE, tags=["tokens"], summary="A department's tokens")
-async def list_department_tokens(department: str, services: NamedDependency[Services]) -> list[Token]:
+async def list_department_tokens(
+    department: FromPath[str], services: NamedDependency[Services]
+) -> list[Token]:
     """Newest first, without their secrets."""
     departments = frozenset({check_name(department, "department")})
     return await asyncio.to_thread(services.people.tokens, departments)
@@ -79,7 +82,10 @@ async def list_department_tokens(department: str, services: NamedDependency[Serv
 
 @post(_OF_DEPARTMENT, opt=_MANAGE, tags=["tokens"], summary="Make a token for a department")
 async def create_department_token(
-    department: str, data: TokenRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+    department: FromPath[str],
+    data: JSONBody[TokenRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
 ) -> Response[NewToken]:
     """For the roles viewer, caller, builder and owner. The secret is in this answer and nowhere else."""
     return await _create(services, grant, data, check_name(department, "department"))
@@ -93,7 +99,10 @@ async def create_department_token(
     summary="Revoke a department's token",
 )
 async def revoke_department_token(
-    department: str, token: str, services: NamedDependency[Services], grant: NamedDependency[Grant]
+    department: FromPath[str],
+    token: FromPath[str],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
 ) -> Response[Token]:
     """It ends at once on every front; 202 if a front could not be told in time."""
     number = number_of(token, "token")
@@ -105,7 +114,7 @@ async def revoke_department_token(
 
 
 async def _create(
-    services: Services, grant: Grant, data: TokenRequest, department: str | None
+    services: Services, grant: Grant, data: JSONBody[TokenRequest], department: str | None
 ) -> Response[NewToken]:
     call = partial(
         services.people.create_token,
