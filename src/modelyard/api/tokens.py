@@ -40,7 +40,7 @@ class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate screens"])]
     principal: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate-app"])]
     role: Role
-    expires_in_days: Annotated[float, Meta(gt=0, le=36_500, examples=[90])] | None = None
+    expires_in_days: Annotated[float, Meta(gt=0, le=3_650, examples=[90])] | None = None
 
 
 @get("/api/v1/whoami", opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Whose token this is")

@@ -289,14 +289,20 @@ class Registry:
         line = words.reason(why)
         with self._database.write() as connection:
             _lock(connection, model)
-            steps = aliases.steps(connection, model, CHAMPION)
-            number = champions.before(steps, versions.checked_numbers(connection, model))
-            if number is None:
-                message = f"{model} had no other champion before, so there is nothing to go back to."
-                raise ConflictError(message, "Promote a version: yard promote DEPARTMENT/NAME/NUMBER.")
+            number = _before(connection, model)
             before = aliases.of_model(connection, model).get(CHAMPION)
             change = AliasChange(model, CHAMPION, before, number, _now(), by, line)
             return _changed(connection, change, is_rollback=True)
+
+    def rollback_target(self, model: str) -> int:
+        """The version that a rollback would make champion now, so that it can be warmed first.
+
+        Raises:
+            ConflictError: there is nothing before.
+        """
+        with self._database.read() as connection:
+            _known(connection, _model(model))
+            return _before(connection, model)
 
     def history(self, model: str) -> list[AliasChange]:
         """All alias changes of a model, newest first."""
@@ -370,6 +376,15 @@ def _changed(connection: Connection, change: AliasChange, *, is_rollback: bool =
     aliases.change(connection, change, is_rollback=is_rollback)
     state.bump_generation(connection)
     return change
+
+
+def _before(connection: Connection, model: str) -> int:
+    steps = aliases.steps(connection, model, CHAMPION)
+    number = champions.before(steps, versions.checked_numbers(connection, model))
+    if number is None:
+        message = f"{model} had no other champion before, so there is nothing to go back to."
+        raise ConflictError(message, "Promote a version: yard promote DEPARTMENT/NAME/NUMBER.")
+    return number
 
 
 def _point_waiting(connection: Connection, version: Version) -> None:
