@@ -172,6 +172,8 @@ class Front:
             warm=self._warm,
             workers=self._workers,
             not_ready=self._not_ready,
+            spool=self._settings.data / "spool",
+            scratch=self._settings.data / "scratch",
             max_bundle=self._settings.max_bundle,
             version=__version__,
         )

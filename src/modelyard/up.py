@@ -217,7 +217,7 @@ class _Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             if os.getppid() == self._parent:  # else the supervisor died before the line above
-                child.work(lambda: os.write(self._say_ready, b"."))  # type: ignore[arg-type,return-value]
+                child.work(lambda: os.write(self._say_ready, b"."))  # type: ignore[arg-type]
             code = 0
         except SystemExit as error:  # uvicorn's way to say that it cannot start, or was told to stop
             code = error.code if isinstance(error.code, int) else _FAILED

@@ -45,10 +45,14 @@ async def set_alias(
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
 ) -> Response[AliasChange]:
-    """To promote a version is to point `champion` to it. Answered when every front of the node serves it
-    (200), or 202 if the change is kept but not all of them do yet. 409 if the version is not checked.
+    """To promote a version is to point `champion` to it. Its workers are started first, and 503 says so if
+    they do not start. Answered when every front of the node serves it (200), or 202 if the change is kept but
+    not all of them do yet. 409 if the version is not checked.
     """
     check_name(alias, "alias")
+    version = await asyncio.to_thread(services.registry.version, model, data.version)
+    if version.state is VersionState.CHECKED:
+        await services.warm(version)
     await _warm(services, model, data.version)
     call = partial(services.registry.set_alias, model, alias, data.version, by=grant.principal, why=data.why)
     return await changed(services, await asyncio.to_thread(call))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -28,6 +29,8 @@ class Services:
         warm: returns when a version has warm workers, so that a promotion finds it answering.
         workers: all workers of the node.
         not_ready: why this front cannot answer yet, or an empty string.
+        spool: where this node records predictions.
+        scratch: a folder for what is only needed for a moment.
         max_bundle: bytes of a bundle's archive.
         version: of the software.
     """
@@ -41,5 +44,7 @@ class Services:
     warm: Callable[[Version], Awaitable[None]]
     workers: Callable[[], Awaitable[list[WorkerInfo]]]
     not_ready: Callable[[], str]
+    spool: Path
+    scratch: Path
     max_bundle: int
     version: str

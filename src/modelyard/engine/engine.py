@@ -16,7 +16,7 @@ from modelyard.engine.hub import Hub
 from modelyard.engine.keeper import Keeper
 from modelyard.records.errors import NotFoundError, UnavailableError, YardError
 from modelyard.records.models import Version, VersionState
-from modelyard.records.rollouts import RouteTable
+from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.serving.table import load_table, save_table
 from modelyard.settings import Settings
 from modelyard.workers import control
@@ -74,12 +74,24 @@ class Engine:
         with self._refreshing:
             table = self._registry.route_table()
             if table.generation != self._table.generation or not self._settings.routes_file.exists():
+                self._warm_new_champions(table)
                 save_table(table, self._settings.routes_file)
                 self._table = table
                 self._let_go_of_the_gone(table)
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
             log.warning("not every front swapped to generation %s in time", self._table.generation)
         return self._table.generation
+
+    def _warm_new_champions(self, table: RouteTable) -> None:
+        """A champion that takes over from one with live workers has its own before requests reach it."""
+        live = self.keeper.live()
+        for champion in taking_over(self._table, table):
+            old = self._table.models[champion.model].champion
+            if old is not None and old.id in live:
+                try:
+                    self.keeper.ensure(champion.id)
+                except YardError as error:
+                    log.warning("the new champion %s does not start: %s", champion.id, error)
 
     def _let_go_of_the_gone(self, table: RouteTable) -> None:
         known = {v.id for routes in table.models.values() for v in routes.versions.values()}
@@ -179,6 +191,16 @@ class Engine:
             answers_example(worker, signature, self._settings.answer_timeout)
         except YardError as error:
             log.info("%s did not warm up: %s", worker.plan.version_id, error)
+
+
+def taking_over(old: RouteTable, new: RouteTable) -> list[ServedVersion]:
+    """The champions of `new` that another version was in `old`."""
+    pairs = [
+        (old.models[model].champion, new.models[model].champion)
+        for model in new.models
+        if model in old.models
+    ]
+    return [after for before, after in pairs if before and after and before.id != after.id]
 
 
 def _workers_news(version_id: str, workers: list[Worker]) -> Message:
