@@ -52,6 +52,8 @@ class Bucket:
                 obstore.put(store, _key(digest), source, mode="create")
             except (AlreadyExistsError, PreconditionError):
                 return
+            except FileNotFoundError as error:  # the bucket itself
+                raise self._explained(error) from error
 
     def get(self, digest: str) -> Iterator[bytes]:
         """The blob's bytes in pieces; FileNotFoundError where there is none."""
@@ -80,9 +82,14 @@ class Bucket:
         except FileNotFoundError:
             raise
         except (BaseError, OSError) as error:
-            cause = str(error).split("\n")[0][:500]
-            hint = "See that it can be reached from here and that AWS_… name a valid key; then try again."
-            raise UnavailableError(f"The bucket {self._url} did not do it: {cause}", hint) from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> UnavailableError:
+        cause = str(error).split("\n")[0][:500]
+        hint = (
+            "See that it is there, can be reached from here, and that AWS_… name a valid key; then try again."
+        )
+        return UnavailableError(f"The bucket {self._url} did not do it: {cause}", hint)
 
     def _connected(self) -> S3Store:
         global _threads_of  # noqa: PLW0603 - obstore's threads are the process's too

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, Table, event
@@ -28,6 +28,8 @@ CONNECT_TIMEOUT = 5  # seconds until PostgreSQL must have answered
 STATEMENT_TIMEOUT = 30  # seconds one statement may take on PostgreSQL
 SAFE_WAL = (3, 51, 3)  # docs/decisions/0002-sqlite-journal.md
 _SQLITE = "sqlite:///"
+_SQLITE_READS: dict[str, Any] = {"reads": True}
+_POSTGRESQL_READS: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _UPGRADE_LOCK = 0x6D6F64656C796172  # "modelyar": PostgreSQL's advisory locks are numbers
 _MISTAKES = (
     IntegrityError,
@@ -35,8 +37,17 @@ _MISTAKES = (
     BadDataError,
 )  # ours, not the database's: they pass as they are
 
+
+class _Engines(NamedTuple):
+    """One pool of connections with two ways to begin; of one process."""
+
+    process: int
+    writer: Engine
+    reader: Engine
+
+
 # Engines of a parent process. Letting one go would close connections that the parent still uses.
-_inherited: list[Engine] = []
+_inherited: list[_Engines] = []
 
 
 class Database:
@@ -59,8 +70,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
-        self._engine: Engine | None = None
-        self._owner = 0  # the process the engine belongs to
+        self._engines: _Engines | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.shown!r})"
@@ -119,35 +129,30 @@ class Database:
 
     def close(self) -> None:
         """Let go of all connections; the next use makes new ones."""
-        if self._engine is not None and self._owner == os.getpid():
-            self._engine.dispose()
-            self._engine = None
+        if self._engines is not None and self._engines.process == os.getpid():
+            self._engines.writer.dispose()
+            self._engines = None
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
         try:
-            with self._options(writes=writes).begin() as connection:
+            with self._begun(writes=writes) as connection:
                 yield connection
         except _MISTAKES:
             raise
         except (DBAPIError, sqlalchemy.exc.TimeoutError) as error:
             raise _explained(error, self.shown) from error
 
-    def _options(self, *, writes: bool) -> Engine:
-        if self._engine is None or self._owner != os.getpid():
-            if self._engine is not None:
-                _inherited.append(self._engine)
-            self._engine, self._owner = self._connected(), os.getpid()
-        if self.is_sqlite:
-            return self._engine.execution_options(writes=writes)
-        if writes:
-            return self._engine
-        return self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-    def _connected(self) -> Engine:
-        if self.is_sqlite:
-            return _sqlite_engine(self._url)
-        return _postgresql_engine(self._url)
+    def _begun(self, *, writes: bool) -> AbstractContextManager[Connection]:
+        engines = self._engines
+        if engines is None or engines.process != os.getpid():
+            if engines is not None:
+                _inherited.append(engines)
+            writer = _sqlite_engine(self._url) if self.is_sqlite else _postgresql_engine(self._url)
+            reads = _SQLITE_READS if self.is_sqlite else _POSTGRESQL_READS
+            engines = _Engines(os.getpid(), writer, writer.execution_options(**reads))
+            self._engines = engines  # in one piece: other threads may be here too
+        return (engines.writer if writes else engines.reader).begin()
 
 
 def insert_missing(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
@@ -156,7 +161,8 @@ def insert_missing(connection: Connection, table: Table, values: dict[str, Any])
     Where another transaction inserts the same key at this moment, this waits for it to end.
     """
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    return connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+    query = insert(table).values(values).on_conflict_do_nothing()
+    return connection.execute(query.execution_options(preserve_rowcount=True)).rowcount == 1
 
 
 def _parse(url: str) -> URL:
@@ -200,9 +206,9 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options()["writes"]
-    connection.exec_driver_sql(f"PRAGMA query_only = {0 if writes else 1}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    reads = connection.get_execution_options().get("reads", False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {1 if reads else 0}")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _postgresql_engine(url: URL) -> Engine:
