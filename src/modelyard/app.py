@@ -77,6 +77,7 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
         lifespan="on",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # a caller could forge them
         log_config=None,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,

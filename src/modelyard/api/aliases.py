@@ -50,9 +50,6 @@ async def set_alias(
     not all of them do yet. 409 if the version is not checked.
     """
     check_name(alias, "alias")
-    version = await asyncio.to_thread(services.registry.version, model, data.version)
-    if version.state is VersionState.CHECKED:
-        await services.warm(version)
     await _warm(services, model, data.version)
     call = partial(services.registry.set_alias, model, alias, data.version, by=grant.principal, why=data.why)
     return await changed(services, await asyncio.to_thread(call))

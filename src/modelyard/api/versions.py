@@ -7,6 +7,7 @@ import hashlib
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
@@ -17,7 +18,7 @@ from litestar.response import Stream
 from modelyard.api.auth import reauthorise
 from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
-from modelyard.records.errors import UnavailableError
+from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.models import File, Version, VersionState
 from modelyard.records.people import Need
 from modelyard.store.blobs import Blobs
@@ -54,7 +55,16 @@ async def show_version(
         reauthorise(request)
         if (now.state, now.progress) != (first.state, first.progress):
             break
+    await _until_served(now, services)
     return now
+
+
+async def _until_served(version: Version, services: Services) -> None:
+    """Who is told `checked` must find the version answering, so the routes are awaited."""
+    routes = services.table().models.get(version.model)
+    if version.state is VersionState.CHECKED and (routes is None or version.version not in routes.versions):
+        with suppress(YardError):  # it is checked all the same; the routes follow
+            await services.refresh()
 
 
 @get(

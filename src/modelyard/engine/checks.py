@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,12 +37,16 @@ class Checker:
 
     Args:
         answer_timeout: seconds a worker may take to answer its example.
+        changed: called after a check that changed the routes.
     """
 
-    def __init__(self, registry: Registry, keeper: Keeper, answer_timeout: float) -> None:
+    def __init__(
+        self, registry: Registry, keeper: Keeper, answer_timeout: float, changed: Callable[[], object]
+    ) -> None:
         self._registry = registry
         self._keeper = keeper
         self._timeout = answer_timeout
+        self._changed = changed
         self._wake = threading.Event()
         self._stopped = False
         self._running: set[str] = set()
@@ -98,7 +103,9 @@ class Checker:
             words = getattr(error, "log", "") or self._worker_log(version)
             self._keeper.release(version.id)
             return self._registry.fail_check(model, number, str(error), words)
-        return self._registry.pass_check(model, number, signature)
+        checked = self._registry.pass_check(model, number, signature)
+        self._changed()
+        return checked
 
     def _worker_log(self, version: Version) -> str:
         for worker in self._keeper.live().get(version.id, []):

@@ -44,7 +44,7 @@ class Engine:
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
-        self.checker = Checker(registry, self.keeper, settings.answer_timeout)
+        self.checker = Checker(registry, self.keeper, settings.answer_timeout, self.refresh)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
     def run(self) -> None:
