@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from modelyard.store.aliases import Step
+from modelyard.store.aliases import Cause, Step
 
 
 def before(steps: Iterable[Step], checked: AbstractSet[int]) -> int | None:
@@ -20,14 +20,16 @@ def before(steps: Iterable[Step], checked: AbstractSet[int]) -> int | None:
         steps: every change of the champion, oldest first.
         checked: the versions that may be champion.
 
-    >>> before([Step(1, False), Step(2, False), Step(3, False)], {1, 2, 3})
+    >>> from datetime import datetime
+    >>> steps = [Step(number, Cause.PERSON, datetime(2026, 1, number)) for number in (1, 2, 3)]
+    >>> before(steps, {1, 2, 3})
     2
-    >>> before([Step(1, False), Step(2, False), Step(3, False), Step(2, True)], {1, 2, 3})
+    >>> before([*steps, Step(2, Cause.ROLLBACK, datetime(2026, 1, 4))], {1, 2, 3})
     1
     """
     pile: list[int | None] = []
     for step in steps:
-        if step.is_rollback:
+        if step.cause is Cause.ROLLBACK:
             pile.pop()
             while pile and pile[-1] != step.after:
                 pile.pop()

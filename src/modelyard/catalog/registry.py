@@ -20,6 +20,7 @@ from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
 from modelyard.store import aliases, departments, models, state, tokens, versions
+from modelyard.store.aliases import Cause, Step
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.versions import Wanted
@@ -66,8 +67,9 @@ class Registry:
     ) -> tuple[Version, bool]:
         """Keep a new version, unchecked, and whether it is new: the same content is the same version.
 
-        The alias asked for is set when the version passes its check, unless it then points to a newer
-        version already. Where the content is there, nothing changes, the alias neither.
+        The alias asked for is set when the version passes its check, unless it has gone on by then: to a
+        newer version, or by a person's hand (a rollback during a long check is not undone by it). Where the
+        content is there, nothing changes, the alias neither.
 
         Raises:
             InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `read_bundle`.
@@ -259,7 +261,7 @@ class Registry:
             if before == number:
                 return aliases.last_change(connection, model, alias)
             change = AliasChange(model, alias, before, number, _now(), by, line)
-            return _changed(connection, change)
+            return _changed(connection, change, Cause.PERSON)
 
     def drop_alias(self, model: str, alias: str, *, by: str, why: str = "") -> AliasChange:
         """Remove an alias.
@@ -278,7 +280,7 @@ class Registry:
                 message = f"{model} answers through its champion, so that alias cannot be dropped."
                 raise ConflictError(message, "Promote another version instead.")
             change = AliasChange(model, alias, before, None, _now(), by, line)
-            return _changed(connection, change)
+            return _changed(connection, change, Cause.PERSON)
 
     def rollback(self, model: str, *, by: str, why: str = "") -> AliasChange:
         """Champion back to what it was before; again, further back. `champions.before` has the rule.
@@ -292,7 +294,7 @@ class Registry:
             number = _before(connection, model)
             before = aliases.of_model(connection, model).get(CHAMPION)
             change = AliasChange(model, CHAMPION, before, number, _now(), by, line)
-            return _changed(connection, change, is_rollback=True)
+            return _changed(connection, change, Cause.ROLLBACK)
 
     def rollback_target(self, model: str) -> int:
         """The version that a rollback would make champion now, so that it can be warmed first.
@@ -372,8 +374,8 @@ def _found(connection: Connection, model: str, number: int) -> Version:
     return found
 
 
-def _changed(connection: Connection, change: AliasChange, *, is_rollback: bool = False) -> AliasChange:
-    aliases.change(connection, change, is_rollback=is_rollback)
+def _changed(connection: Connection, change: AliasChange, cause: Cause) -> AliasChange:
+    aliases.change(connection, change, cause=cause)
     state.bump_generation(connection)
     return change
 
@@ -388,17 +390,23 @@ def _before(connection: Connection, model: str) -> int:
 
 
 def _point_waiting(connection: Connection, version: Version) -> None:
-    """Champion, where there is none; and the alias asked for, unless it has gone on to a newer version."""
+    """Champion, where there is none; and the alias asked for, unless it has gone on since."""
     pointers = aliases.of_model(connection, version.model)
     wished = {} if CHAMPION in pointers else {CHAMPION: _FIRST}
     wanted = versions.wanted(connection, version.model, version.version)
-    if wanted and pointers.get(wanted.alias, 0) < version.version:
+    if wanted and not _gone_on(aliases.steps(connection, version.model, wanted.alias), version):
         wished[wanted.alias] = wanted.why or _ASKED
     for alias, why in wished.items():
         change = AliasChange(
             version.model, alias, pointers.get(alias), version.version, _now(), version.created_by, why
         )
-        aliases.change(connection, change)
+        aliases.change(connection, change, cause=Cause.CHECK)
+
+
+def _gone_on(steps: list[Step], version: Version) -> bool:
+    """Whether an alias points to a newer version, or was changed by a person after this one was published."""
+    by_hand = any(step.at > version.created_at for step in steps if step.cause is not Cause.CHECK)
+    return by_hand or (bool(steps) and (steps[-1].after or 0) > version.version)
 
 
 def _sweep(scratch: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modelyard.records.errors import InvalidError
 
-MAX_WORDS = 1_000  # characters of a reason
+MAX_WORDS = 2_000  # characters of a reason
 MAX_NAME = 200  # characters of a person's or a token's name
 MAX_LOG = 65_536  # characters kept of a worker's log: its end
 

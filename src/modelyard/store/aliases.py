@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, delete, insert, select
@@ -11,11 +13,20 @@ from modelyard.records.models import AliasChange
 from modelyard.store.schema import alias_history, aliases
 
 
+class Cause(StrEnum):
+    """What changed an alias."""
+
+    PERSON = "person"
+    CHECK = "check"  # a version passed, and was asked to be there or is the first
+    ROLLBACK = "rollback"
+
+
 class Step(Struct, frozen=True):
-    """One change of an alias as a rollback sees it."""
+    """One change of an alias: what it points to since, and why."""
 
     after: int | None
-    is_rollback: bool
+    cause: Cause
+    at: datetime
 
 
 def of_model(connection: Connection, model: str) -> dict[str, int]:
@@ -32,7 +43,7 @@ def of_all(connection: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-def change(connection: Connection, change: AliasChange, *, is_rollback: bool = False) -> None:
+def change(connection: Connection, change: AliasChange, *, cause: Cause) -> None:
     """Point an alias to `change.after` (None: drop it) and keep that in its history."""
     this = and_(aliases.c.model == change.model, aliases.c.alias == change.alias)
     connection.execute(delete(aliases).where(this))
@@ -47,7 +58,7 @@ def change(connection: Connection, change: AliasChange, *, is_rollback: bool = F
         "changed_at": change.at,
         "changed_by": change.by,
         "why": change.why,
-        "is_rollback": is_rollback,
+        "cause": cause,
     }
     connection.execute(insert(alias_history), entry)
 
@@ -66,11 +77,11 @@ def last_change(connection: Connection, model: str, alias: str) -> AliasChange:
 
 
 def steps(connection: Connection, model: str, alias: str) -> list[Step]:
-    """What an alias pointed to, oldest first, and whether a rollback took it there."""
+    """Every change of an alias, oldest first."""
     this = and_(alias_history.c.model == model, alias_history.c.alias == alias)
-    columns = (alias_history.c.after, alias_history.c.is_rollback)
+    columns = (alias_history.c.after, alias_history.c.cause, alias_history.c.changed_at)
     query = select(*columns).where(this).order_by(alias_history.c.id)
-    return [Step(row.after, row.is_rollback) for row in connection.execute(query)]
+    return [Step(row.after, Cause(row.cause), row.changed_at) for row in connection.execute(query)]
 
 
 def _records(rows: Iterable[Row[tuple[object, ...]]]) -> list[AliasChange]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Dialect,
     ForeignKey,
@@ -122,7 +121,7 @@ alias_history = Table(
     Column("changed_at", Moment, nullable=False),
     Column("changed_by", Text, nullable=False),
     Column("why", Text, nullable=False),
-    Column("is_rollback", Boolean, nullable=False),
+    Column("cause", Text, nullable=False),  # store.aliases.Cause
     Index(None, "model", "alias", "id"),
 )
 

@@ -104,7 +104,7 @@ def _aliases() -> None:
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_by", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("is_rollback", sa.Boolean(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_alias_history"),
         sa.ForeignKeyConstraint(["model"], ["models.model"], name="fk_alias_history_model"),
     )
