@@ -18,14 +18,18 @@ input_plan <- function(inputs, ordered = character()) {
 
 # The data.frame. `columns`: named list of vectors in the order of the plan; `rows`: how many rows.
 as_rows <- function(columns, plan, rows) {
-  if (!identical(names(columns), plan$names)) {
-    malformed("The question's columns are not the inputs the worker was loaded with.")
-  }
   for (i in plan$factors) columns[[i]] <- as_factor(columns[[i]], plan$levels[[i]], plan$class[i], plan$names[i])
   for (i in plan$integers) columns[[i]] <- as_integers(columns[[i]])
   attr(columns, "row.names") <- .set_row_names(rows)
   class(columns) <- "data.frame"
   columns
+}
+
+# One row that stands for none: 0, FALSE and the first level; text is missing, for any text may be a new one.
+made_up_row <- function(columns, plan) {
+  columns <- lapply(columns, function(x) if (is.character(x)) NA_character_ else vector(mode(x), 1L))
+  for (i in plan$factors) columns[[i]] <- plan$levels[[i]][1L]
+  as_rows(columns, plan, 1L)
 }
 
 as_factor <- function(values, levels, class, name) {

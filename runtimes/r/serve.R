@@ -61,12 +61,22 @@ ready <- function(frame, state, answers) {
 answer <- function(frame, state, answers) {
   if (is.null(state$plan)) malformed("`infer` came before `load`.")
   if (is.null(frame$rows)) malformed("`infer` has no rows.")
-  rows <- as_rows(frame$columns, state$plan, frame$rows)
-  columns <- check_answer(yard_answer(state$model, rows), as.integer(frame$rows))
+  if (!identical(names(frame$columns), state$plan$names)) {
+    malformed("The question's columns are not the inputs the worker was loaded with.")
+  }
+  for (x in frame$columns) if (is.raw(x)) malformed("This worker takes ", toString(TAKES), ", not int64.")
+  columns <- answer_columns(frame, state$model, state$plan)
   for (i in seq_along(columns)) if (is.integer(columns[[i]])) columns[[i]] <- as_int64_bits(columns[[i]])
   state$infers <- state$infers + 1
   state$answered <- state$answered + frame$rows
   write_frame(answers, "answer", list(c("id", state$id)), frame$rows, columns)
+}
+
+# The model's answer. Many predict methods fail on no rows: they are asked one row, and its answer is cut to none.
+answer_columns <- function(frame, model, plan) {
+  rows <- as.integer(frame$rows)
+  if (rows > 0L) return(check_answer(yard_answer(model, as_rows(frame$columns, plan, rows)), rows))
+  lapply(check_answer(yard_answer(model, made_up_row(frame$columns, plan)), 1L), `[`, 0L)
 }
 
 pong <- function(state, answers) {
