@@ -70,7 +70,7 @@ async def _until_served(version: Version, services: Services) -> None:
 @get(
     _VERSION + "/log",
     opt=SEE,
-    media_type="text/plain; charset=utf-8",
+    media_type="text/plain",
     tags=["versions"],
     summary="The worker's log of a failed check",
 )
@@ -79,7 +79,7 @@ async def version_log(
 ) -> Response[str]:
     """Plain text; empty where the check has not failed."""
     found = await asyncio.to_thread(services.registry.version, model, number)
-    return Response(found.log, media_type="text/plain; charset=utf-8")
+    return Response(found.log, media_type="text/plain")
 
 
 @get(

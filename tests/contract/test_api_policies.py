@@ -1,0 +1,213 @@
+"""Every route, every method, every role, own and other department: nobody gets in who should not.
+
+The table below is written by hand, so that a change of policy is seen by a person; the cases come from the
+application's own routes, so that no route is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from anyio.from_thread import start_blocking_portal
+from litestar import Litestar, get
+from litestar.exceptions import ImproperlyConfiguredException
+
+from modelyard.api.application import create_api
+from modelyard.api.auth import check_policies, routes
+from modelyard.catalog.people import People
+from modelyard.catalog.registry import Registry
+from modelyard.records.people import MATRIX, YARD_ROLES, Need, Role
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+from tests.contract.api_house import ELSEWHERE, HERE, House
+
+POLICIES = {
+    ("GET", "/health/live"): Need.NOTHING,
+    ("GET", "/health/ready"): Need.NOTHING,
+    ("GET", "/api/openapi.json"): Need.SIGNED_IN,
+    ("GET", "/api/v1/whoami"): Need.SIGNED_IN,
+    ("GET", "/api/v1/yard"): Need.SIGNED_IN,
+    ("GET", "/api/v1/workers"): Need.ADMINISTER,
+    ("GET", "/api/v1/tokens"): Need.ADMINISTER,
+    ("POST", "/api/v1/tokens"): Need.ADMINISTER,
+    ("DELETE", "/api/v1/tokens/{token}"): Need.ADMINISTER,
+    ("GET", "/api/v1/departments/{department}/tokens"): Need.MANAGE,
+    ("POST", "/api/v1/departments/{department}/tokens"): Need.MANAGE,
+    ("DELETE", "/api/v1/departments/{department}/tokens/{token}"): Need.MANAGE,
+    ("GET", "/api/v1/models"): Need.SIGNED_IN,
+    ("GET", "/api/v1/models/{department}/{name}"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/history"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/versions"): Need.SEE,
+    ("POST", "/api/v1/models/{department}/{name}/versions"): Need.PUBLISH,
+    ("GET", "/api/v1/models/{department}/{name}/versions/{version}"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/versions/{version}/log"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/versions/{version}/bundle"): Need.READ_DATA,
+    ("GET", "/api/v1/models/{department}/{name}/predictions"): Need.READ_DATA,
+    ("PUT", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
+    ("DELETE", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
+    ("POST", "/api/v1/models/{department}/{name}/rollback"): Need.PROMOTE,
+}
+OF_THE_YARD = {Need.SIGNED_IN, Need.ADMINISTER}
+BODIES: dict[str, dict[str, Any]] = {
+    "versions": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
+    "tokens": {"json": {"name": "x", "principal": "y", "role": "viewer"}},
+    "champion": {"json": {"version": 1}},
+    "rollback": {"json": {}},
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("policies")
+    database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
+    database.upgrade()
+    registry = Registry(database, Blobs(str(folder / "blobs")), folder / "scratch")
+    with start_blocking_portal() as portal, House(portal, registry, People(database), folder) as house:
+        yield house
+    database.close()
+
+
+def fill(path: str, department: str, name: str = "fuel-cost") -> str:
+    values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
+    return path.format(**values)
+
+
+def ask(
+    house: House, method: str, path: str, who: Role | None, home: str | None, target: str
+) -> httpx.Response:
+    body = BODIES.get(path.rpartition("/")[2].replace("{alias}", "champion"), {}) if method != "GET" else {}
+    return house.ask(method, fill(path, target), who, home, **body)
+
+
+def expected(need: Need, role: Role | None, home: str | None, target: str) -> set[int]:
+    """The statuses that are right; what a request that may come in meets then is not of interest here."""
+    may = {200, 201, 400, 404, 409, 422}
+    if need is Need.NOTHING:
+        return may
+    if role is None:
+        return {401}
+    if need is Need.SIGNED_IN:
+        return may
+    everywhere = role in YARD_ROLES
+    if need in OF_THE_YARD:
+        return may if everywhere and need in MATRIX[role] else {403}
+    if not everywhere and home != target:
+        return {404}
+    return may if need in MATRIX[role] else {403}
+
+
+def test_every_route_is_in_the_table_with_its_policy(house: House) -> None:
+    litestar: Any = house.app._app
+    found = {
+        (method, path): handler.opt["need"]
+        for path, handler in routes(litestar)
+        for method in handler.http_methods  # type: ignore[attr-defined]
+    }
+    assert found == POLICIES
+
+
+def test_every_route_for_every_role_and_department(house: House) -> None:
+    people = [
+        (role, home) for role in Role for home in ((None,) if role in YARD_ROLES else (HERE, ELSEWHERE))
+    ]
+    wrong = []
+    for (method, path), need in POLICIES.items():
+        for role, home in [(None, None), *people]:
+            right = expected(need, role, home, HERE)
+            got = ask(house, method, path, role, home, HERE).status_code
+            if got not in right:
+                wrong.append(f"{method:6} {path:75} {role!s:13} of {home!s:10}: {got}, not {sorted(right)}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("who", [Role.OWNER, Role.VIEWER])
+def test_42_a_department_of_others_looks_like_none(house: House, who: Role) -> None:
+    for (method, path), need in POLICIES.items():
+        if need in OF_THE_YARD or need is Need.NOTHING:
+            continue
+        there = ask(house, method, path, who, HERE, ELSEWHERE)
+        nowhere = ask(house, method, path, who, HERE, "no-such-department")
+        assert there.status_code == nowhere.status_code == 404, (method, path)
+        assert there.content == nowhere.content, (method, path)
+        del there.headers["x-request-id"], nowhere.headers["x-request-id"]
+        assert there.headers == nowhere.headers, (method, path)
+
+
+def test_a_role_that_is_not_enough_is_told_which_is(house: House) -> None:
+    answer = house.ask("POST", "/api/v1/models/finance/fuel-cost/rollback", Role.BUILDER, json={})
+    assert answer.status_code == 403
+    assert "builder in finance" in answer.json()["detail"]
+    assert "owner or administrator" in answer.json()["detail"]
+
+
+def test_every_refusal_is_a_problem_with_the_protecting_headers(house: House) -> None:
+    for method, path in POLICIES:
+        answer = ask(house, method, path, None, None, HERE)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "no-store"
+        assert len(answer.headers["x-request-id"]) == 16
+        assert "access-control-allow-origin" not in answer.headers
+        if answer.status_code == 401:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert set(answer.json()) == {"type", "title", "status", "detail", "hint"}
+
+
+def test_head_has_the_policy_of_get_and_no_body(house: House) -> None:
+    for (method, path), need in POLICIES.items():
+        if method == "GET":
+            for who in (None, Role.VIEWER):
+                whole = ask(house, "GET", path, who, HERE, HERE)
+                head = ask(house, "HEAD", path, who, HERE, HERE)
+                assert head.status_code == whole.status_code, (path, need)
+                assert head.content == b"", path
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PATCH", "TRACE", "CONNECT", "PROPFIND"])
+def test_other_methods_are_refused_alike_everywhere(house: House, method: str) -> None:
+    answers = [house.ask(method, fill(path, HERE), Role.ADMINISTRATOR) for _, path in POLICIES]
+    assert {a.status_code for a in answers} == {405}
+    assert {a.headers["allow"] for a in answers} == {"GET, HEAD, POST, PUT, DELETE"}
+
+
+def test_a_listing_has_only_what_one_may_see(house: House) -> None:
+    names = [m["model"] for m in house.ask("GET", "/api/v1/models", Role.VIEWER).json()]
+    assert names == ["finance/fuel-cost"]
+    for who in YARD_ROLES:
+        names = [m["model"] for m in house.ask("GET", "/api/v1/models", who).json()]
+        assert names == ["finance/fuel-cost", "operations/fuel-cost"]
+    assert house.ask("GET", "/api/v1/yard", Role.VIEWER).json()["models"] == 1
+    assert house.ask("GET", "/api/v1/yard", Role.AUDITOR).json()["models"] == 2
+
+
+@get("/api/v1/forgotten")
+async def forgotten() -> None:
+    """A route nobody has thought about."""
+
+
+@get("/api/v1/odd/{department:str}", opt={"need": Need.SIGNED_IN})
+async def lax() -> None:
+    """A route with a department that would not be checked."""
+
+
+@get("/api/v1/odd", opt={"need": Need.SEE})
+async def placeless() -> None:
+    """A route that asks for a right in a department, and names none."""
+
+
+@pytest.mark.parametrize("handler", [forgotten, lax, placeless])
+def test_a_route_without_a_fitting_policy_stops_the_start(house: House, handler: Any) -> None:
+    with pytest.raises(ImproperlyConfiguredException, match="policy"):
+        create_api(house.services, handler)
+
+
+def test_what_the_check_walks_is_all_that_is_served() -> None:
+    app = Litestar([forgotten], openapi_config=None)
+    assert [path for path, _ in routes(app)] == ["/api/v1/forgotten"]
+    with pytest.raises(ImproperlyConfiguredException, match="/api/v1/forgotten"):
+        check_policies(app)
