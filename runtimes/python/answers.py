@@ -42,7 +42,7 @@ def columns(raw: object, rows: int, names: list | None = None, classes: np.ndarr
     if array.ndim == _MATRIX and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1:
-        return [_single(array, names[0] if names and len(names) == 1 else "prediction")]
+        return [_single(array)]
     if array.ndim != _MATRIX or array.shape[1] == 0:
         raise AnswerError(
             f"The model answered an array of shape {array.shape}; it must be one or two-dimensional."
@@ -174,11 +174,11 @@ def _check_rows(got: int, rows: int) -> None:
         raise AnswerError(f"The model answered {got} rows where {rows} were asked.")
 
 
-def _single(array: np.ndarray, name: str) -> tuple:
+def _single(array: np.ndarray) -> tuple:
     """One output: numbers are a prediction; text and bool can only be labels."""
     if array.dtype.kind in "bUSO" and not _numeric(array):
         return _label(array)
-    return name, "float64", _doubles(array, name), None
+    return "prediction", "float64", _doubles(array, "prediction"), None
 
 
 def _numeric(array: np.ndarray) -> bool:

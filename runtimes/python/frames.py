@@ -1,8 +1,8 @@
 """Frames (contract/wire.md) as bytes and as numpy columns.
 
-A column is a tuple `(name, kind, values, valid)`: `kind` is float64, int64, bool or string; `values` is an array
-of that type, or a list of str; `valid` is None where nothing is missing, else an array of bool, False where a
-value is.
+A column is a tuple `(name, kind, values, valid)`: `kind` is float64, int64, bool or string; `values` is an
+array of that type, or a list of str; `valid` is None where nothing is missing, else an array of bool, False
+where a value is.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def plain(column: tuple, gap: object = None) -> list:
 
 
 def numbers(column: tuple) -> np.ndarray:
-    """A numeric column as an array of its type; where values are missing (NaN), int64 becomes float64, bool object."""
+    """A numeric column as an array; where values are missing (NaN), int64 becomes float64 and bool object."""
     _, kind, values, valid = column
     if valid is None or valid.all():
         return values
@@ -64,7 +64,7 @@ def objects(values: list) -> np.ndarray:
 class Array:
     """A two-dimensional array; `dtype` is float64 (default), float32, an integer, bool, object or str."""
 
-    def __init__(self, options: dict, inputs: list) -> None:  # noqa: ARG002  # called as the others are
+    def __init__(self, options: dict, inputs: list) -> None:  # noqa: ARG002  # as the others
         self._dtype = np.dtype(options.get("dtype", "float64"))
         self._gap = None if options.get("missing") == "none" else np.nan
 
@@ -92,7 +92,7 @@ def _holds_gaps(array: np.ndarray, wanted: np.dtype) -> bool:
 class Columns:
     """A dict of one-dimensional arrays; `dtype:NAME` where one is not float64, int64, bool or object."""
 
-    def __init__(self, options: dict, inputs: list) -> None:  # noqa: ARG002  # called as the others are
+    def __init__(self, options: dict, inputs: list) -> None:  # as the others
         self._dtypes = _by_column(options, "dtype:", inputs)
 
     def __call__(self, batch: object) -> dict:
@@ -110,7 +110,7 @@ class Columns:
 class Records:
     """A list of dicts of Python values; None where one is missing."""
 
-    def __init__(self, options: dict, inputs: list) -> None:  # noqa: ARG002  # called as the others are
+    def __init__(self, options: dict, inputs: list) -> None:  # noqa: ARG002  # as the others
         self._names = [each.name for each in inputs]
 
     def __call__(self, batch: object) -> list:

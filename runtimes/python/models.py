@@ -21,8 +21,8 @@ Input = inputs.Input
 _TIE = 1e-9
 _MATRIX = 2
 
-# Classifiers whose predict() is the class of the highest probability: one call answers both. Others (an SVC, a
-# tuned threshold) may say something else, and are asked twice.
+# Classifiers whose predict() is the class of the highest probability: one call answers both. Others (an SVC,
+# a tuned threshold) may say something else, and are asked twice.
 _ONE_CALL = {
     "sklearn": {
         "LogisticRegression", "LogisticRegressionCV", "DecisionTreeClassifier", "ExtraTreeClassifier",

@@ -2,9 +2,9 @@
 
     python -I worker.py --socket PATH
 
-One thread, any number of connections, one frame at a time in the order in which they are complete. A connection
-whose answer has not left yet is not read, so a client that does not read holds up nobody else and costs the
-memory of one answer.
+One thread, any number of connections, one frame at a time in the order in which they are complete. A
+connection whose answer has not left yet is not read, so a client that does not read holds up nobody else and
+costs the memory of one answer.
 """
 
 from __future__ import annotations

@@ -1,0 +1,41 @@
+"""The Python SDK: HTTP only. `import modelyard as yard` gives these names."""
+
+from __future__ import annotations
+
+from modelyard.client.bundle import save
+from modelyard.client.folders import log
+from modelyard.client.verbs import CheckError, Yard
+
+# The verbs at module level are those of one Yard that looks for its address at each use.
+_default = Yard()
+alias = _default.alias
+answer = _default.answer
+history = _default.history
+models = _default.models
+predict = _default.predict
+promote = _default.promote
+publish = _default.publish
+publish_path = _default.publish_path
+rollback = _default.rollback
+show = _default.show
+versions = _default.versions
+whoami = _default.whoami
+
+__all__ = [
+    "CheckError",
+    "Yard",
+    "alias",
+    "answer",
+    "history",
+    "log",
+    "models",
+    "predict",
+    "promote",
+    "publish",
+    "publish_path",
+    "rollback",
+    "save",
+    "show",
+    "versions",
+    "whoami",
+]
