@@ -12,7 +12,13 @@ from msgspec import Struct
 
 from modelyard.catalog.paths import Names, check_path
 from modelyard.catalog.tar import Tar, gunzip
-from modelyard.records.errors import InvalidError, NotFoundError, TooLargeError, UnavailableError
+from modelyard.records.errors import (
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)
 from modelyard.records.models import File
 from modelyard.records.references import shown
 from modelyard.store.blobs import Blobs
@@ -21,6 +27,7 @@ from modelyard.store.folder import disk_error
 GIB = 1024**3
 _TAR = frozenset({"application/x-tar", "application/tar"})
 _GZIP = frozenset({"application/gzip", "application/x-gzip", "application/x-gtar", "application/x-tgz"})
+_GZIP_MAGIC = b"\x1f\x8b"
 _READ_ONLY = 0o444
 _OPEN_FOLDER = 0o755
 
@@ -73,7 +80,7 @@ def receive(stream: Iterable[bytes], content_type: str, into: Path, limits: Limi
 def _unpacked(stream: Iterable[bytes], content_type: str, limits: Limits) -> Iterable[bytes]:
     kind = content_type.partition(";")[0].strip().lower()
     if kind in _TAR:
-        return stream
+        return _not_gzip(stream)
     if kind in _GZIP:
         return gunzip(stream, limits.total)
     raise InvalidError(
@@ -81,6 +88,16 @@ def _unpacked(stream: Iterable[bytes], content_type: str, limits: Limits) -> Ite
         "Send a tar with Content-Type: application/x-tar, or a .tar.gz with application/gzip.",
         field="content-type",
     )
+
+
+def _not_gzip(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The stream itself; a .tar.gz sent as a tar is a mistake that deserves its own words."""
+    is_first = True
+    for piece in stream:
+        if is_first and piece.startswith(_GZIP_MAGIC):
+            raise MalformedError("This is gzip, not tar.", "Send it with Content-Type: application/gzip.")
+        is_first = is_first and not piece
+        yield piece
 
 
 def _members(tar: Tar, into: Path, limits: Limits) -> Iterator[File]:

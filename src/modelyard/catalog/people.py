@@ -30,7 +30,7 @@ def hash_secret(secret: str) -> str:
     A secret has 256 random bits, so it needs no salt and no slow hash.
 
     >>> hash_secret("yard_example")[:8]
-    'f64e0b5a'
+    '598aeccd'
     """
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 

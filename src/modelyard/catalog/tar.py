@@ -21,7 +21,6 @@ PIECE = 256 * 1024
 MAX_EXTENSION = 64 * 1024  # bytes of a pax header or a long name
 MAX_PADDING = 1024 * 1024  # zeros after the end
 _GZIP = 31  # zlib's word for "gzip, largest window"
-_GZIP_MAGIC = b"\x1f\x8b"
 _BINARY = 0x80  # GNU: a number that octal digits cannot hold
 _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _PAX_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
@@ -197,8 +196,6 @@ class _Source:
 
 def _checked_header(block: bytes) -> tuple[bytes, int]:
     """The member's kind and size."""
-    if block[:2] == _GZIP_MAGIC:
-        raise MalformedError("This is gzip, not tar.", "Send it with Content-Type: application/gzip.")
     told = _number(block[148:156])
     if told != sum(block[:148]) + 8 * 0x20 + sum(block[156:]):
         raise MalformedError(
