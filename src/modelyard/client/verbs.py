@@ -262,8 +262,8 @@ class Yard:
         """All versions of a model."""
         return self.connection.get(f"{_model_path(model)}/versions", list[Version])
 
-    def promote(self, ref: str, why: str = "") -> Model:
-        """Make a version the champion, which answers requests to the model; the model afterwards.
+    def promote(self, ref: str, why: str = "") -> AliasChange:
+        """Make a version the champion, which answers requests to the model; what changed.
 
         Args:
             ref: `department/name/7`, or `department/name@alias` for the version that the alias points to.
@@ -271,8 +271,8 @@ class Yard:
         """
         return self.alias(ref, CHAMPION, why)
 
-    def alias(self, ref: str, name: str, why: str = "") -> Model:
-        """Point an alias to a version; the model afterwards.
+    def alias(self, ref: str, name: str, why: str = "") -> AliasChange:
+        """Point an alias to a version; what changed.
 
         Args:
             ref: `department/name/7`, or `department/name@other` for the version that another alias points to.
@@ -282,11 +282,11 @@ class Yard:
         at = Reference.parse(ref)
         body = {"version": self._number(at), "why": why}
         path = f"/api/v1/models/{at.model}/aliases/{check_name(name, 'alias')}"
-        return self.connection.send("PUT", path, Model, body)
+        return self.connection.send("PUT", path, AliasChange, body)
 
-    def rollback(self, model: str, why: str = "") -> Model:
-        """Make the champion what it was before; the model afterwards."""
-        return self.connection.send("POST", f"{_model_path(model)}/rollback", Model, {"why": why})
+    def rollback(self, model: str, why: str = "") -> AliasChange:
+        """Make the champion what it was before; what changed."""
+        return self.connection.send("POST", f"{_model_path(model)}/rollback", AliasChange, {"why": why})
 
     def history(self, model: str) -> list[AliasChange]:
         """What the model's aliases pointed to, who moved them, when and why; newest first."""
