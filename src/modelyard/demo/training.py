@@ -54,7 +54,7 @@ def plan(department: Department, programs: Mapping[str, str], folder: Path) -> P
     program = sys.executable if department.language == "python" else program_of(runtime, dict(programs))
     version = installed_version(runtime, program)
     script = str(department.project / department.script)
-    environment = {"YARD_DATA": str(folder)}
+    environment = {"YARD_DATA": str(folder), "TZ": os.environ.get("TZ", "UTC")}  # R without TZ asks systemd
     commands: list[tuple[str, ...]] = [(program, script)]
     if department.language == "r":
         library = folder / "r-library"
@@ -62,7 +62,7 @@ def plan(department: Department, programs: Mapping[str, str], folder: Path) -> P
         environment["R_LIBS"] = os.pathsep.join(filter(None, [str(library), os.environ.get("R_LIBS")]))
         # R's other program lies beside Rscript.
         beside = str(Path(program).with_name("R")) if os.path.isabs(program) else "R"  # noqa: PTH117
-        options = ("--no-docs", "--no-test-load", f"--library={library}")
+        options = ("--no-docs", "--no-test-load", "--no-lock", f"--library={library}")
         commands = [
             (beside, "CMD", "INSTALL", *options, str(sdk_folder() / "r")),
             (program, "--vanilla", script),

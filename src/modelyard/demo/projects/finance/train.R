@@ -24,7 +24,7 @@ publish <- function(fit, predicted, description) {
   say("%s: %.1f minutes off on the newest fifth, publishing", description, mae)
   version <- yard_publish(
     fit, "finance/air-time",
-    example = head(older[inputs], 20), metrics = c(mae = mae), description = description
+    example = head(older[inputs], 20), metrics = list(mae = mae), description = description
   )
   say("version %d is %s: %s", as.integer(version$version), version$state, description)
 }
