@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from modelyard.records.errors import InvalidError
 
@@ -22,9 +24,9 @@ _PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([A-Za-z0-9][A-Za-z0-
 class Installed:
     """What is installed in this Python."""
 
-    @cached_property
-    def _by_module(self) -> Mapping[str, list[str]]:
-        return metadata.packages_distributions()
+    def __init__(self) -> None:
+        places = (Path(path) for path in sys.path if path.endswith("-packages"))  # site-, dist-
+        self._by_module = _packages_by_module(tuple((p, p.stat().st_mtime) for p in places if p.exists()))
 
     def owns(self, module: str) -> bool:
         """Whether a module is an installed package's; one that is installed for editing is own code."""
@@ -66,6 +68,12 @@ class Installed:
             found[name] = distribution.version.partition("+")[0]
             due += [each for line in distribution.requires or () for each in _required(line, extra)]
         return dict(sorted(found.items()))
+
+
+@cache
+def _packages_by_module(_places: tuple[tuple[Path, float], ...]) -> Mapping[str, list[str]]:
+    """Top-level module to packages. It takes a fifth of a second, so it is kept until a place has changed."""
+    return metadata.packages_distributions()
 
 
 def _required(line: str, extra: str) -> list[tuple[str, str]]:
