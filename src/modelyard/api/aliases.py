@@ -27,7 +27,7 @@ Words = Annotated[str, Meta(max_length=MAX_WHY, examples=["Fewer late surprises 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """Where an alias is to point, and why."""
 
-    version: Annotated[int, Meta(ge=1, examples=[3])]
+    version: Annotated[int, Meta(ge=1, le=999_999_999, examples=[3])]
     why: Words = ""
 
 
