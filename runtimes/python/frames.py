@@ -58,10 +58,11 @@ class Frame:
         matrix: rows by columns where all columns are float64, else None; a view of the body.
     """
 
-    __slots__ = ("_columns", "body", "id", "layout", "matrix", "rows", "verb")
+    __slots__ = ("_columns", "_first", "body", "id", "layout", "matrix", "rows", "verb")
 
-    def __init__(self, layout: Layout, number: str, body: bytearray) -> None:
-        self.layout, self.id, self.body = layout, number, body
+    def __init__(self, layout: Layout, number: str | None, body: bytearray) -> None:
+        self.layout, self.id, self.body = layout, number or "", body
+        self._first = [] if number is None else [("id", number)]
         self.verb, self.rows = layout.verb, layout.rows
         self.matrix = None
         self._columns = None
@@ -82,7 +83,7 @@ class Frame:
     @property
     def fields(self) -> list:
         """Key and values of each field but `rows`, in order."""
-        return [("id", self.id), *self.layout.fields] if self.id else list(self.layout.fields)
+        return [*self._first, *self.layout.fields]
 
     def get(self, key: str, default: str = "") -> str:
         """The first value of the first field with this key."""
@@ -120,10 +121,10 @@ class Reader:
             FrameError: it breaks contract/wire.md; the message says where.
         """
         verb, _, rest = header.partition(b"\n")
-        number = ""
-        if rest.startswith(b"id\t"):
-            line, _, rest = rest.partition(b"\n")
-            number = _text(line[3:])
+        number = None
+        line, ended, after = rest.partition(b"\n")
+        if ended and line.startswith(b"id\t") and line.count(b"\t") == 1:  # always; else a field like any
+            number, rest = _unescape(_text(line[3:])), after
         layout = self._layouts.get((verb, rest))
         if layout is None:
             if not header.endswith(b"\n") or b"\0" in header:
@@ -135,7 +136,7 @@ class Reader:
                 self._layouts[verb, rest] = layout
         if layout.size != len(body):
             raise FrameError(f"The columns take {layout.size} bytes, the body has {len(body)}.")
-        return Frame(layout, _unescape(number), body)
+        return Frame(layout, number, body)
 
 
 def _parse(verb: str, text: str) -> Layout:
