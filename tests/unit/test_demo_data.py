@@ -245,18 +245,22 @@ class TestReport:
         FINANCE: Score(0, 10, 10, math.nan, {}),
     }
 
-    def test_the_table(self) -> None:
-        console = Console(width=160, record=True, file=io.StringIO())
-        console.print(report.table(self.scores, {"python": "3.11.2"}))
+    def test_the_table_fits_a_terminal(self) -> None:
+        console = Console(width=80, record=True, file=io.StringIO())
+        console.print(report.table(self.scores, {"python": "3.11.2", "r": "4.2.2"}))
         text = console.export_text()
-        for words in ("operations/late-arrival", "python 3.11.2", "3,000", "4.2 ms", "73.1 % → 88.4 %"):
+        for words in ("operations/late-arrival", "Python 3.11.2", "3,000", "4.2 ms", "73 % → 88 %", "none"):
             assert words in text
-        assert "within 10 minutes" in text
-        assert "none" in text
+        assert "finance: within 10 minutes" in " ".join(text.split())
+
+    def test_failures_are_told(self) -> None:
+        assert str(report.failures_line(self.scores.values())) == "10 requests failed."
+        assert "No request failed" in str(report.failures_line([self.scores[OPERATIONS]]))
 
     def test_the_next_steps_name_what_is_live(self) -> None:
         text = report.next_steps("http://h:1", Path("/d/admin.token"), {"finance/air-time": b'[{"x":1}]'})
-        assert "export YARD_URL=http://h:1 YARD_TOKEN=$(cat /d/admin.token)" in text
+        assert "export YARD_URL=http://h:1\n" in text
+        assert "export YARD_TOKEN=$(cat /d/admin.token)\n" in text
         assert "yard history finance/air-time" in text
         assert """-d '[{"x":1}]'""" in text
 

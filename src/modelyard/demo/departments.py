@@ -14,7 +14,7 @@ class Department(Struct, frozen=True):
 
     Attributes:
         model: `department/name`.
-        language: the runtime's.
+        language: the runtime's, and `title` for people.
         script: the file in its project's folder that trains and publishes.
         question: what it answers, for people.
         columns: what the application sends.
@@ -24,6 +24,7 @@ class Department(Struct, frozen=True):
 
     model: str
     language: str
+    title: str
     script: str
     question: str
     columns: tuple[str, ...]
@@ -43,7 +44,7 @@ class Department(Struct, frozen=True):
     @property
     def counts_as_right(self) -> str:
         """When an answer counts as right, in words."""
-        return "the same label" if self.within is None else f"within {self.within:g} minutes"
+        return "late or not" if self.within is None else f"within {self.within:g} minutes"
 
     def is_right(self, predicted: object, actual: object) -> bool:
         """Whether a prediction, as the HTTP contract gives it, came true.
@@ -70,6 +71,7 @@ _WEATHER = ("temp", "wind_speed", "precip", "visib")
 OPERATIONS = Department(
     model="operations/late-arrival",
     language="python",
+    title="Python",
     script="train.py",
     question="Will this flight arrive more than 15 minutes late?",
     columns=(*_TIMETABLE, *_WEATHER, "seats", "dep_delay"),
@@ -78,6 +80,7 @@ OPERATIONS = Department(
 FINANCE = Department(
     model="finance/air-time",
     language="r",
+    title="R",
     script="train.R",
     question="How many minutes will it burn fuel in the air?",
     columns=("carrier", "origin", "distance", "hour"),
@@ -87,6 +90,7 @@ FINANCE = Department(
 MAINTENANCE = Department(
     model="maintenance/taxi-time",
     language="julia",
+    title="Julia",
     script="train.jl",
     question="How many minutes will its engines run on the ground?",
     columns=("carrier", "origin", "distance", "hour", "weekday", "built", "seats"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -16,41 +17,61 @@ _MILLISECONDS = 1000
 
 
 def table(scores: Mapping[Department, Score], versions: Mapping[str, str]) -> Table:
-    """One row a model.
+    """One row a model, within 80 characters.
 
     Args:
         scores: the figures.
         versions: language to its version, as {"r": "4.2.2"}.
     """
-    made = Table(title="Live on April 2013's flights", title_justify="left", header_style="bold")
-    for heading in ("model", "language", "version in use"):
-        made.add_column(heading)
-    for heading in ("requests", "failed", "p50", "right on real outcomes"):
-        made.add_column(heading, justify="right")
-    made.add_column("counted as right")
+    made = Table(
+        title="Live on flights of April 2013",
+        title_justify="left",
+        caption=right_means(scores),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("model", "language"):
+        made.add_column(heading, no_wrap=True)
+    for heading in ("version\nin use", "requests", "p50", "right on real\noutcomes"):
+        made.add_column(heading, justify="right", no_wrap=True)
     for department, score in scores.items():
         made.add_row(
             department.model,
-            f"{department.language} {versions.get(department.language, '')}".strip(),
+            f"{department.title} {versions.get(department.language, '')}".strip(),
             str(score.version) if score.version else "none",
             f"{score.requests:,}",
-            Text(f"{score.failed:,}", style="bold red" if score.failed else "green"),
             "-" if math.isnan(score.p50) else f"{score.p50 * _MILLISECONDS:.1f} ms",
             right_words(score.right),
-            department.counts_as_right,
         )
     return made
+
+
+def right_means(departments: Iterable[Department]) -> str:
+    """The line below the table: when an answer counts as right."""
+    words = [f"{department.name}: {department.counts_as_right}" for department in departments]
+    return "right is, for " + "; ".join(words)
+
+
+def failures_line(scores: Iterable[Score]) -> Text:
+    """How many requests failed, in all."""
+    failed = sum(score.failed for score in scores)
+    if failed == 0:
+        return Text("No request failed, also not while version 2 took over.", style="green")
+    return Text(f"{failed:,} requests failed.", style="bold red")
 
 
 def right_words(right: Mapping[int, float]) -> str:
     """The share of right predictions, version by version.
 
     >>> right_words({1: 0.7312, 2: 0.884})
-    '73.1 % → 88.4 %'
+    '73 % → 88 %'
     >>> right_words({})
     '-'
     """
-    return " → ".join(f"{share:.1%}".replace("%", " %") for share in right.values()) or "-"
+    return " → ".join(f"{share * 100:.0f} %" for share in right.values()) or "-"
 
 
 def next_steps(url: str, token_file: Path, example: Mapping[str, bytes]) -> str:
@@ -62,16 +83,19 @@ def next_steps(url: str, token_file: Path, example: Mapping[str, bytes]) -> str:
         example: model to the JSON body of one request, of the models that are live.
     """
     lines = [
-        f"The yard goes on running at {url} (Ctrl-C stops it). In another terminal:",
+        f"The yard goes on running at {url} (Ctrl-C stops it).",
+        "In another terminal:",
         "",
-        f"  export YARD_URL={url} YARD_TOKEN=$(cat {token_file})",
+        f"  export YARD_URL={url}",
+        f"  export YARD_TOKEN=$(cat {token_file})",
         "  yard models",
     ]
     lines += [f"  yard history {model}" for model in example]
-    for model, body in list(example.items())[:1]:
+    if example:
+        model = min(example, key=lambda name: len(example[name]))  # the one easiest to read
         lines += [
             f"  yard rollback {model}",
             f'  curl -H "Authorization: Bearer $YARD_TOKEN" $YARD_URL/models/{model}/predict \\',
-            f"    -d '{body.decode()}'",
+            f"    -d '{example[model].decode()}'",
         ]
     return "\n".join(lines)

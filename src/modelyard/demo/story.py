@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -53,7 +54,7 @@ class Stage(Struct, frozen=True):
     def say(self, department: Department, text: str) -> None:
         """A line of one department."""
         self.console.print(f"  [{_COLOURS[department.name]}]{department.name:<12}[/] ", end="")
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def run(stage: Stage, count: int = FLIGHTS) -> bool:
@@ -136,9 +137,28 @@ async def _train(stage: Stage, plans: list[training.Plan]) -> list[Department]:
 async def _go_live(
     stage: Stage, trained: list[Department], april: pl.DataFrame, versions: Mapping[str, str]
 ) -> int:
-    """Replay, show the table; the number of failed requests."""
-    yard = Yard(stage.url, stage.token, progress=lambda _: None)
+    """Replay, show the table and what to try next; the number of failed requests."""
     traffic = {department: requests_for(department, april) for department in trained}
+    answers = await _replay_all(stage, traffic)
+    scores = {department: score(of_it) for department, of_it in answers.items()}
+    stage.console.print()
+    stage.console.print(report.table(scores, versions))
+    stage.console.print()
+    stage.console.print(report.failures_line(scores.values()))
+    failures = [answer.failure for of_it in answers.values() for answer in of_it if answer.failure]
+    for failure in sorted(set(failures))[:3]:
+        stage.console.print(f"failed: {failure}", style="red", markup=False)
+    example = {department.model: requests[0].body for department, requests in traffic.items()}
+    steps = report.next_steps(stage.url, stage.token_file, example)
+    stage.console.print(f"\n{steps}", markup=False, highlight=False, soft_wrap=True)
+    return len(failures)
+
+
+async def _replay_all(
+    stage: Stage, traffic: Mapping[Department, list[Request]]
+) -> dict[Department, list[Answer]]:
+    """All models' traffic at the same time, shown as it goes."""
+    yard = Yard(stage.url, stage.token, progress=lambda _: None)
     progress = Progress(
         TextColumn("  {task.description:<26}"),
         BarColumn(),
@@ -147,25 +167,13 @@ async def _go_live(
         TimeElapsedColumn(),
         console=stage.console,
     )
-    limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"Bearer {stage.token}", "Content-Type": "application/json"}
-    async with httpx.AsyncClient(base_url=stage.url, headers=headers, limits=limits, timeout=60) as client:
-        with progress:
+    async with httpx.AsyncClient(base_url=stage.url, headers=headers, timeout=60) as client:
+        with progress, closing(yard):
             answers = await asyncio.gather(
                 *(_one_model(client, yard, progress, one, requests) for one, requests in traffic.items())
             )
-    yard.close()
-    scores = {department: score(of_it) for department, of_it in zip(trained, answers, strict=True)}
-    stage.console.print()
-    stage.console.print(report.table(scores, versions))
-    failures = [answer.failure for of_it in answers for answer in of_it if answer.failure]
-    for failure in sorted(set(failures))[:3]:
-        stage.console.print(f"failed: {failure}", style="red", markup=False)
-    example = {department.model: requests[0].body for department, requests in traffic.items()}
-    stage.console.print(
-        "\n" + report.next_steps(stage.url, stage.token_file, example), markup=False, highlight=False
-    )
-    return len(failures)
+    return dict(zip(traffic, answers, strict=True))
 
 
 async def _one_model(

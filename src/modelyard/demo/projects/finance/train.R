@@ -21,17 +21,17 @@ inputs <- setdiff(names(flights), "air_time")
 
 publish <- function(fit, predicted, description) {
   mae <- mean(abs(predicted - newer$air_time))
-  say("%s: %.1f minutes off on the newest fifth, publishing", description, mae)
+  say("%s: %.1f min off on the newest fifth", description, mae)
   version <- yard_publish(
     fit, "finance/air-time",
     example = head(older[inputs], 20), metrics = list(mae = mae), description = description
   )
-  say("version %d is %s: %s", as.integer(version$version), version$state, description)
+  say("version %d is published and %s", as.integer(version$version), version$state)
 }
 
 line <- lm(air_time ~ distance, data = older)
-publish(line, predict(line, newer), "linear regression on the distance")
+publish(line, predict(line, newer), "a line through the distance")
 
 set.seed(1)
 forest <- ranger(air_time ~ ., data = older, num.trees = 40, min.node.size = 20, num.threads = 1)
-publish(forest, predict(forest, newer, num.threads = 1)$predictions, "random forest of 40 trees")
+publish(forest, predict(forest, newer, num.threads = 1)$predictions, "a random forest of 40 trees")

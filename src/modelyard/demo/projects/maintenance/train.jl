@@ -30,13 +30,13 @@ end
 
 function publish_version(model, newer, example, description)
     off = mean(abs.(predict(model, newer) .- newer.taxi_time))
-    say(description, @sprintf(": %.1f minutes off on the newest fifth, publishing", off))
+    say(description, @sprintf(": %.1f min off on the newest fifth", off))
     version = publish(
         model, "maintenance/taxi-time";
         example = example, metrics = Dict("mae" => off), source = "model.jl",
         missing = ["built", "seats"], description = description,
     )
-    say("version ", version["version"], " is ", version["state"], ": ", description)
+    say("version ", version["version"], " is published and ", version["state"])
 end
 
 function main()
@@ -49,7 +49,7 @@ function main()
     inputs = NamedTuple{filter(!=(:taxi_time), keys(older))}(older)
     example = rows(inputs, 1:20)
 
-    publish_version(fit_ridge(inputs, older.taxi_time), newer, example, "ridge regression on airport and hour")
+    publish_version(fit_ridge(inputs, older.taxi_time), newer, example, "a ridge regression on airport and hour")
     boosted = fit_boosted(inputs, older.taxi_time; trees = 80)
     publish_version(boosted, newer, example, "80 boosted trees")
 end

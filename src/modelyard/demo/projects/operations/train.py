@@ -48,7 +48,7 @@ def publish(model: Pipeline, flights: pd.DataFrame, columns: list[str], descript
     older, newer = flights[:cut], flights[cut:]
     model.fit(older[columns], older["late"])
     accuracy = float(model.score(newer[columns], newer["late"]))
-    print(f"{description}: {accuracy:.1%} right on the newest fifth, publishing", flush=True)
+    print(f"{description}: {accuracy:.1%} right on the newest fifth", flush=True)
     version = yard.publish(
         model,
         MODEL,
@@ -57,7 +57,7 @@ def publish(model: Pipeline, flights: pd.DataFrame, columns: list[str], descript
         missing=[*WEATHER, *({"seats"} & set(columns))],
         description=description,
     )
-    print(f"version {version.version} is {version.state}: {description}", flush=True)
+    print(f"version {version.version} is published and {version.state}", flush=True)
 
 
 def main() -> None:
@@ -65,12 +65,12 @@ def main() -> None:
     flights = pd.read_csv(Path(os.environ["YARD_DATA"]) / "flights.csv")
     print(f"learning from {len(flights):,} flights", flush=True)
     known_before = [*PLACES, *TIMETABLE, *WEATHER]
-    publish(before_departure(), flights, known_before, "logistic regression on timetable and weather")
+    publish(before_departure(), flights, known_before, "a line through timetable and weather")
     publish(
         at_departure(),
         flights,
         [*known_before, "seats", "dep_delay"],
-        "boosted trees, with the departure's delay",
+        "trees that know the departure's delay",
     )
 
 
