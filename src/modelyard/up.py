@@ -14,6 +14,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import IO
 
 from modelyard import app
@@ -32,16 +34,16 @@ _FAILED = 70
 Announce = Callable[[str], None]
 
 
-def run(settings: Settings, announce: Announce = print) -> int:
+def run(settings: Settings, announce: Announce | None = None) -> int:
     """Run a yard until SIGTERM or SIGINT; the exit code.
 
     Args:
-        announce: is told, a line a call, what a person should know.
+        announce: is told, a line a call, what a person should know; by default it is printed.
 
     Raises:
         YardError: it cannot start: the folder, the port or the database; the message says which and why.
     """
-    began = time.monotonic()
+    announce = announce or partial(print, flush=True)
     lock = _take_folder(settings)
     with contextlib.closing(lock):
         sockets = _listen(settings)
@@ -51,9 +53,16 @@ def run(settings: Settings, announce: Announce = print) -> int:
         if supervisor.wait_until_ready():
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             port = sockets[0].getsockname()[1]
-            seconds = time.monotonic() - began
+            seconds = time.time() - _process_began()
             announce(f"Modelyard is up at http://{host}:{port} (ready in {seconds:.1f} s)")
         return supervisor.supervise()
+
+
+def _process_began() -> float:
+    """Seconds since 1970 when this process was started: what a person waited counts from there."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _take_folder(settings: Settings) -> IO[str]:

@@ -37,7 +37,7 @@ class Checker:
 
     Args:
         answer_timeout: seconds a worker may take to answer its example.
-        changed: called after a check that changed the routes.
+        changed: called after each check, which may have changed the routes.
     """
 
     def __init__(
@@ -102,10 +102,11 @@ class Checker:
         except YardError as error:
             words = getattr(error, "log", "") or self._worker_log(version)
             self._keeper.release(version.id)
-            return self._registry.fail_check(model, number, str(error), words)
-        checked = self._registry.pass_check(model, number, signature)
+            ended = self._registry.fail_check(model, number, str(error), words)
+        else:
+            ended = self._registry.pass_check(model, number, signature)
         self._changed()
-        return checked
+        return ended
 
     def _worker_log(self, version: Version) -> str:
         for worker in self._keeper.live().get(version.id, []):

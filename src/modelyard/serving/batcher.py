@@ -30,6 +30,7 @@ from modelyard.workers import wire
 from modelyard.workers.wire import ColumnData, Frame
 
 _DEATHS_ALONE = 2  # a request that was alone with so many dying workers is the cause
+_ASK_AGAIN_SECONDS = 0.02
 _DEATHS_IN_ALL = 4  # and one that met so many is given up, cause or not
 
 
@@ -105,6 +106,7 @@ class Batcher:
         self._queue: deque[Ask] = deque()
         self._waiting_rows = 0
         self._lines: dict[str, Line] = {}
+        self._broken: set[str] = set()
         self._busy: dict[Line, Batch] = {}
         self._takes: frozenset[str] = frozenset()
         self._kicked = False
@@ -132,14 +134,19 @@ class Batcher:
         return ask.future
 
     def set_fleet(self, fleet: Fleet) -> None:
-        """These are the version's workers now: connect to the new, leave the gone."""
+        """These are the version's workers now: connect to the new, leave the gone.
+
+        A socket is never used by two workers, so one whose connection broke is not tried again: its worker
+        is dying, though the engine may not know it yet.
+        """
         self._takes = frozenset(fleet.takes)
+        self._broken.intersection_update(fleet.sockets)
         for socket in [s for s in self._lines if s not in fleet.sockets]:
             line = self._lines.pop(socket)
             if line not in self._busy:  # a busy one answers first; the engine ends it or it ends itself
                 line.close()
         for socket in fleet.sockets:
-            if socket not in self._lines:
+            if socket not in self._lines and socket not in self._broken:
                 line = Line(socket, self._answered, self._lost)
                 self._lines[socket] = line
                 line.connect(self._kick)
@@ -172,7 +179,10 @@ class Batcher:
 
     async def _start(self) -> None:
         try:
-            self.set_fleet(await self._ensure(self.served.id))
+            while self._queue and not self._lines:
+                self.set_fleet(await self._ensure(self.served.id))
+                if not self._lines:  # the engine still names a worker that has died; soon it will not
+                    await asyncio.sleep(_ASK_AGAIN_SECONDS)
         except YardError as error:
             self._fail_waiting(error)
         finally:
@@ -277,6 +287,7 @@ class Batcher:
 
     def _lost(self, line: Line) -> None:
         """A worker ended: what it had not answered is asked again, alone, unless it is the likely cause."""
+        self._broken.add(line.path)
         if self._lines.get(line.path) is line:
             del self._lines[line.path]
         batch = self._busy.pop(line, None)
@@ -305,6 +316,7 @@ class Batcher:
         if line is not None and batch is not None and all(a.future.done() for a in batch.asks):
             del self._busy[line]
             self._lines.pop(line.path, None)
+            self._broken.add(line.path)
             self._stuck(self.served.id, line.path, f"no answer in {seconds:g} s")
             line.close()
             self._kick()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ from modelyard.workers.wire import ColumnData, Value, from_values
 
 _PYTHON: dict[ColumnType, Any] = {
     ColumnType.FLOAT64: float,
-    ColumnType.INT64: int,
+    ColumnType.INT64: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     ColumnType.BOOL: bool,
     ColumnType.STRING: str,
 }

@@ -7,12 +7,14 @@ order of arrival, and ends with the worker's exit code when the worker ends. Sta
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import socket
 import struct
 import sys
+import time
 from collections import deque
 
 PREFIX = struct.Struct("<4sII")
@@ -21,6 +23,7 @@ EXIT_MALFORMED = 65
 MAX_HEADER = 4 << 20
 MAX_BODY = (1 << 31) - 1
 _SIGNALLED = 128
+_LAST_WORDS = 2.0  # seconds that clients have to take what the worker answered before it ended
 QUESTIONS = 3
 ANSWERS = 4
 
@@ -78,13 +81,27 @@ class Bridge:
         self.alive = True
 
     def run(self) -> None:
-        """Serve until the worker closes its end."""
+        """Serve until the worker closes its end.
+
+        Raises:
+            ValueError: the worker does not speak frames.
+        """
         while self.alive:
             for key, events in self.selector.select():
                 if isinstance(key.data, Connection):
                     self.serve(key.data, events)
                 else:
                     key.data()
+        self.drain()
+
+    def drain(self) -> None:
+        """Pass on the rest of the last answers, for a moment."""
+        clients = [key.data for key in self.selector.get_map().values() if isinstance(key.data, Connection)]
+        deadline = time.monotonic() + _LAST_WORDS
+        for client in clients:
+            client.sock.settimeout(max(0.001, deadline - time.monotonic()))
+            with contextlib.suppress(OSError):
+                client.sock.sendall(client.to_send)
 
     def accept(self) -> None:
         """Take a new client."""
@@ -155,7 +172,9 @@ class Bridge:
         self.from_worker += data
         for frame in take_frames(self.from_worker):
             client, self.asked = self.asked, None
-            if client is not None and not client.closed:
+            if client is None:  # from here on answers would go to the wrong questions
+                raise ValueError(frame[:CHUNK])
+            if not client.closed:
                 client.to_send += frame
                 self.flush(client)
         self.ask_next()
@@ -212,7 +231,8 @@ def main(arguments: list[str]) -> int:
         os.waitpid(pid, 0)
         return EXIT_MALFORMED
     finally:
-        os.unlink(path)  # noqa: PTH108
+        with contextlib.suppress(FileNotFoundError):  # the engine may have been faster
+            os.unlink(path)  # noqa: PTH108
     os.close(questions)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,9 @@ class LocalWorkers:
         self._logs = settings.data / "logs" / "workers"
         self._versions: dict[str, str] = {}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._loading: set[int] = set()
+        self._closed = False
+        self._lock = threading.Lock()
         for folder in (self._folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -65,44 +69,54 @@ class LocalWorkers:
         progress("starting the worker")
         log = self._logs / f"{plan.version_id}-{plan.replica}.log"
         before = log.stat().st_size if log.exists() else 0
-        path = self._path(plan, ".sock")
-        path.unlink(missing_ok=True)
-        child = self._spawn(runtime, program, plan, log)
+        # Each worker has a socket of its own: one that is still on its way out shares nothing with the next,
+        # and a front that connects to a replaced worker's socket is refused instead of kept waiting.
+        path = self._folder / f"{secrets.token_hex(8)}.sock"
+        child = self._spawn(runtime, program, plan, path, log)
+        worker = Worker(plan, str(path), child.pid, _start_time(child.pid), log=str(log))
         try:
+            _record(worker)  # so that the next engine ends it, should this one die while it loads
             ready = self._load(child, path, plan)
-        except WorkerStartError as error:
-            _end(child.pid)
-            child.wait()
-            self._forget(plan)
-            error.log = _tail(log, before)
+        except BaseException as error:
+            _end(worker)
+            self.wait(worker)
+            if isinstance(error, WorkerStartError):
+                error.log = _tail(log, before)
             raise
-        worker = Worker(
-            plan=plan,
-            socket=str(path),
-            pid=child.pid,
-            started=_start_time(child.pid),
+        finally:
+            self._loading.discard(child.pid)
+        worker = msgspec.structs.replace(
+            worker,
             takes=_values(ready, "takes"),
             runtime=" ".join(_values(ready, "runtime")),
             since=time.time(),
-            log=str(log),
         )
-        self._children[child.pid] = child
-        self._path(plan, ".json").write_bytes(msgspec.json.encode(worker))
+        _record(worker)
         return worker
 
     def stop(self, worker: Worker) -> None:
         """See `Workers.stop`."""
-        self._path(worker.plan, ".json").unlink(missing_ok=True)
         if _is(worker):
             with suppress(ProcessLookupError):
                 os.killpg(worker.pid, signal.SIGTERM)
             _gone(worker.pid, _POLITE_SECONDS)
-        _end(worker.pid)
+        _end(worker)
         self.wait(worker)
-        self._forget(worker.plan)
+
+    def close(self) -> None:
+        """See `Workers.close`."""
+        with self._lock:
+            self._closed = True
+            loading = list(self._loading)
+        for pid in loading:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def alive(self) -> list[Worker]:
-        """See `Workers.alive`: those whose record, process and start time agree; others' records go."""
+        """See `Workers.alive`: those whose record, process and start time agree; others' records go.
+
+        A worker that was still loading is ended: nobody has its answer to `load`.
+        """
         found = []
         for path in sorted(self._folder.glob("*.json")):
             try:
@@ -110,19 +124,26 @@ class LocalWorkers:
             except (msgspec.MsgspecError, OSError):
                 path.unlink(missing_ok=True)
                 continue
-            if _is(worker):
+            if _is(worker) and worker.since:
                 found.append(worker)
             else:
-                self._forget(worker.plan)
+                _end(worker)
+                _forget(worker)
         return found
 
     def wait(self, worker: Worker) -> str:
         """See `Workers.wait`."""
-        child = self._children.pop(worker.pid, None)
+        child = self._children.get(worker.pid)
         if child is None:
-            _gone(worker.pid, None)
-            return "it ended"
-        return how_it_ended(child.wait())
+            if _is(worker):
+                _gone(worker.pid, None)
+            how = "it ended"
+        else:
+            how = how_it_ended(child.wait())
+            self._children.pop(worker.pid, None)
+        _end(worker)  # what it has forked goes with it
+        _forget(worker)
+        return how
 
     def memory(self, worker: Worker) -> int:
         """See `Workers.memory`; counts the whole process group's leader and its direct child (a bridge's)."""
@@ -137,20 +158,24 @@ class LocalWorkers:
             self._versions[program] = installed_version(runtime, program)
         return program
 
-    def _spawn(self, runtime: Runtime, program: str, plan: Plan, log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, runtime: Runtime, program: str, plan: Plan, path: Path, log: Path
+    ) -> subprocess.Popen[bytes]:
         folder = str(runtimes_folder() / runtime.language)
         command = [part.format(program=program, folder=folder) for part in runtime.command]
-        socket_option = ["--socket", str(self._path(plan, ".sock"))]
+        socket_option = ["--socket", str(path)]
         if runtime.transport == "pipes":
             bridge = str(Path(__file__).with_name("bridge.py"))
             command = [sys.executable, "-I", "-S", bridge, *socket_option, "--", *command]
         else:
             command += socket_option
-        home = self._path(plan, ".tmp")
-        home.mkdir(exist_ok=True)
-        with log.open("ab") as output:
+        home = path.with_suffix(".tmp")
+        home.mkdir()
+        with log.open("ab") as output, self._lock:
+            if self._closed:
+                raise WorkerStartError("The yard is going down.", "Ask again when it is up.")
             try:
-                return subprocess.Popen(
+                child = subprocess.Popen(
                     sandbox.limited(command, self._settings.worker_memory),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -163,6 +188,9 @@ class LocalWorkers:
                 raise EnvironmentBuildError(
                     f"The {runtime.title} worker does not start: {error}.", runtime.hint
                 ) from error
+            self._children[child.pid] = child
+            self._loading.add(child.pid)
+        return child
 
     def _load(self, child: subprocess.Popen[bytes], path: Path, plan: Plan) -> Frame:
         deadline = time.monotonic() + self._settings.load_timeout
@@ -177,7 +205,8 @@ class LocalWorkers:
                 "Make it load faster, or have the operator raise YARD_LOAD_TIMEOUT.",
             ) from error
         except WorkerLostError as error:
-            how = how_it_ended(child.wait())
+            ended = _gone(child.pid, _POLITE_SECONDS)
+            how = how_it_ended(child.wait()) if ended else "it hung up"
             raise WorkerStartError(f"The worker died while it loaded the model: {how}.") from error
         except MalformedError as error:
             raise WorkerStartError(
@@ -195,14 +224,20 @@ class LocalWorkers:
                 raise DeadlineError("The worker does not listen.")
             time.sleep(_CONNECT_EVERY)
 
-    def _path(self, plan: Plan, suffix: str) -> Path:
-        mark = sha256(plan.version_id.encode()).hexdigest()[:16]
-        return self._folder / f"{mark}-{plan.replica}{suffix}"
 
-    def _forget(self, plan: Plan) -> None:
-        for suffix in (".json", ".sock"):
-            self._path(plan, suffix).unlink(missing_ok=True)
-        shutil.rmtree(self._path(plan, ".tmp"), ignore_errors=True)
+def _record(worker: Worker) -> None:
+    """Write down that it runs, whole or not at all, for an engine that comes after this one."""
+    new = Path(worker.socket).with_suffix(".new")
+    new.write_bytes(msgspec.json.encode(worker))
+    new.rename(new.with_suffix(".json"))
+
+
+def _forget(worker: Worker) -> None:
+    """Remove what a worker leaves in the folder of sockets."""
+    path = Path(worker.socket)
+    for suffix in (".json", ".sock"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+    shutil.rmtree(path.with_suffix(".tmp"), ignore_errors=True)
 
 
 def how_it_ended(code: int) -> str:
@@ -256,9 +291,11 @@ def _is(worker: Worker) -> bool:
     return worker.started >= 0 and _start_time(worker.pid) == worker.started
 
 
-def _end(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def _end(worker: Worker) -> None:
+    """Kill its process group, also where the worker itself is gone; not one that has got its number since."""
+    if _start_time(worker.pid) in (-1, worker.started):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(worker.pid, signal.SIGKILL)
 
 
 def _gone(pid: int, timeout: float | None) -> bool:

@@ -44,25 +44,26 @@ class Plan(Struct, frozen=True):
 
 
 class Worker(Struct, frozen=True):
-    """A worker that has loaded its model.
+    """A worker.
 
     Attributes:
         socket: where it listens.
         pid: the process to watch; its group is what is ended.
         started: the process's start time in clock ticks since boot, so that a reused pid is noticed.
         takes: the column types it takes.
-        since: seconds since 1970 when it was ready.
         log: the file its output goes to.
+        runtime: its language and version, as it says itself.
+        since: seconds since 1970 when it was ready, 0 while it loads its model.
     """
 
     plan: Plan
     socket: str
     pid: int
     started: int
-    takes: tuple[str, ...]
-    runtime: str
-    since: float
     log: str
+    takes: tuple[str, ...] = ()
+    runtime: str = ""
+    since: float = 0.0
 
 
 class Workers(Protocol):
@@ -78,11 +79,14 @@ class Workers(Protocol):
     def stop(self, worker: Worker) -> None:
         """End it, politely first; returns when it is gone."""
 
+    def close(self) -> None:
+        """End those that are still loading and start no more; for when the yard goes down."""
+
     def alive(self) -> list[Worker]:
         """Workers of an earlier engine that still run."""
 
     def wait(self, worker: Worker) -> str:
-        """Wait until it ends; why it ended, in words."""
+        """Wait until it ends, and clear away what it leaves; why it ended, in words. Any thread may wait."""
 
     def memory(self, worker: Worker) -> int:
         """Bytes resident, 0 if it is gone."""

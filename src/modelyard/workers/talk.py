@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,11 +48,12 @@ class Talk:
             WorkerLostError: the worker ended instead.
             MalformedError: what it answered is not a frame.
         """
+        deadline = time.monotonic() + timeout
         self._socket.settimeout(timeout)
         try:
             self._socket.sendall(wire.encode(question))
-            header, body = wire.lengths(self._read(wire.PREFIX.size))
-            answer = wire.decode_parts(self._read(header), self._read(body))
+            header, body = wire.lengths(self._read(wire.PREFIX.size, deadline))
+            answer = wire.decode_parts(self._read(header, deadline), self._read(body, deadline))
         except TimeoutError as error:
             raise DeadlineError(f"No answer to `{question.verb}` in {timeout:g} s.") from error
         except OSError as error:
@@ -64,10 +66,14 @@ class Talk:
             )
         return answer
 
-    def _read(self, size: int) -> bytes:
+    def _read(self, size: int, deadline: float) -> bytes:
         data = bytearray(size)
         view, at = memoryview(data), 0
         while at < size:
+            left = deadline - time.monotonic()
+            if left <= 0:  # bytes come, but too slowly
+                raise TimeoutError
+            self._socket.settimeout(left)
             got = self._socket.recv_into(view[at:])
             if got == 0:
                 raise ConnectionResetError

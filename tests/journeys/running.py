@@ -1,0 +1,132 @@
+"""A real yard for tests: `yard up` as a person starts it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+START_SECONDS = 60
+_UP = "import sys; from modelyard import up; from modelyard.settings import Settings as S; sys.exit(up.run(S.from_environment(data=sys.argv[3], port=int(sys.argv[5]))))"
+
+
+class RunningYard:
+    """A yard on a folder; use as a context manager.
+
+    Args:
+        data: the data folder.
+        environment: further variables for `yard up`.
+        options: further words for `yard up`.
+    """
+
+    def __init__(
+        self, data: Path, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+    ) -> None:
+        self.data = data
+        self.environment = environment or {}
+        self.options = options
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.url = ""
+        self.port = 0
+
+    def __enter__(self) -> RunningYard:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is up."""
+        command = [sys.executable, "-c", _UP, "up", "--data", str(self.data), "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **self.environment},
+        )
+        self._up = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._up.wait(START_SECONDS), self.said
+        assert self.url, f"the yard did not start:\n{self.said}"
+
+    def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.output.append(line)
+                if "is up at " in line:
+                    self.url = line.split("is up at ")[1].split()[0]
+                    self.port = int(self.url.rsplit(":", 1)[1])
+                    self._up.set()
+        self._up.set()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(30)
+        return code
+
+    @property
+    def said(self) -> str:
+        """Everything it printed."""
+        return "".join(self.output)
+
+    @property
+    def token(self) -> str:
+        """The administrator's token."""
+        return (self.data / "admin.token").read_text().strip()
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """An HTTP client with a token (the administrator's by default)."""
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def processes(self) -> list[int]:
+        """The engine (first) and the fronts: the supervisor's children, oldest first."""
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def publish(client: httpx.Client, model: str, tar: bytes, **params: str) -> dict[str, Any]:
+    """Publish a bundle and wait for its check; the version's record."""
+    answer = client.post(
+        f"/api/v1/models/{model}/versions",
+        content=tar,
+        params=params,
+        headers={"Content-Type": "application/x-tar"},
+    )
+    assert answer.status_code in (200, 201), answer.text
+    number = answer.json()["version"]
+    return until(lambda: ended(client, model, number), 120)
+
+
+def ended(client: httpx.Client, model: str, number: int) -> dict[str, Any] | None:
+    """The version's record once its check has ended."""
+    record = client.get(f"/api/v1/models/{model}/versions/{number}", params={"wait": 20}).json()
+    return record if record["state"] in ("checked", "failed") else None
+
+
+def until(ask: Callable[[], T | None], seconds: float = 20.0) -> T:
+    """Ask again until there is an answer that is not None or False."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        threading.Event().wait(0.02)
+    return answer

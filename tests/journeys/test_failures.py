@@ -1,0 +1,142 @@
+"""What a person's worst day looks like: kill -9 of everything, one after another, under load."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import polars as pl
+import pytest
+
+from tests.journeys.load import Load
+from tests.journeys.models import times
+from tests.journeys.running import RunningYard, publish, until
+
+MODEL = "ops/double"
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[RunningYard]:
+    """A yard of its own with a model: x times 2, and as version 2, x times 3."""
+    with RunningYard(tmp_path / "yard", options=("--fronts", "2")) as running:
+        with running.client() as client:
+            publish(client, MODEL, times(2))
+            publish(client, MODEL, times(3))
+        yield running
+
+
+def exported(client: httpx.Client) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(client.get(f"/api/v1/models/{MODEL}/predictions").content))
+
+
+def numbers_recorded(table: pl.DataFrame) -> set[int]:
+    return {msgspec.json.decode(k)["n"] for k in table["keys"].to_list()}
+
+
+def worker_pids(client: httpx.Client) -> list[int]:
+    return [w["pid"] for w in client.get("/api/v1/workers").json()]
+
+
+def test_promote_and_rollback_under_load_fail_no_request(yard: RunningYard, client: httpx.Client) -> None:
+    with Load(yard.url, yard.token, MODEL) as load:
+        until(lambda: len(load.answered) > 20)
+        for _ in range(3):
+            before = len(load.answered)
+            assert client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2}).status_code == 200
+            assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).json()["version"] == 2
+            until(lambda before=before: len(load.answered) > before + 20)
+            assert client.post(f"/api/v1/models/{MODEL}/rollback", json={}).status_code == 200
+            assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).json()["version"] == 1
+    assert not load.failed
+    assert load.broken == 0
+    for number, answer in load.answered.items():
+        assert answer["predictions"] == [number * (1.0 + answer["version"])]
+
+
+def test_a_killed_worker_is_replaced_and_no_request_fails(yard: RunningYard, client: httpx.Client) -> None:
+    client.post(f"/models/{MODEL}/predict", json=[{"x": 1}])
+    with Load(yard.url, yard.token, MODEL) as load:
+        until(lambda: len(load.answered) > 20)
+        for _ in range(2):
+            before, pids = len(load.answered), worker_pids(client)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            until(lambda pids=pids: set(worker_pids(client)) - set(pids))
+            until(lambda before=before: len(load.answered) > before + 50)
+    assert not load.failed, load.failed[:3]
+    assert load.broken == 0
+
+
+def test_a_killed_front_loses_nothing_it_answered(yard: RunningYard, client: httpx.Client) -> None:
+    with Load(yard.url, yard.token, MODEL, retry=True) as load:
+        until(lambda: len(load.answered) > 50)
+        for _ in range(2):
+            before = len(load.answered)
+            _, *fronts = yard.processes()
+            os.kill(fronts[0], signal.SIGKILL)
+            until(lambda fronts=fronts: len(yard.processes()) == 3 and fronts[0] not in yard.processes())  # noqa: PLR2004
+            until(lambda before=before: len(load.answered) > before + 100)
+    assert not load.failed, load.failed[:3]
+    with yard.client() as fresh:
+        recorded = exported(fresh)
+    assert set(load.answered) <= numbers_recorded(recorded)
+
+
+def test_a_killed_engine_is_replaced_and_adopts_the_workers(yard: RunningYard, client: httpx.Client) -> None:
+    client.post(f"/models/{MODEL}/predict", json=[{"x": 1}])
+    pids = worker_pids(client)
+    assert pids
+    with Load(yard.url, yard.token, MODEL) as load:
+        until(lambda: len(load.answered) > 20)
+        engine = yard.processes()[0]
+        os.kill(engine, signal.SIGKILL)
+        before = len(load.answered)
+        until(lambda: len(load.answered) > before + 50)
+        assert worker_pids(client) == pids
+    assert not load.failed, load.failed[:3]
+    assert load.broken == 0
+    assert client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2}).status_code == 200
+
+
+def test_everything_killed_and_started_again(yard: RunningYard, client: httpx.Client) -> None:
+    first = client.post(f"/models/{MODEL}/predict", json=[{"x": 4, "n": 4}]).json()
+    pids = worker_pids(client)
+    yard.stop(signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    yard.start()
+    with yard.client() as again:
+        assert again.post(f"/models/{MODEL}/predict", json=[{"x": 4}]).json()["predictions"] == [8.0]
+        assert first["request_id"] in exported(again)["request"].to_list()
+
+
+def test_a_full_disk_answers_503_and_recovers(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small tmpfs")
+    small = tmp_path / "small"
+    small.mkdir()
+    assert os.system(f"mount -t tmpfs -o size=24m tmpfs {small}") == 0  # noqa: S605
+    try:
+        with RunningYard(small / "yard") as running, running.client() as client:
+            publish(client, MODEL, times(2))
+            filler = small / "filler"
+            with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(b"\0" * 65536)
+                    file.flush()
+            refused = until(lambda: _refused(client))
+            assert refused.status_code == 503
+            assert "disk is full" in refused.json()["detail"]
+            filler.unlink()
+            assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).status_code == 200
+    finally:
+        os.system(f"umount -l {small}")  # noqa: S605
+
+
+def _refused(client: httpx.Client) -> httpx.Response | None:
+    answer = client.post(f"/models/{MODEL}/predict", json=[{"x": 1}] * 500)
+    return answer if answer.status_code != 200 else None
