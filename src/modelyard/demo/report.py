@@ -35,7 +35,7 @@ def table(scores: Mapping[Department, Score], versions: Mapping[str, str]) -> Ta
     )
     for heading in ("model", "language"):
         made.add_column(heading, no_wrap=True)
-    for heading in ("version\nin use", "requests", "p50", "right on real\noutcomes"):
+    for heading in ("version\nin use", "requests", "p50", "right in\nreality"):
         made.add_column(heading, justify="right", no_wrap=True)
     for department, score in scores.items():
         made.add_row(
