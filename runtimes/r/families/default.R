@@ -20,7 +20,7 @@ yard_answer.function <- function(model, rows) as_columns(model(rows))
 yard_inputs.default <- function(model) {
   if (!is.list(model) || !inherits(model$terms, "terms")) return(NULL)
   # An offset given beside the formula is looked up in the new rows too.
-  all.vars(c(list(stats::delete.response(model$terms)), model$call$offset))
+  unique(c(all.vars(stats::delete.response(model$terms)), all.vars(model$call$offset)))
 }
 
 yard_inputs.function <- function(model) NULL

@@ -7,7 +7,7 @@ yard_answer.glmnet <- function(model, rows) {
   if (length(model$lambda) > 1L) {
     stop(
       "This glmnet was fitted for ", length(model$lambda), " values of lambda and would answer as many numbers a row. ",
-      "Publish cv.glmnet's result, or function(newdata) predict(fit, as.matrix(newdata), s = …)."
+      "Publish cv.glmnet's result, or function(newdata) predict(fit, as.matrix(newdata), s = 0.01)."
     )
   }
   glmnet_answer(model, model, rows)

@@ -1,0 +1,4 @@
+library(testthat)
+library(modelyard)
+
+test_check("modelyard")
