@@ -49,11 +49,15 @@ _TELL_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 75
 
 
-def prepare(settings: Settings) -> str | None:
-    """Bring the database up to date; the administrator's token if this was the first start."""
+def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
+    """Bring the database up to date; on the first start make the administrator.
+
+    Args:
+        keep: stores the administrator's token; if it fails there is no administrator yet either.
+    """
     database = Database(settings.database_url)
     database.upgrade()
-    return People(database).first_administrator()
+    People(database).first_administrator(keep)
 
 
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:

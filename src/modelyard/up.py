@@ -120,14 +120,17 @@ def _listen(settings: Settings) -> list[socket.socket]:
 
 def _prepare(settings: Settings, announce: Announce) -> None:
     """Migrate the database and make the first administrator; in a child, so that no connection is forked."""
-    secret = app.prepare(settings)
-    if secret is None:
-        return
     path = settings.data / "admin.token"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(secret + "\n")
-    announce(f"The administrator's token is in {path}; keep it as you would a key.")
+
+    def keep(secret: str) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secret + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        announce(f"The administrator's token is in {path}; keep it as you would a key.")
+
+    app.prepare(settings, keep)
 
 
 def _in_a_child(work: Callable[[], None]) -> None:

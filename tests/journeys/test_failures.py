@@ -97,7 +97,7 @@ def test_a_killed_engine_is_replaced_and_adopts_the_workers(yard: RunningYard, c
         os.kill(engine, signal.SIGKILL)
         before = len(load.answered)
         until(lambda: len(load.answered) > before + 50)
-        assert worker_pids(client) == pids
+        assert set(worker_pids(client)) == set(pids)
     assert not load.failed, load.failed[:3]
     assert load.broken == 0
     assert client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2}).status_code == 200

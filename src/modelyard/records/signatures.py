@@ -117,3 +117,9 @@ def _check_columns(side: str, columns: tuple[Column, ...]) -> None:
                 f"The column {column.name!r} is twice in the {side}.", "Rename one of them.", field=side
             )
         seen.add(column.name)
+        if column.levels is not None and column.type is not ColumnType.STRING:
+            raise InvalidError(
+                f"The column {column.name!r} has levels but is {column.type}.",
+                "Only a string column has a closed set of levels.",
+                field=side,
+            )
