@@ -54,7 +54,8 @@ def plan(department: Department, programs: Mapping[str, str], folder: Path) -> P
     program = sys.executable if department.language == "python" else program_of(runtime, dict(programs))
     version = installed_version(runtime, program)
     script = str(department.project / department.script)
-    environment = {"YARD_DATA": str(folder), "TZ": os.environ.get("TZ", "UTC")}  # R without TZ asks systemd
+    # Three train at once, so one thread each; and R without TZ asks systemd for it.
+    environment = {"YARD_DATA": str(folder), "OMP_NUM_THREADS": "1", "TZ": os.environ.get("TZ", "UTC")}
     commands: list[tuple[str, ...]] = [(program, script)]
     if department.language == "r":
         library = folder / "r-library"
