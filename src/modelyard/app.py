@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.engine.engine import Engine
+from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.batcher import Fleet, Limits
@@ -66,8 +68,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine = Engine(settings, _records(settings)[2], LocalWorkers(settings))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-    ready()
-    engine.run()
+    engine.run(ready)
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
@@ -114,7 +115,7 @@ class Front:
 
     def __init__(self, settings: Settings, name: str, ready: Callable[[], object]) -> None:
         self._settings = settings
-        self._ready = ready
+        self._ready: Callable[[], object] | None = ready
         self._name = name
         self._table: RouteTable = EMPTY
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,7 +145,6 @@ class Front:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
-        self._ready()
         await receive()
         for task in self._tasks:
             task.cancel()
@@ -152,7 +152,8 @@ class Front:
 
     def _start(self) -> None:
         settings = self._settings
-        self._table = load_table(settings.routes_file)
+        with contextlib.suppress(UnavailableError):  # the engine writes it anew and tells
+            self._table = load_table(settings.routes_file)
         spool = SpoolWriter(settings.data / "spool", self._name, sync=settings.spool_sync)
         self._link = EngineLink(settings.engine_socket, self._name, self._news, settings.load_timeout)
         limits = Limits(settings.batch_rows, settings.queue_rows, settings.answer_timeout)
@@ -212,10 +213,17 @@ class Front:
                 self._table = load_table(self._settings.routes_file)
                 self._pool.swap(self._table)
                 self._link.tell(Swapped(self._table.generation))
+                self._say_ready()
             case Workers(version_id=version_id, sockets=sockets, takes=takes):
                 self._pool.set_fleet(version_id, Fleet(sockets, takes))
             case _:
                 log.warning("unexpected news: %s", type(message).__name__)
+
+    def _say_ready(self) -> None:
+        """Once, when the engine has said which routes hold."""
+        if self._ready is not None:
+            self._ready()
+            self._ready = None
 
     async def _tell_used(self) -> None:
         while True:

@@ -31,6 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         worker_memory: bytes of memory a worker may use.
         load_timeout: seconds a model may take to load.
         answer_timeout: seconds a request may take in all before it is answered 504.
+        replicas: workers each version that is asked for has.
         idle_after: seconds without a request after which a model's workers are let go.
         max_body: bytes of a prediction request.
         max_rows: rows of one prediction request.
@@ -51,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker_memory: int = 4096 * MIB
     load_timeout: float = 60.0
     answer_timeout: float = 30.0
+    replicas: int = 1
     idle_after: float = 1800.0
     max_body: int = 256 * MIB
     max_rows: int = 200_000

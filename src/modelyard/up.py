@@ -26,10 +26,15 @@ log = logging.getLogger(__name__)
 
 _SIGNALLED_WHEN_PARENT_DIES = 1  # PR_SET_PDEATHSIG
 _ADOPTS_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
-_GRACE_SECONDS = 10.0
+_FRONTS_SECONDS = 6.0
+_ENGINE_SECONDS = 4.0  # together the ten seconds that `docker stop` gives
+_ABANDONED_SECONDS = 15.0
 _BACKLOG = 2048
 _RESTART_AT_MOST_EVERY = 0.5
 _FAILED = 70
+_LOOK_EVERY = 60.0
+_MANY = 4096
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Announce = Callable[[str], None]
 
@@ -75,20 +80,39 @@ def _take_folder(settings: Settings) -> IO[str]:
             raise InvalidError(
                 f"{settings.run} belongs to somebody else.", "Delete it or choose another --data."
             )
-        lock = (settings.data / "lock").open("w")
+        lock = (settings.data / "lock").open("a+")
     except OSError as error:
         raise InvalidError(
             f"The data folder {settings.data} cannot be used: {error.strerror}.",
             "Give --data a folder that you may write to, on a disk with room.",
         ) from error
+    deadline = time.monotonic() + _ABANDONED_SECONDS
+    while not _locked(lock):
+        # The processes of a supervisor that was killed hold the lock until they have ended.
+        if _supervisor_lives(lock) or time.monotonic() > deadline:
+            lock.close()
+            raise ConflictError(
+                f"A yard already runs on {settings.data}.", "Stop it first, or give this one another --data."
+            )
+        time.sleep(0.05)
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _locked(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConflictError(
-            f"A yard already runs on {settings.data}.", "Stop it first, or give this one another --data."
-        ) from error
-    return lock
+    except OSError:
+        return False
+    return True
+
+
+def _supervisor_lives(lock: IO[str]) -> bool:
+    lock.seek(0)
+    pid = lock.read().strip()
+    return not pid.isdigit() or Path(f"/proc/{pid}").exists()
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
@@ -158,7 +182,7 @@ def _in_a_child(work: Callable[[], None]) -> None:
 
 
 class _Child:
-    """A process to keep: how to start it, and when it was last started."""
+    """A process to keep: how to start it, when it was last started, and its id (0: it does not run)."""
 
     def __init__(self, name: str, work: Callable[[Callable[[], None]], None]) -> None:
         self.name = name
@@ -173,6 +197,9 @@ class _Supervisor:
         self._started = False
         self._failed = False
         self._ready, self._say_ready = os.pipe()
+        self._woken, self._wake = os.pipe()
+        for end in (self._ready, self._woken, self._wake):
+            os.set_blocking(end, False)
         self._parent = os.getpid()
         self._engine = _Child("engine", lambda ready: app.run_engine(settings, ready))
         self._fronts = [
@@ -183,8 +210,11 @@ class _Supervisor:
     def start(self) -> None:
         """Fork everybody."""
         _prctl(_ADOPTS_ORPHANS, 1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _ENDS:
             signal.signal(number, self._stop)
+        # Nothing is polled: a signal (a child's end, a wish to stop) writes to the pipe that is waited for.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for child in (self._engine, *self._fronts):
             self._fork(child)
 
@@ -192,9 +222,8 @@ class _Supervisor:
         """Whether every process said that it is ready; false if asked to stop before."""
         due = 1 + len(self._fronts)
         while due and not self._stopping:
-            readable, _, _ = select.select([self._ready], [], [], 0.2)
-            if readable:
-                due -= len(os.read(self._ready, due))
+            self._wait(self._ready)
+            due -= len(_read(self._ready, due))
             self._reap()
         self._started = not self._stopping
         return self._started
@@ -203,17 +232,19 @@ class _Supervisor:
         """Replace who dies until asked to stop; then stop everybody, fronts first."""
         while not self._stopping:
             self._reap()
-            # Nothing is polled: a signal (a child's end, a wish to stop) ends the wait.
-            signal.sigtimedwait({signal.SIGCHLD}, 1.0)
-        for child in self._fronts:
-            _signal(child.pid, signal.SIGTERM)
-        self._wait_for(self._fronts)
-        _signal(self._engine.pid, signal.SIGTERM)
-        self._wait_for([self._engine])
+            self._wait()
+        self._end(self._fronts, _FRONTS_SECONDS)
+        self._end([self._engine], _ENGINE_SECONDS)
+        _end_the_rest()
         return _FAILED if self._failed else 0
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
+
+    def _wait(self, *more: int, timeout: float = _LOOK_EVERY) -> None:
+        """Until a signal comes, one of these descriptors can be read, or the time is up."""
+        select.select([self._woken, *more], [], [], timeout)
+        _read(self._woken, _MANY)
 
     def _fork(self, child: _Child) -> None:
         child.started = time.monotonic()
@@ -225,9 +256,9 @@ class _Supervisor:
         try:
             _prctl(_SIGNALLED_WHEN_PARENT_DIES, signal.SIGTERM)
             _prctl(_ADOPTS_ORPHANS, 0)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.set_wakeup_fd(-1)
+            for number in (*_ENDS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             if os.getppid() == self._parent:  # else the supervisor died before the line above
                 child.work(lambda: os.write(self._say_ready, b"."))  # type: ignore[arg-type]
             code = 0
@@ -245,35 +276,56 @@ class _Supervisor:
 
     def _replace(self, pid: int, status: int) -> None:
         child = next((c for c in (self._engine, *self._fronts) if c.pid == pid), None)
-        if child is None or self._stopping:
-            return  # an orphaned worker that ended, or the end of everything
+        if child is None:
+            return  # an orphaned worker that ended
+        child.pid = 0
+        if self._stopping:
+            return
         if not self._started and status:
             log.error("%s cannot start; the lines above say why", child.name)
             self._failed = self._stopping = True
             return
         log.warning("%s ended (%s); starting another", child.name, os.waitstatus_to_exitcode(status))
         time.sleep(max(0.0, child.started + _RESTART_AT_MOST_EVERY - time.monotonic()))
-        self._fork(child)
+        if not self._stopping:
+            self._fork(child)
 
-    def _wait_for(self, children: list[_Child]) -> None:
-        pids = {c.pid for c in children}
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while pids:
-            try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            pids.discard(pid)
-            if pid == 0:
-                if time.monotonic() > deadline:
-                    for left in pids:
-                        _signal(left, signal.SIGKILL)
-                signal.sigtimedwait({signal.SIGCHLD}, 0.1)
+    def _end(self, children: list[_Child], seconds: float) -> None:
+        """End them politely, and after some seconds at once."""
+        deadline = time.monotonic() + seconds
+        for child in children:
+            _signal(child.pid, signal.SIGTERM)
+        self._reap()
+        while any(child.pid for child in children):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                for child in children:
+                    _signal(child.pid, signal.SIGKILL)
+            self._wait(timeout=max(0.1, left))
+            self._reap()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _read(descriptor: int, most: int) -> bytes:
+    try:
+        return os.read(descriptor, most)
+    except BlockingIOError:
+        return b""
+
+
+def _end_the_rest() -> None:
+    """Kill what the engine left: orphans are ours, and their orphans after them."""
+    mine = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for pid in map(int, mine.read_text().split()):
+                _signal(pid, signal.SIGKILL)
+            os.waitpid(-1, 0)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -13,12 +13,27 @@ import msgspec
 
 from modelyard.catalog.registry import Registry
 from modelyard.engine.keeper import Keeper
-from modelyard.records.errors import ModelError, UnavailableError, YardError
+from modelyard.records.errors import (
+    ConflictError,
+    ModelError,
+    UnavailableError,
+    WorkerLostError,
+    YardError,
+)
 from modelyard.records.models import EXAMPLE_FILE, EXPECTED_FILE, Version
-from modelyard.records.signatures import LABEL, PREDICTION, Column, ColumnType, Signature, check_signature
+from modelyard.records.signatures import (
+    LABEL,
+    PREDICTION,
+    PROBABILITY,
+    Column,
+    ColumnType,
+    Signature,
+    check_signature,
+)
 from modelyard.serving.inputs import InputPlan
 from modelyard.serving.tables import from_table, read_csv
 from modelyard.workers import wire
+from modelyard.workers.logs import tail
 from modelyard.workers.plans import Worker
 from modelyard.workers.talk import Talk
 from modelyard.workers.wire import Frame, Value, to_values
@@ -27,9 +42,8 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-6
 _LOOK_EVERY = 5.0
-_AT_ONCE = 2
+_AT_ONCE = 4  # most of the time of one may be spent on waiting for its environment
 _MAX_EXAMPLE = 100_000
-_LOG_SHOWN = 8_000
 
 
 class Checker:
@@ -83,6 +97,8 @@ class Checker:
             self.check(version)
         except UnavailableError as error:
             log.warning("the check of %s is put off: %s", version.id, error)
+        except ConflictError as error:  # it ended between being listed and begun
+            log.debug("%s is not checked again: %s", version.id, error)
         except Exception:
             log.exception("the check of %s failed in the yard itself", version.id)
         finally:
@@ -92,26 +108,23 @@ class Checker:
         """Check one version; its record afterwards, `checked` or `failed`."""
         model, number = version.model, version.version
         self._registry.start_check(model, number)
+        log_file = Path()
         try:
             workers = self._keeper.ensure(
                 version.id, progress=lambda words: self._registry.progress(model, number, words)
             )
+            log_file = Path(workers[0].log)
             signature = answers_example(workers[0], version.bundle.signature, self._timeout)
         except UnavailableError:
             raise
         except YardError as error:
-            words = getattr(error, "log", "") or self._worker_log(version)
+            words = getattr(error, "log", "") or tail(log_file)
             self._keeper.release(version.id)
             ended = self._registry.fail_check(model, number, str(error), words)
         else:
             ended = self._registry.pass_check(model, number, signature)
         self._changed()
         return ended
-
-    def _worker_log(self, version: Version) -> str:
-        for worker in self._keeper.live().get(version.id, []):
-            return Path(worker.log).read_bytes()[-_LOG_SHOWN:].decode(errors="replace")
-        return ""
 
 
 def answers_example(worker: Worker, signature: Signature, timeout: float) -> Signature:
@@ -144,11 +157,13 @@ def ask_rows(worker: Worker, columns: tuple[wire.ColumnData, ...], rows: int, ti
     taken = tuple(
         wire.as_float64(c) if c.type is ColumnType.INT64 and c.type not in takes else c for c in columns
     )
-    with Talk(Path(worker.socket)) as talk:
-        try:
+    try:
+        with Talk(Path(worker.socket)) as talk:
             return talk.ask(Frame("infer", (("id", "1"),), rows, taken), timeout)
-        except ModelError as error:
-            raise ModelError(f"The model fails on its own example: {error.message}") from error
+    except ModelError as error:
+        raise ModelError(f"The model fails on its own example: {error.message}") from error
+    except (WorkerLostError, OSError) as error:
+        raise WorkerLostError("The model's process ended while it answered the example.") from error
 
 
 def _outputs(answer: Frame, signature: Signature) -> tuple[Column, ...]:
@@ -167,11 +182,23 @@ def _outputs(answer: Frame, signature: Signature) -> tuple[Column, ...]:
 
 def _check_outputs(found: tuple[Column, ...]) -> None:
     if found[0].name == LABEL:
+        _check_label(found)
         return
     wrong = [c for c in found if c.type is not ColumnType.FLOAT64]
     if wrong or (len(found) == 1 and found[0].name != PREDICTION):
         raise ModelError(
             f"The model answers {_words(found)}: neither a label nor float64 predictions.",
+            "See `contract/wire.md` for what a runtime may answer.",
+        )
+
+
+def _check_label(found: tuple[Column, ...]) -> None:
+    label, *rest = found
+    wrong = [c for c in rest if c.type is not ColumnType.FLOAT64 or not c.name.startswith(PROBABILITY)]
+    if label.type is ColumnType.FLOAT64 or wrong:
+        raise ModelError(
+            f"The model answers {_words(found)}: after a label that is no fraction only "
+            f"`{PROBABILITY}CLASS` columns (float64) may come.",
             "See `contract/wire.md` for what a runtime may answer.",
         )
 

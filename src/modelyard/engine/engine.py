@@ -6,7 +6,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -17,7 +19,7 @@ from modelyard.engine.keeper import Keeper
 from modelyard.records.errors import NotFoundError, UnavailableError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.rollouts import RouteTable, ServedVersion
-from modelyard.serving.table import load_table, save_table
+from modelyard.serving.table import EMPTY, load_table, save_table
 from modelyard.settings import Settings
 from modelyard.workers import control
 from modelyard.workers.control import Check, Ensure, Message, Refresh, Reply, Report, Routes, Stuck, Used
@@ -40,43 +42,55 @@ class Engine:
         self._settings = settings
         self._registry = registry
         self._bundles = settings.data / "bundles"
-        self._table = load_table(settings.routes_file)
+        self._table = last_table(settings.routes_file)
+        self._built = False
         self._refreshing = threading.Lock()
         self._stopping = threading.Event()
+        self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
         self.checker = Checker(registry, self.keeper, settings.answer_timeout, self.refresh)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
-    def run(self) -> None:
-        """Work until `stop` is called."""
+    def run(self, ready: Callable[[], object] = lambda: None) -> None:
+        """Work until `stop` is called.
+
+        Args:
+            ready: called once the workers of an earlier engine are adopted and fronts may ask.
+        """
         self._bundles.mkdir(parents=True, exist_ok=True)
         self.keeper.adopt()
         with suppress(UnavailableError):  # the database is away: the last routes go on
             self.refresh()
         self.hub.start()
         self.checker.start()
-        while not self._stopping.wait(_POLL_SECONDS):
-            self._poll()
+        # In a thread, so that a slow refresh does not hold up the end.
+        threading.Thread(target=self._poll_on, name="poll", daemon=True).start()
+        ready()
+        os.read(self._end, 1)
+        self._stopping.set()
         self.hub.close()
         self.checker.stop()
         self.keeper.stop()
 
     def stop(self) -> None:
-        """Make `run` end, and the workers with it."""
-        self._stopping.set()
+        """Make `run` end, and the workers with it. Signal handlers may call it, so it takes no lock."""
+        os.write(self._say_end, b".")
 
     def refresh(self) -> int:
         """Build the routes from the database and have all fronts swap; the generation.
 
+        A front that hangs is waited for for some seconds only: it swaps when it comes back.
+
         Raises:
-            UnavailableError: the database does not answer, or a front did not swap in time.
+            UnavailableError: the database does not answer; the routes stay as they are.
         """
         with self._refreshing:
             table = self._registry.route_table()
-            if table.generation != self._table.generation or not self._settings.routes_file.exists():
+            is_kept = self._built and self._settings.routes_file.exists()  # else a backup may be older
+            if table.generation != self._table.generation or not is_kept:
                 self._warm_new_champions(table)
                 save_table(table, self._settings.routes_file)
-                self._table = table
+                self._table, self._built = table, True
                 self._let_go_of_the_gone(table)
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
             log.warning("not every front swapped to generation %s in time", self._table.generation)
@@ -89,7 +103,7 @@ class Engine:
             old = self._table.models[champion.model].champion
             if old is not None and old.id in live:
                 try:
-                    self.keeper.ensure(champion.id)
+                    self.keeper.ensure(champion.id, self._replicas(champion.id))
                 except YardError as error:
                     log.warning("the new champion %s does not start: %s", champion.id, error)
 
@@ -104,20 +118,25 @@ class Engine:
             version = self._version(version_id)
         except NotFoundError:
             return False
+        except UnavailableError:  # unknown just now; an idle one goes by itself
+            return True
         return version.state is not VersionState.FAILED
 
-    def _poll(self) -> None:
-        self.keeper.sweep()
-        try:
-            if self._registry.generation() != self._table.generation:
-                self.refresh()
-        except YardError as error:
-            log.warning("the routes stay as they are: %s", error)
+    def _poll_on(self) -> None:
+        while not self._stopping.wait(_POLL_SECONDS):
+            try:
+                self.keeper.sweep()
+                if self._registry.generation() != self._table.generation:
+                    self.refresh()
+            except YardError as error:
+                log.warning("the routes stay as they are: %s", error)
+            except Exception:
+                log.exception("the engine's round failed; the next comes in %g s", _POLL_SECONDS)
 
     def _answer(self, message: Message) -> Reply:
         match message:
             case Ensure(call=call, version_id=version_id):
-                workers = self.keeper.ensure(version_id)
+                workers = self.keeper.ensure(version_id, self._replicas(version_id))
                 return Reply(call, tuple(w.socket for w in workers), workers[0].takes if workers else ())
             case Refresh(call=call):
                 self.refresh()
@@ -146,6 +165,13 @@ class Engine:
 
     def _changed(self, version_id: str, workers: list[Worker]) -> None:
         self.hub.broadcast(_workers_news(version_id, workers))
+
+    def _replicas(self, version_id: str) -> int:
+        """How many workers a version has: its own number, or the node's if that is larger."""
+        department, name, number = version_id.split(".")
+        routes = self._table.models.get(f"{department}/{name}")
+        served = routes.versions.get(int(number)) if routes else None
+        return max(self._settings.replicas, served.replicas if served else 1)
 
     def _version(self, version_id: str) -> Version:
         department, name, number = version_id.split(".")
@@ -191,6 +217,15 @@ class Engine:
             answers_example(worker, signature, self._settings.answer_timeout)
         except YardError as error:
             log.info("%s did not warm up: %s", worker.plan.version_id, error)
+
+
+def last_table(path: Path) -> RouteTable:
+    """The routes as they were last written; none if that cannot be read, for they are built anew."""
+    try:
+        return load_table(path)
+    except UnavailableError as error:
+        log.warning("%s", error)
+        return EMPTY
 
 
 def taking_over(old: RouteTable, new: RouteTable) -> list[ServedVersion]:

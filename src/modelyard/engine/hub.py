@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,25 +17,36 @@ from modelyard.workers.control import Hello, Message, Reply, Routes, Stuck, Swap
 
 log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
+_SEND_SECONDS = 5
 
 Answer = Callable[[Message], Reply]
 Tell = Callable[[Message], None]
 
 
 class Front:
-    """A connected front: its socket, its latest generation and counters."""
+    """A connected front: its socket, who it is, its latest generation and counters."""
 
     def __init__(self, sock: socket.socket) -> None:
+        # One that takes nothing for so long hangs; it must not hold up what the others are told.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SEND_SECONDS, 0))
         self.sock = sock
-        self.name = ""
+        self.hello = Hello("", 0)
         self.generation = -1
         self.counters: dict[str, float] = {}
         self._writing = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Send a message; a front that is gone is noticed by its reader."""
-        with self._writing, suppress(OSError):
-            self.sock.sendall(control.pack(message))
+        """Send a message; a front that is gone, or hangs, is dropped, and may connect again."""
+        with self._writing:
+            try:
+                self.sock.sendall(control.pack(message))
+            except OSError:
+                self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection; its reader then forgets the front."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Hub:
@@ -50,7 +62,7 @@ class Hub:
     def __init__(self, path: Path, answer: Answer, tell: Tell, greet: Callable[[], list[Message]]) -> None:
         self._answer, self._tell, self._greet = answer, tell, greet
         self._fronts: set[Front] = set()
-        self._gone: dict[str, float] = {}
+        self._gone: dict[Hello, dict[str, float]] = {}
         self._changed = threading.Condition()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -74,7 +86,7 @@ class Hub:
         self.broadcast(Routes(generation))
         deadline = time.monotonic() + timeout
         with self._changed:
-            while any(f.generation < generation for f in self._fronts if f.name):
+            while any(f.generation < generation for f in self._fronts):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -84,14 +96,22 @@ class Hub:
     def counters(self) -> dict[str, float]:
         """The fronts' counters added up; a front that has gone keeps counting with its last numbers."""
         with self._changed:
-            total = dict(self._gone)
-            for front in self._fronts:
-                _add(total, front.counters)
+            counts = [*self._gone.values(), *(front.counters for front in self._fronts)]
+        total: dict[str, float] = {}
+        for count in counts:
+            for key, value in count.items():
+                total[key] = total.get(key, 0.0) + value
         return total
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more and hang up."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
         self._listener.close()
+        with self._changed:
+            fronts = list(self._fronts)
+        for front in fronts:
+            front.hang_up()
 
     def _accept(self) -> None:
         while True:
@@ -109,18 +129,20 @@ class Hub:
                 for message in control.unpack(buffer):
                     self._receive(front, message)
         except (OSError, MalformedError) as error:
-            log.warning("front %s: %s", front.name, error)
+            log.warning("%s: %s", front.hello.front, error)
         finally:
             with self._changed:
-                self._fronts.discard(front)
-                _add(self._gone, front.counters)
+                if front in self._fronts:
+                    self._fronts.discard(front)
+                    self._gone[front.hello] = front.counters
                 self._changed.notify_all()
             front.sock.close()
 
     def _receive(self, front: Front, message: Message) -> None:
         if isinstance(message, Hello):
-            front.name = message.front
+            front.hello = message
             with self._changed:
+                self._gone.pop(message, None)  # it is back, and counts on from where it was
                 self._fronts.add(front)
             for greeting in self._greet():
                 front.send(greeting)
@@ -146,8 +168,3 @@ class Hub:
         except Exception as error:
             log.exception("the engine failed on %s", type(message).__name__)
             front.send(Reply(call, error=f"error: the engine failed: {error}"))
-
-
-def _add(total: dict[str, float], more: dict[str, float]) -> None:
-    for key, value in more.items():
-        total[key] = total.get(key, 0.0) + value

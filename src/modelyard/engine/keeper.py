@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from modelyard.records.errors import UnavailableError, WorkerStartError, YardError
 from modelyard.settings import Settings
 from modelyard.workers.control import WorkerInfo
+from modelyard.workers.logs import trim
 from modelyard.workers.plans import Plan, Progress, Worker, Workers
 
 log = logging.getLogger(__name__)
@@ -18,7 +20,8 @@ log = logging.getLogger(__name__)
 _SHORT_LIFE = 10.0  # seconds: a worker that dies sooner than this after it was ready died young
 _YOUNG_DEATHS = 10  # so many in a row, and the version is left alone for a while
 _LEAVE_ALONE = 30.0
-_START_AT_ONCE = 4
+_START_AT_ONCE = 32  # many: one may wait half an hour for its environment, and must not hold up the rest
+_STOP_AT_ONCE = 32
 
 PlanFor = Callable[[str, int, Progress], Plan]
 Changed = Callable[[str, list[Worker]], None]
@@ -66,6 +69,7 @@ class Keeper:
         self._changed = changed
         self._fleets: dict[str, Fleet] = {}
         self._lock = threading.RLock()
+        self._announcing = threading.Lock()
         self._starters = ThreadPoolExecutor(_START_AT_ONCE, thread_name_prefix="start")
         self._stopped = False
 
@@ -81,6 +85,8 @@ class Keeper:
     def ensure(self, version_id: str, replicas: int = 1, progress: Progress | None = None) -> list[Worker]:
         """The version's ready workers, started first if there are none.
 
+        It returns as soon as one is ready; those that are missing of `replicas` start meanwhile.
+
         Raises:
             WorkerStartError: they do not start; the reason and the end of the log.
             UnavailableError: they keep dying and are left alone for a while.
@@ -91,13 +97,25 @@ class Keeper:
             fleet = self._fleets.setdefault(version_id, Fleet())
             fleet.wanted = True
             fleet.used = time.monotonic()
-            self._refuse_if_left_alone(version_id, fleet)
+            starts = self._start_missing(version_id, fleet, replicas, progress)
             if fleet.workers:
                 return list(fleet.workers.values())
-            starts = [self._start_soon(version_id, fleet, r, progress) for r in range(replicas)]
-        starts[0].result()
-        with self._lock:
-            return list(fleet.workers.values())
+        return _first_ready(starts)
+
+    def _start_missing(
+        self, version_id: str, fleet: Fleet, replicas: int, progress: Progress | None
+    ) -> list[Future[Worker]]:
+        wait = fleet.alone_until - time.monotonic()
+        if wait > 0:
+            if fleet.workers:
+                return []
+            raise UnavailableError(
+                f"The workers of {version_id} keep dying soon after they start: {fleet.last_death}.",
+                "See the worker's log with `yard show`; another try is made in a while.",
+                retry_after=wait,
+            )
+        missing = [replica for replica in range(replicas) if replica not in fleet.workers]
+        return [self._start_soon(version_id, fleet, replica, progress) for replica in missing]
 
     def release(self, version_id: str) -> None:
         """End the version's workers and start none until it is asked for again."""
@@ -108,7 +126,7 @@ class Keeper:
             fleet.wanted = False
             workers = list(fleet.workers.values())
             fleet.workers.clear()
-        self._changed(version_id, [])
+        self._announce(version_id)
         for worker in workers:
             self._workers.stop(worker)
 
@@ -169,19 +187,20 @@ class Keeper:
         """End everything; for when the yard goes down."""
         with self._lock:
             self._stopped = True
-            versions = list(self._fleets)
-        for version_id in versions:
-            self.release(version_id)
+            workers = [w for f in self._fleets.values() for w in f.workers.values()]
+            self._fleets.clear()
+        self._workers.close()
+        with ThreadPoolExecutor(_STOP_AT_ONCE, thread_name_prefix="stop") as stoppers:
+            list(stoppers.map(self._workers.stop, workers))
         self._starters.shutdown(wait=False, cancel_futures=True)
 
-    def _refuse_if_left_alone(self, version_id: str, fleet: Fleet) -> None:
-        wait = fleet.alone_until - time.monotonic()
-        if not fleet.workers and wait > 0:
-            raise UnavailableError(
-                f"The workers of {version_id} keep dying soon after they start: {fleet.last_death}.",
-                "See the worker's log with `yard show`; another try is made in a while.",
-                retry_after=wait,
-            )
+    def _announce(self, version_id: str) -> None:
+        """Tell of a version's workers as they are now, so that the last word said is true."""
+        with self._announcing:
+            with self._lock:
+                fleet = self._fleets.get(version_id)
+                ready = list(fleet.workers.values()) if fleet else []
+            self._changed(version_id, ready)
 
     def _start_soon(
         self, version_id: str, fleet: Fleet, replica: int, progress: Progress | None = None
@@ -195,7 +214,7 @@ class Keeper:
     def _start(self, version_id: str, fleet: Fleet, replica: int, progress: Progress) -> Worker:
         try:
             worker = self._workers.start(self._plan_for(version_id, replica, progress), progress)
-            self._warm(worker)
+            self._warm_or_stop(worker)
         except BaseException as error:
             with self._lock:
                 fleet.starting.pop(replica, None)
@@ -209,14 +228,20 @@ class Keeper:
             if kept:
                 fleet.workers[replica] = worker
                 fleet.used = time.monotonic()
-            ready = list(fleet.workers.values())
         if not kept:
             self._workers.stop(worker)
             raise UnavailableError(f"{version_id} was let go while its worker started.", "Ask again.")
         log.info("worker %s of %s is ready", worker.pid, version_id)
         self._watch(worker)
-        self._changed(version_id, ready)
+        self._announce(version_id)
         return worker
+
+    def _warm_or_stop(self, worker: Worker) -> None:
+        try:
+            self._warm(worker)
+        except BaseException:
+            self._workers.stop(worker)
+            raise
 
     def _watch(self, worker: Worker) -> None:
         name = f"watch-{worker.pid}"
@@ -231,13 +256,12 @@ class Keeper:
                 return  # it was let go
             del fleet.workers[replica]
             self._count_death(fleet, worker, how)
-            ready = list(fleet.workers.values())
             replace = fleet.wanted and not self._stopped and fleet.alone_until <= time.monotonic()
             log.warning("worker %s of %s ended: %s", worker.pid, version_id, how)
             if replace:
                 fleet.restarts += 1
                 self._start_soon(version_id, fleet, replica)
-        self._changed(version_id, ready)
+        self._announce(version_id)
 
     @staticmethod
     def _count_death(fleet: Fleet, worker: Worker, how: str) -> None:
@@ -252,17 +276,15 @@ class Keeper:
         memory = self._workers.memory(worker)
         if memory > self._settings.worker_memory:
             self.kill(worker.plan.version_id, worker.socket, f"it uses {memory >> 20} MiB of memory")
-        trim_log(worker.log)
+        trim(Path(worker.log))
 
 
-def trim_log(path: str, limit: int = 16 * 1024 * 1024) -> None:
-    """Empty a log that has grown beyond `limit` bytes; workers append, so they go on at its beginning."""
-    try:
-        with open(path, "r+b") as file:  # noqa: PTH123
-            if file.seek(0, 2) > limit:
-                file.truncate(0)
-    except OSError:
-        log.debug("no log to trim at %s", path)
+def _first_ready(starts: list[Future[Worker]]) -> list[Worker]:
+    """The first that starts; where none does, the first one's error."""
+    for start in as_completed(starts):
+        if start.exception() is None:
+            return [start.result()]
+    return [starts[0].result()]
 
 
 def _silent(_: str) -> None:

@@ -66,13 +66,16 @@ class Ask:
 
     def fail(self, error: YardError) -> None:
         """Answer with an error, unless it was answered."""
+        if self.timer is not None:
+            self.timer.cancel()
         if not self.future.done():
             self.future.set_exception(error)
 
 
 class Batch(Struct):
-    """Requests that went to a worker together."""
+    """Requests that went to a worker together, as the question `id`."""
 
+    id: str
     asks: list[Ask]
     columns: tuple[ColumnData, ...]
     rows: int
@@ -110,6 +113,7 @@ class Batcher:
         self._busy: dict[Line, Batch] = {}
         self._takes: frozenset[str] = frozenset()
         self._kicked = False
+        self._closed = False
         self._starting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
@@ -150,12 +154,12 @@ class Batcher:
                 line = Line(socket, self._answered, self._lost)
                 self._lines[socket] = line
                 line.connect(self._kick)
+        self._kick()  # none left, and requests wait: more must be asked for
 
     def close(self) -> None:
-        """Let go of the workers; what waits is refused."""
-        for line in self._lines.values():
-            line.close()
-        self._fail_waiting(UnavailableError(f"{self.served.model} is no longer served here.", "Ask again."))
+        """Let go of the workers; what is being answered still is, what waits is refused."""
+        self._closed = True
+        self.set_fleet(Fleet((), ()))
 
     @property
     def idle(self) -> bool:
@@ -169,6 +173,8 @@ class Batcher:
 
     def _flush(self) -> None:
         self._kicked = False
+        if self._closed:
+            self._fail_waiting(UnavailableError(f"{self.served.id} is no longer served here.", "Ask again."))
         if not self._queue:
             return
         for line in self._lines.values():
@@ -180,7 +186,10 @@ class Batcher:
     async def _start(self) -> None:
         try:
             while self._queue and not self._lines:
-                self.set_fleet(await self._ensure(self.served.id))
+                fleet = await self._ensure(self.served.id)
+                if self._closed:
+                    return
+                self.set_fleet(fleet)
                 if not self._lines:  # the engine still names a worker that has died; soon it will not
                     await asyncio.sleep(_ASK_AGAIN_SECONDS)
         except YardError as error:
@@ -213,16 +222,17 @@ class Batcher:
 
     def _send(self, line: Line, asks: list[Ask]) -> None:
         rows = sum(ask.inputs.count for ask in asks)
+        number = str(next(self._ids))
         try:
             columns = self.plan.columns_of([ask.inputs for ask in asks])
             taken = [self._as_taken(c) for c in columns]
-            frame = wire.encode(Frame("infer", (("id", str(next(self._ids))),), rows, tuple(taken)))
+            frame = wire.encode(Frame("infer", (("id", number),), rows, tuple(taken)))
         except YardError as error:
             self._fail_or_split(asks, error)
             return
         for ask in asks:
             ask.line = line
-        self._busy[line] = Batch(asks, columns, rows)
+        self._busy[line] = Batch(number, asks, columns, rows)
         line.send(frame)
 
     def _as_taken(self, column: ColumnData) -> ColumnData:
@@ -231,20 +241,30 @@ class Batcher:
         return column
 
     def _answered(self, line: Line, frame: Frame) -> None:
-        batch = self._busy.pop(line, None)
-        if batch is None:
+        batch = self._busy.get(line)
+        if batch is None or frame.get("id") != batch.id:
+            line.abort("it answered what nobody asked")  # its next answer could be another's
             return
+        del self._busy[line]
         try:
             outputs = self._outputs(frame, batch)
-            asked = [ask.asked for ask in batch.asks]
-            self._tap.record(self.served.model, self.served.version, asked, batch.columns, frame.columns)
         except YardError as error:
             self._fail_or_split(batch.asks, error)
         else:
-            self._resolve(batch.asks, outputs)
+            self._record(batch, outputs, frame)
         if self._lines.get(line.path) is not line:
             line.close()
         self._kick()
+
+    def _record(self, batch: Batch, outputs: list[list[wire.Value]], frame: Frame) -> None:
+        asked = [ask.asked for ask in batch.asks]
+        try:
+            self._tap.record(self.served.model, self.served.version, asked, batch.columns, frame.columns)
+        except YardError as error:  # the disk's fault, not one row's: asking one by one would not help
+            for ask in batch.asks:
+                ask.fail(error)
+        else:
+            self._resolve(batch.asks, outputs)
 
     def _outputs(self, frame: Frame, batch: Batch) -> list[list[wire.Value]]:
         if frame.verb == "error":
@@ -288,6 +308,8 @@ class Batcher:
     def _lost(self, line: Line) -> None:
         """A worker ended: what it had not answered is asked again, alone, unless it is the likely cause."""
         self._broken.add(line.path)
+        if line.fault:
+            self._stuck(self.served.id, line.path, line.fault)
         if self._lines.get(line.path) is line:
             del self._lines[line.path]
         batch = self._busy.pop(line, None)
@@ -302,8 +324,6 @@ class Batcher:
         self._kick()
 
     def _expire(self, ask: Ask) -> None:
-        if ask.future.done():
-            return
         seconds = self._limits.answer_timeout
         ask.fail(
             DeadlineError(
@@ -312,10 +332,14 @@ class Batcher:
             )
         )
         line = ask.line
+        if line is None and ask in self._queue:
+            self._queue.remove(ask)
+            self._waiting_rows -= ask.inputs.count
         batch = self._busy.get(line) if line else None
         if line is not None and batch is not None and all(a.future.done() for a in batch.asks):
             del self._busy[line]
-            self._lines.pop(line.path, None)
+            if self._lines.get(line.path) is line:
+                del self._lines[line.path]
             self._broken.add(line.path)
             self._stuck(self.served.id, line.path, f"no answer in {seconds:g} s")
             line.close()

@@ -117,7 +117,13 @@ class EngineLink:
                     if call is not None and not call.done():
                         call.set_result(message)
                 else:
-                    self._news(message)
+                    self._take_news(message)
+
+    def _take_news(self, message: Message) -> None:
+        try:
+            self._news(message)
+        except YardError as error:  # a routes file that cannot be read: the next news may be better
+            log.warning("news from the engine is passed over: %s", error)
 
     def _drop(self) -> None:
         self._writer = None

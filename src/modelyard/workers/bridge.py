@@ -105,7 +105,10 @@ class Bridge:
 
     def accept(self) -> None:
         """Take a new client."""
-        sock, _ = self.listener.accept()
+        try:
+            sock, _ = self.listener.accept()
+        except OSError:  # gone again, or too many open files
+            return
         sock.setblocking(False)  # noqa: FBT003
         self.selector.register(sock, selectors.EVENT_READ, Connection(sock))
 
@@ -122,6 +125,8 @@ class Bridge:
                 self.ask_next()
             if events & selectors.EVENT_WRITE:
                 self.flush(client)
+        except BlockingIOError:
+            return
         except (OSError, ValueError):  # gone, or not speaking frames: it alone is dropped
             self.drop(client)
 
@@ -148,8 +153,8 @@ class Bridge:
         except BlockingIOError:
             self.watch_questions(wanted=True)
             return
-        except OSError:
-            self.alive = False
+        except OSError:  # it reads no more: its last answer may still come, and then its end
+            self.to_worker.clear()
         self.watch_questions(wanted=False)
 
     def watch_questions(self, *, wanted: bool) -> None:

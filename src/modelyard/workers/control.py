@@ -79,7 +79,7 @@ class WorkerInfo(Struct, frozen=True):
     """One worker, as the status shows it.
 
     Attributes:
-        state: starting, ready, ended.
+        state: starting or ready; a starting one has no pid and socket yet.
         memory: bytes resident.
         since: seconds since 1970.
         restarts: how often it was replaced because it died.

@@ -21,6 +21,8 @@ from modelyard.records.references import shown
 
 REQUIREMENTS = "environment/requirements.txt"
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._!+-]*)")
+_PYTHON = re.compile(r"[0-9]+\.[0-9]+[0-9a-z.+]*")
+_OWN_MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _BUILD_SECONDS = 1800
 _LOG_SHOWN = 4000
 
@@ -39,7 +41,7 @@ def read_pins(text: str) -> dict[str, str]:
     >>> read_pins("scikit-learn==1.9.1  # the model")
     {'scikit-learn': '1.9.1'}
     """
-    pins = {}
+    pins: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.split("#", 1)[0].strip()
         if not stripped:
@@ -52,7 +54,14 @@ def read_pins(text: str) -> dict[str, str]:
                 file=REQUIREMENTS,
                 line=number,
             )
-        pins[normalised(pin[1])] = pin[2]
+        name = normalised(pin[1])
+        if pins.setdefault(name, pin[2]) != pin[2]:
+            raise InvalidError(
+                f"{REQUIREMENTS} asks for {name} {pins[name]} and, on line {number}, for {pin[2]}.",
+                "Keep one of the two.",
+                file=REQUIREMENTS,
+                line=number,
+            )
     return pins
 
 
@@ -67,23 +76,30 @@ def normalised(name: str) -> str:
 
 def own_fits(python: str, pins: dict[str, str]) -> bool:
     """Whether the server's own interpreter has exactly these packages and this minor Python version."""
-    if python and python.split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
+    if python and _minor(python) != _OWN_MINOR:
         return False
-    return all(_installed(name) == version for name, version in pins.items())
+    return all(_fits(_installed(name), version) for name, version in pins.items())
+
+
+def _fits(installed: str | None, pinned: str) -> bool:
+    # A local part (2.13.0+cpu) names a build of the same release; who asks for 2.13.0 takes any.
+    return installed is not None and pinned in (installed, installed.split("+")[0])
 
 
 def _installed(name: str) -> str | None:
     try:
-        # A local part (2.13.0+cpu) names a build of the same release.
-        return metadata.version(name).split("+")[0]
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
+def _minor(python: str) -> str:
+    return ".".join(python.split(".")[:2])
+
+
 def environment_digest(python: str, pins: dict[str, str]) -> str:
     """The name of the environment's folder: 32 hex digits."""
-    minor = ".".join(python.split(".")[:2])
-    lines = [f"python {minor}", *(f"{name}=={version}" for name, version in sorted(pins.items()))]
+    lines = [f"python {_minor(python)}", *(f"{name}=={version}" for name, version in sorted(pins.items()))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
@@ -99,17 +115,27 @@ def python_for(bundle: Path, python: str, folder: Path, progress: Progress) -> s
     Raises:
         EnvironmentBuildError: it cannot be built; `log` has uv's words.
     """
-    path = bundle / REQUIREMENTS
-    pins = read_pins(path.read_text()) if path.is_file() else {}
+    if python and not _PYTHON.fullmatch(python):  # to uv, it could be a path as well
+        raise EnvironmentBuildError(f"{shown(python)} is not a version of Python.", "Write it as 3.11.7.")
+    pins = _pins_of(bundle)
     if own_fits(python, pins):
         return sys.executable
-    pins.setdefault("numpy", _installed("numpy") or "")
+    # The worker needs numpy: the one that is tried here, or for another Python whichever fits that.
+    pins.setdefault("numpy", (_installed("numpy") or "") if own_fits(python, {}) else "")
     home = folder / environment_digest(python, pins)
     if not (home / "complete").exists():
         with _only_one(folder, home.name):
             if not (home / "complete").exists():
                 _build(home, python, pins, progress)
     return str(home / "bin" / "python")
+
+
+def _pins_of(bundle: Path) -> dict[str, str]:
+    path = bundle / REQUIREMENTS
+    try:
+        return read_pins(path.read_text("utf-8")) if path.is_file() else {}
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{REQUIREMENTS} is not UTF-8: {error}.", "Write it anew.") from error
 
 
 class _only_one:  # noqa: N801  # reads as a function: `with _only_one(folder, name)`
@@ -129,14 +155,22 @@ class _only_one:  # noqa: N801  # reads as a function: `with _only_one(folder, n
 def _build(home: Path, python: str, pins: dict[str, str], progress: Progress) -> None:
     uv = _find_uv()
     shutil.rmtree(home, ignore_errors=True)
-    minor = ".".join((python or f"{sys.version_info[0]}.{sys.version_info[1]}").split(".")[:2])
+    minor = _minor(python or _OWN_MINOR)
     progress(f"building an environment: Python {minor}, {len(pins)} packages")
     interpreter = sys.executable if own_fits(python, {}) else minor
-    _run([uv, "venv", "--quiet", "--no-project", "--python", interpreter, str(home)], f"Python {minor}")
+    _run(
+        [uv, "venv", "--quiet", "--no-project", "--python", interpreter, str(home)],
+        f"Python {minor}",
+        f"Install Python {minor} on the server, or publish from the server's {_OWN_MINOR}.",
+    )
     requirements = home / "requirements.txt"
     requirements.write_text("".join(f"{n}=={v}\n" if v else f"{n}\n" for n, v in sorted(pins.items())))
     install = [uv, "pip", "install", "--quiet", "--only-binary", ":all:"]
-    _run([*install, "--python", str(home / "bin/python"), "-r", str(requirements)], "the packages")
+    _run(
+        [*install, "--python", str(home / "bin/python"), "-r", str(requirements)],
+        "a package",
+        "The log below is uv's. Publish from an environment whose packages an index has.",
+    )
     (home / "complete").write_text(minor)
 
 
@@ -151,7 +185,7 @@ def _find_uv() -> str:
     return found
 
 
-def _run(command: list[str], what: str) -> None:
+def _run(command: list[str], what: str, hint: str) -> None:
     try:
         done = subprocess.run(
             command,
@@ -166,6 +200,6 @@ def _run(command: list[str], what: str) -> None:
     if done.returncode != 0:
         raise EnvironmentBuildError(
             f"The model's environment cannot be built: {what} cannot be had on this machine.",
-            "The log below is uv's. Publish from an environment whose packages an index has.",
+            hint,
             log=done.stderr[-_LOG_SHOWN:],
         )

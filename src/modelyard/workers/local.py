@@ -26,6 +26,7 @@ from modelyard.records.errors import (
 )
 from modelyard.settings import Settings
 from modelyard.workers import environments, sandbox
+from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
 from modelyard.workers.runtimes import (
     Runtime,
@@ -39,7 +40,6 @@ from modelyard.workers.wire import Frame
 
 _POLITE_SECONDS = 2.0
 _CONNECT_EVERY = 0.005
-_LOG_SHOWN = 8_000
 _START_TIME_FIELD = 19  # of /proc/PID/stat after the command's name
 
 
@@ -81,7 +81,7 @@ class LocalWorkers:
             _end(worker)
             self.wait(worker)
             if isinstance(error, WorkerStartError):
-                error.log = _tail(log, before)
+                error.log = tail(log, before)
             raise
         finally:
             self._loading.discard(child.pid)
@@ -270,13 +270,6 @@ def _environment(runtime: Runtime, home: Path) -> dict[str, str]:
 
 def _values(frame: Frame, key: str) -> tuple[str, ...]:
     return next((field[1:] for field in frame.fields if field[0] == key), ())
-
-
-def _tail(log: Path, since: int) -> str:
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(min(since, size), size - _LOG_SHOWN))
-        return file.read().decode(errors="replace")
 
 
 def _start_time(pid: int) -> int:
