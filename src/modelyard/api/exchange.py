@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from modelyard.api.errors import PROBLEM_TYPE, explain
-from modelyard.records.errors import MalformedError, TooLargeError
+from modelyard.api.errors import PROBLEM_TYPE, MethodError, explain
+from modelyard.records.errors import MalformedError, TooLargeError, UnsupportedError
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ CSV = b"text/csv"
 PARQUET = b"application/vnd.apache.parquet"
 
 _BODY_SECONDS = 60.0
+_LONGEST_NUMBER = 18  # digits of a length; Python refuses to read one of 5,000
 _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
@@ -50,12 +51,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The whole body.
 
     Raises:
+        UnsupportedError: it is compressed: it could unfold to any size.
         TooLargeError: over `limit` bytes; what comes after is not read.
         MalformedError: it did not come within a minute.
         HungUpError: the client went away.
     """
+    if header(scope, b"content-encoding") not in (b"", b"identity"):
+        raise UnsupportedError("Compressed requests are not taken.", "Send the request as it is.")
     length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > limit:
+    if length.isdigit() and (len(length) > _LONGEST_NUMBER or int(length) > limit):
         raise _too_large(limit)
     message = await _receive(receive)
     body: bytes = message.get("body", b"")
@@ -110,6 +114,8 @@ async def exchange(
     except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
         found = explain(error, method=scope["method"], path=scope["path"], request_id=request_id)
         more = tuple((k.lower().encode(), v.encode()) for k, v in found.headers.items())
+        if isinstance(error, MethodError) and "allow" in error.fields:
+            more += ((b"allow", str(error.fields["allow"]).encode()),)
         body = _with_error_key(found.body) if error_key else found.body
         reply = Reply(body, PROBLEM_TYPE.encode(), found.status, more)
     headers = [

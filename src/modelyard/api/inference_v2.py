@@ -15,7 +15,7 @@ from modelyard.api.auth import identify
 from modelyard.api.errors import NOWHERE, MethodError
 from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header, read_body
 from modelyard.api.tensors import DATATYPES, read_request, to_inputs, write_reply
-from modelyard.records.errors import NotFoundError, UnsupportedError
+from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import RouteTable, ServedVersion
@@ -65,18 +65,19 @@ class InferenceV2:
     async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> Reply:
         path: str = scope["path"]
         if path in ("/v2/health/live", "/v2/health/ready"):
+            _check_method(scope, "GET, HEAD")
             ready = path.endswith("live") or self._table().generation >= 0
             return Reply(b"", status=200 if ready else 503)
         grant = identify(header(scope, b"authorization").decode("latin-1"), self._table())
         if path == "/v2":
+            _check_method(scope, "GET, HEAD")
             about = {"name": "modelyard", "version": self._version, "extensions": ["binary_tensor_data"]}
             return Reply(msgspec.json.encode(about))
         place = _place_of(path)
         if place is None or b"%" in scope.get("raw_path", b""):
             raise NotFoundError(NOWHERE)
         served = find_version(self._table(), grant, place.model, None, place.version)
-        if (scope["method"] == "POST") != (place.verb == "infer"):
-            raise MethodError("Inference is asked for with POST, everything else read with GET.", "See /v2.")
+        _check_method(scope, "POST" if place.verb == "infer" else "GET, HEAD")
         if place.verb == "infer":
             return await self._infer(scope, receive, request_id, (served, grant, place))
         return Reply(b"" if place.verb == "ready" else msgspec.json.encode(_describe(served)))
@@ -85,8 +86,6 @@ class InferenceV2:
         self, scope: Scope, receive: Receive, request_id: str, of: tuple[ServedVersion, Grant, _Place]
     ) -> Reply:
         served, grant, place = of
-        if header(scope, b"content-encoding") not in (b"", b"identity"):
-            raise UnsupportedError("Compressed requests are not taken.", "Send the request as it is.")
         body = await read_body(scope, receive, self._max_body)
         began = time.monotonic()
         request, binary = read_request(body, header(scope, b"inference-header-content-length"))
@@ -102,6 +101,12 @@ class InferenceV2:
             return Reply(reply)
         length = ((b"inference-header-content-length", str(json_length).encode()),)
         return Reply(reply, b"application/octet-stream", headers=length)
+
+
+def _check_method(scope: Scope, allowed: str) -> None:
+    if scope["method"] not in allowed.split(", "):
+        message = "Inference is asked for with POST, everything else read with GET."
+        raise MethodError(message, f"Use {allowed}.", allow=allowed)
 
 
 def _place_of(path: str) -> _Place | None:

@@ -36,7 +36,7 @@ class Metrics:
     async def _answer(self, scope: Scope) -> Reply:
         grant = identify(header(scope, b"authorization").decode("latin-1"), self._table())
         if scope["method"] not in ("GET", "HEAD"):
-            raise MethodError("Metrics are read with GET.", "Use GET.")
+            raise MethodError("Metrics are read with GET.", "Use GET.", allow="GET, HEAD")
         report = await self._report()
         departments = None if grant.department is None else [grant.department]
         text = exposition(report.counters, departments)

@@ -94,7 +94,8 @@ class PredictDoor:
         if target is None or b"%" in scope.get("raw_path", b""):
             raise NotFoundError(NOWHERE)
         if scope["method"] != "POST":
-            raise MethodError("Predictions are asked for with POST.", "Send the rows as the body of a POST.")
+            hint = "Send the rows as the body of a POST."
+            raise MethodError("Predictions are asked for with POST.", hint, allow="POST")
         served = find_version(table, grant, target.model, target.alias, target.version)
         body = await read_body(scope, receive, self._max_body)
         began = time.monotonic()
@@ -126,7 +127,7 @@ async def read_inputs(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
 
 
 def _from_table(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
-    table = tables.read_csv(body) if kind == CSV else tables.read_parquet(body)
+    table = tables.read_csv(body) if kind == CSV else tables.read_parquet(body, plan.max_rows)
     return tables.from_table(plan, table)
 
 

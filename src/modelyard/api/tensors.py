@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import polars as pl
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from modelyard.records.errors import InvalidError, MalformedError
 from modelyard.records.references import shown
@@ -41,6 +42,10 @@ DATATYPES = {
 }
 _LENGTH = struct.Struct("<I")
 _TABLE_RANK = 2
+_LONGEST_NUMBER = 10  # digits of a length
+
+# Small enough that their product is a number of reasonable size, whatever it says.
+Dimension = Annotated[int, Meta(ge=0, le=2**31)]
 
 
 class Tensor(Struct, kw_only=True):
@@ -48,7 +53,7 @@ class Tensor(Struct, kw_only=True):
 
     name: str
     datatype: str
-    shape: list[int]
+    shape: Annotated[list[Dimension], Meta(min_length=1, max_length=8)]
     parameters: dict[str, Any] = field(default_factory=dict)
     data: list[Any] | None = None
 
@@ -88,7 +93,8 @@ def read_request(body: bytes, json_length: bytes) -> tuple[InferRequest, bytes]:
     """
     end = len(body)
     if json_length:
-        if not json_length.isdigit() or int(json_length) > len(body):
+        short = json_length.isdigit() and len(json_length) <= _LONGEST_NUMBER
+        if not short or int(json_length) > len(body):
             raise MalformedError("Inference-Header-Content-Length is not a length within the body.")
         end = int(json_length)
     try:
@@ -97,7 +103,7 @@ def read_request(body: bytes, json_length: bytes) -> tuple[InferRequest, bytes]:
         raise InvalidError(
             f"The body is no inference request: {error}.", "See the Open Inference Protocol v2."
         ) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"The body's JSON cannot be read: {error}.") from error
 
 
@@ -111,13 +117,16 @@ def to_inputs(request: InferRequest, binary: bytes, plan: InputPlan) -> Inputs:
     """
     series: dict[str, pl.Series] = {}
     at = 0
+    _refuse_twice([tensor.name for tensor in request.inputs], "input")
     for tensor in request.inputs:
         size = tensor.parameters.get("binary_data_size")
         if size is None:
-            values = _from_json(tensor, plan.max_rows * max(1, len(plan.columns)))
+            values = _from_json(tensor)
         else:
-            if not isinstance(size, int) or size < 0 or at + size > len(binary):
-                raise InvalidError(f"The binary data of {shown(tensor.name)} reaches beyond the body.")
+            if not isinstance(size, int) or size < 0 or at + size > len(binary) or tensor.data is not None:
+                raise InvalidError(
+                    f"The binary data of {shown(tensor.name)} reaches beyond the body, or is there twice."
+                )
             values = _from_binary(tensor, binary[at : at + size])
             at += size
         series.update(_columns(tensor, values, plan, alone=len(request.inputs) == 1))
@@ -129,28 +138,47 @@ def to_inputs(request: InferRequest, binary: bytes, plan: InputPlan) -> Inputs:
     return from_table(plan, pl.DataFrame([s.alias(name) for name, s in series.items()]))
 
 
-def _count(tensor: Tensor) -> int:
-    if not tensor.shape or any(d < 0 for d in tensor.shape):
-        raise InvalidError(f"The shape {tensor.shape} of {shown(tensor.name)} is not one of a table.")
-    return math.prod(tensor.shape)
+def _refuse_twice(names: list[str], what: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidError(f"The {what} {shown(twice)} is twice in the request.", "Leave one out.")
 
 
-def _from_json(tensor: Tensor, limit: int) -> np.ndarray[Any, Any] | list[str]:
+def _from_json(tensor: Tensor) -> np.ndarray[Any, Any] | list[str]:
     if tensor.data is None:
         raise InvalidError(f"The tensor {shown(tensor.name)} has no data.")
     flat = _flatten(tensor.data)
-    if len(flat) != _count(tensor) or len(flat) > limit:
-        due = f"its shape {tensor.shape} says {_count(tensor)}"
-        raise InvalidError(f"The tensor {shown(tensor.name)} has {len(flat)} values; {due}.")
+    due = math.prod(tensor.shape)
+    if len(flat) != due:
+        message = f"The tensor {shown(tensor.name)} has {len(flat)} values; its shape says {due}."
+        raise InvalidError(message)
+    kind = "s" if tensor.datatype == "BYTES" else _dtype(tensor).kind
+    for row, value in enumerate(flat):  # numpy would turn 1.5 into 1 and "no" into true
+        if not _IS[kind](value):
+            message = f"Value {row} of {shown(tensor.name)} is not {tensor.datatype}: {shown(str(value))}."
+            raise InvalidError(message, row=row)
     if tensor.datatype == "BYTES":
-        if not all(isinstance(v, str) for v in flat):
-            raise InvalidError(f"A value of the BYTES tensor {shown(tensor.name)} is not a string.")
         return flat
     try:
-        return np.array(flat, dtype=_dtype(tensor))
-    except (TypeError, ValueError, OverflowError) as error:
-        message = f"A value of {shown(tensor.name)} is not {tensor.datatype}: {error}."
+        with np.errstate(over="ignore"):
+            return np.array(flat, dtype=_dtype(tensor))
+    except OverflowError as error:
+        message = f"A value of {shown(tensor.name)} is beyond {tensor.datatype}."
         raise InvalidError(message) from error
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# By numpy's kinds: what a value of JSON must be. null is NaN among floating-point numbers.
+_IS: dict[str, Callable[[object], bool]] = {
+    "b": lambda v: isinstance(v, bool),
+    "f": lambda v: v is None or _is_number(v),
+    "i": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "u": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "s": lambda v: isinstance(v, str),
+}
 
 
 def _flatten(data: list[Any]) -> list[Any]:
@@ -160,7 +188,7 @@ def _flatten(data: list[Any]) -> list[Any]:
 
 
 def _from_binary(tensor: Tensor, data: bytes) -> np.ndarray[Any, Any] | list[str]:
-    count = _count(tensor)
+    count = math.prod(tensor.shape)
     if tensor.datatype == "BYTES":
         return _strings(tensor, data, count)
     dtype = _dtype(tensor)
@@ -232,6 +260,7 @@ def write_reply(request: InferRequest, answer: Answer) -> tuple[bytes, int | Non
     columns = {c.name: (c, v) for c, v in zip(answer.signature.outputs, answer.outputs, strict=True)}
     every = request.parameters.get("binary_data_output") is True
     wanted = request.outputs or [Wanted(name=name) for name in columns]
+    _refuse_twice([want.name for want in wanted], "output")
     outputs, binary = [], bytearray()
     for want in wanted:
         if want.name not in columns:
@@ -244,7 +273,7 @@ def write_reply(request: InferRequest, answer: Answer) -> tuple[bytes, int | Non
             "datatype": DATATYPES[column.type],
             "shape": [len(values)],
         }
-        if want.parameters.get("binary_data", every):
+        if want.parameters.get("binary_data", every) is True:
             data = _to_binary(column.type, values)
             tensor["parameters"] = {"binary_data_size": len(data)}
             binary += data

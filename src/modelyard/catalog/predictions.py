@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
-from datetime import datetime
-from itertools import islice
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,18 +21,19 @@ INPUT = "in:"
 OUTPUT = "out:"
 OWN = ("request", "row", "at", "version", "route", "caller", "seconds", "keys")
 _FRAMES_A_CHUNK = 20_000
+_ROWS_A_CHUNK = 200_000
 
 
 def export(folder: Path, model: str, since: datetime | None, to: Path) -> int:
     """Write a model's recorded predictions, oldest first, to a Parquet file; how many rows.
 
     One row a row asked: `request`, `row`, `at` (UTC), `version`, `route`, `caller`, `seconds`, `keys` (JSON),
-    then the inputs and the outputs under their own names (`in:NAME` where an input's name is taken).
+    then the inputs and the outputs under their own names (`in:NAME` or `out:NAME` where that is taken).
     Memory is bounded by a chunk, not by the file.
 
     Args:
         folder: the spool.
-        since: only what was answered at or after this time.
+        since: only what was answered at or after this time (UTC if it has no zone).
 
     Raises:
         NotFoundError: nothing is recorded.
@@ -40,7 +41,7 @@ def export(folder: Path, model: str, since: datetime | None, to: Path) -> int:
     rows = 0
     with TemporaryDirectory(dir=to.parent, prefix="export-") as scratch:
         chunks: list[Path] = []
-        for frames in _in_chunks(_frames(folder, model, since), _FRAMES_A_CHUNK):
+        for frames in _in_chunks(_frames(folder, model, since)):
             table = _tables(frames)
             rows += table.height
             chunks.append(Path(scratch) / f"{len(chunks)}.parquet")
@@ -55,16 +56,34 @@ def export(folder: Path, model: str, since: datetime | None, to: Path) -> int:
     return rows
 
 
-def _in_chunks(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:
-    rest = iter(frames)
-    while chunk := tuple(islice(rest, size)):
+def _in_chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    chunk: list[Frame] = []
+    rows = 0
+    for frame in frames:
+        chunk.append(frame)
+        rows += frame.rows or 0
+        if len(chunk) >= _FRAMES_A_CHUNK or rows >= _ROWS_A_CHUNK:
+            yield chunk
+            chunk, rows = [], 0
+    if chunk:
         yield chunk
 
 
 def _frames(folder: Path, model: str, since: datetime | None) -> Iterator[Frame]:
-    begin = since.timestamp() * 1e6 if since else 0
-    mark = f"\nmodel\t{model}\n".encode()
+    """The model's frames in the order of time: each front's files are in it, and are merged."""
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    begin = int(since.timestamp() * 1e6) if since else 0
+    fronts: dict[str, list[Path]] = {}
     for path in spool_files(folder):
+        fronts.setdefault(path.name.rpartition("-")[0], []).append(path)
+    each = [_frames_of(paths, model, begin) for paths in fronts.values()]
+    return heapq.merge(*each, key=lambda frame: int(frame.get("at")))
+
+
+def _frames_of(paths: list[Path], model: str, begin: int) -> Iterator[Frame]:
+    mark = f"\nmodel\t{model}\n".encode()
+    for path in paths:
         for record in read_spool(path):
             if mark not in record[: wire.PREFIX.size + 4096]:  # cheaper than decoding others' frames
                 continue
@@ -105,10 +124,14 @@ def _joined(parts: list[ColumnData], rows: list[int]) -> ColumnData:
 
 
 def _name(name: str, taken: set[str]) -> str:
-    if name.startswith(OUTPUT):
-        return name.removeprefix(OUTPUT)
-    plain = name.removeprefix(INPUT)
-    return name if name != plain and plain in taken else plain
+    """The column's name in the file: its own, unless that is taken or looks like one that was changed."""
+    if name in OWN:
+        return name
+    side, plain = (
+        (INPUT, name.removeprefix(INPUT)) if name.startswith(INPUT) else (OUTPUT, name[len(OUTPUT) :])
+    )
+    clashes = plain in (taken if side == INPUT else OWN)
+    return name if clashes or plain.startswith((INPUT, OUTPUT)) else plain
 
 
 def _series(name: str, column: ColumnData) -> pl.Series:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from modelyard.records.errors import ModelError
+from modelyard.records.errors import MalformedError, ModelError
 from modelyard.records.signatures import LABEL, PROBABILITY, ColumnType, Signature, Task
 from modelyard.workers.wire import Frame, Value, to_values
 
@@ -20,6 +22,14 @@ _POLARS = {
     ColumnType.BOOL: pl.Boolean,
     ColumnType.STRING: pl.String,
 }
+
+
+# A spreadsheet takes a cell that begins so for a formula; a plain number is harmless.
+_FORMULA = r"^[=+\-@\t\r]"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+KEY = "key:"
 
 
 class Answer(Struct, frozen=True):
@@ -66,7 +76,10 @@ def read_answer(frame: Frame, signature: Signature, rows: int) -> list[list[Valu
             f"The model answered the columns {_listed(names)}; its signature says {_listed(due)}.",
             "A model must answer the same columns every time.",
         )
-    return [to_values(c) for c in frame.columns]
+    try:
+        return [to_values(c) for c in frame.columns]
+    except MalformedError as error:  # the caller's request is not to blame
+        raise ModelError(f"The model's answer cannot be read: {error.message}") from error
 
 
 def _listed(columns: list[tuple[str, ColumnType]]) -> str:
@@ -99,7 +112,10 @@ def predictions(answer: Answer) -> list[Any]:
 
 
 def to_table(answer: Answer) -> pl.DataFrame:
-    """The kept keys' columns as text, then the outputs, a row for each row asked."""
+    """The kept keys' columns as text, then the outputs, a row for each row asked.
+
+    A key that is named like an output stands under `key:NAME`.
+    """
     columns = [
         pl.Series(c.name, values, dtype=_POLARS[c.type])
         for c, values in zip(answer.signature.outputs, answer.outputs, strict=True)
@@ -107,8 +123,14 @@ def to_table(answer: Answer) -> pl.DataFrame:
     table = pl.DataFrame(columns)
     if answer.keys is None:
         return table
-    taken = set(table.columns)
-    return pl.DataFrame([s for s in _key_columns(answer.keys) if s.name not in taken]).hstack(table)
+    keys, taken = [], set(table.columns)
+    for series in _key_columns(answer.keys):
+        name = series.name
+        while name in taken:
+            name = KEY + name
+        taken.add(name)
+        keys.append(series.alias(name))
+    return pl.DataFrame([*keys, *table])
 
 
 def _key_columns(keys: Sequence[str | None]) -> list[pl.Series]:
@@ -124,8 +146,20 @@ def _text(value: object) -> str | None:
 
 
 def to_csv(answer: Answer) -> bytes:
-    """A CSV with a header line."""
-    return to_table(answer).write_csv().encode()
+    """A CSV with a header line.
+
+    Text and names that a spreadsheet would take for a formula (`= + - @`, TAB or CR at the beginning, and
+    no number) get an apostrophe before them, as spreadsheets themselves do; JSON and Parquet have them
+    as they are.
+    """
+    table = to_table(answer)
+    text, formula = pl.col(pl.String), pl.col(pl.String).str.contains(_FORMULA)
+    risky = formula & ~text.str.contains(_NUMBER)
+    table = table.with_columns(pl.when(risky).then("'" + text).otherwise(text).name.keep())
+    out = io.StringIO()
+    names = [f"'{name}" if re.match(_FORMULA, name) else name for name in table.columns]
+    csv.writer(out, lineterminator="\n").writerow(names)
+    return out.getvalue().encode() + table.write_csv(include_header=False).encode()
 
 
 def to_parquet(answer: Answer) -> bytes:

@@ -65,7 +65,12 @@ def exposition(values: dict[str, float], departments: Iterable[str] | None) -> s
 
 
 def _plain(samples: dict[str, float]) -> list[str]:
-    return [f"{key} {value:g}" for key, value in sorted(samples.items())]
+    return [f"{key} {_exact(value)}" for key, value in sorted(samples.items())]
+
+
+def _exact(value: float) -> str:
+    """All its digits: a counter that is rounded stands still, then jumps."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _cumulative(family: str, samples: dict[str, float]) -> list[str]:
@@ -76,7 +81,8 @@ def _cumulative(family: str, samples: dict[str, float]) -> list[str]:
         for bound in (*BUCKETS, "+Inf"):
             key = f'{family}_bucket{{{labels},le="{bound}"}}'
             total += samples.get(key, 0.0)
-            lines.append(f"{key} {total:g}")
-        lines.append(f"{family}_sum{{{labels}}} {samples.get(f'{family}_sum{{{labels}}}', 0.0)!r}")
-        lines.append(f"{family}_count{{{labels}}} {samples[f'{family}_count{{{labels}}}']:g}")
+            lines.append(f"{key} {_exact(total)}")
+        for part in ("sum", "count"):
+            key = f"{family}_{part}{{{labels}}}"
+            lines.append(f"{key} {_exact(samples.get(key, 0.0))}")
     return lines

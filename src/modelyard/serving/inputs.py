@@ -6,7 +6,6 @@ the start.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -28,10 +27,11 @@ _WORDS = {
     ColumnType.FLOAT64: "a number",
     ColumnType.INT64: "a whole number",
     ColumnType.BOOL: "true or false",
-    ColumnType.STRING: "a string",
+    ColumnType.STRING: "a string without NUL",
 }
 _LEVELS_SHOWN = 12
 _INT64 = range(-(2**63), 2**63)
+_NUL = b"\\u0000"  # the only way to write one in JSON
 
 Row = tuple[Value, ...]
 
@@ -73,36 +73,34 @@ class InputPlan:
         self._levels = [frozenset(c.levels) if c.levels is not None else None for c in self.columns]
 
     def from_json(self, body: bytes) -> Inputs:
-        """A JSON array of records, or `{"records": […]}`.
+        """A JSON array of records, or `{"records": […]}`. Of a key that is twice in a record the last counts.
 
         Raises:
-            MalformedError: not JSON.
+            MalformedError: not JSON in UTF-8, or nested about 1,000 deep.
             InvalidError: a row that does not fit the signature; the message names row and column.
             TooLargeError: over `max_rows`.
         """
-        if self._decoder is not None:
+        if self._decoder is not None and _NUL not in body:
             try:
                 records = self._decoder.decode(body)
-            except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # the slow way finds the words, or accepts it
             else:
-                self._check_count(len(records))
+                check_count(len(records), self.max_rows)
                 return Inputs(len(records), rows=[msgspec.structs.astuple(r) for r in records])
         return self._from_records(_records(body))
 
     def _from_records(self, records: list[Any]) -> Inputs:
-        self._check_count(len(records))
+        check_count(len(records), self.max_rows)
         rows: list[Row] = []
         keys: list[str | None] = []
         for number, record in enumerate(records):
             if not isinstance(record, dict):
-                raise InvalidError(
-                    f"Row {number} is not an object with the column names as keys.",
-                    'Send [{"column": value, …}, …].',
-                )
+                message = f"Row {number} is not an object with the column names as keys."
+                raise InvalidError(message, 'Send [{"column": value, …}, …].', row=number)
             rows.append(tuple(self._value(c, i, record, number) for i, c in enumerate(self.columns)))
             extra = {k: v for k, v in record.items() if k not in self._names}
-            keys.append(msgspec.json.encode(extra).decode() if extra else None)
+            keys.append(_as_keys(extra) if extra else None)
         return Inputs(len(rows), rows=rows, keys=keys if any(keys) else None)
 
     def _value(self, column: Column, index: int, record: dict[str, Any], row: int) -> Value:
@@ -133,7 +131,7 @@ class InputPlan:
             InvalidError: a column is not there, or misses values it must have.
             TooLargeError: over `max_rows`.
         """
-        self._check_count(count)
+        check_count(count, self.max_rows)
         columns = []
         for column in self.columns:
             data = given.get(column.name)
@@ -157,12 +155,18 @@ class InputPlan:
         values: Iterable[Sequence[Value]] = zip(*rows, strict=True) if rows else [()] * len(self.columns)
         return tuple(from_values(c.name, c.type, v) for c, v in zip(self.columns, values, strict=True))
 
-    def _check_count(self, count: int) -> None:
-        if count > self.max_rows:
-            raise TooLargeError(
-                f"The request has {count} rows; the limit is {self.max_rows} a request.",
-                "Send them in parts; `yard predict REF FILE` does so by itself.",
-            )
+
+def check_count(count: int, limit: int) -> None:
+    """Nothing if a request may have so many rows.
+
+    Raises:
+        TooLargeError: it may not.
+    """
+    if count > limit:
+        raise TooLargeError(
+            f"The request has {count} rows; the limit is {limit} a request.",
+            "Send them in parts; `yard predict REF FILE` does so by itself.",
+        )
 
 
 def missing(column: Column, row: int, *, absent: bool) -> InvalidError:
@@ -189,11 +193,13 @@ def unseen(column: Column, value: str, row: int) -> InvalidError:
 
 
 def _fast_decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any] | None:
-    """A decoder that accepts exactly the signature's columns; None where msgspec cannot have the names."""
+    """A decoder that accepts exactly the signature's columns; None where msgspec cannot have them."""
     fields: list[Any] = []
     for i, column in enumerate(columns):
         kind = _PYTHON[column.type]
-        if column.levels:
+        if column.levels is not None:
+            if not column.levels:
+                return None  # no value fits, and a Literal cannot be empty
             kind = Literal[tuple(column.levels)]
         fields.append((f"f{i}", kind | None, None) if column.missing else (f"f{i}", kind))
     names = {f"f{i}": column.name for i, column in enumerate(columns)}
@@ -211,6 +217,8 @@ def _records(body: bytes) -> list[Any]:
         data = msgspec.json.decode(body)
     except RecursionError as error:
         raise MalformedError("The JSON is nested too deeply.", "Send an array of flat records.") from error
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"The body is not UTF-8: {error}.", "JSON is sent in UTF-8.") from error
     except msgspec.DecodeError as error:
         raise MalformedError(
             f"The body is not JSON: {error}.",
@@ -226,6 +234,13 @@ def _records(body: bytes) -> list[Any]:
     return data
 
 
+def _as_keys(extra: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(extra).decode()
+    except RecursionError as error:  # what could just be read may be too deep to be written
+        raise MalformedError("The JSON is nested too deeply.", "Send an array of flat records.") from error
+
+
 def _fit(kind: ColumnType, value: object) -> Value:
     """The value as the column's type, or None if it is of another."""
     if kind is ColumnType.BOOL:
@@ -236,8 +251,9 @@ def _fit(kind: ColumnType, value: object) -> Value:
         return None
     if kind is ColumnType.FLOAT64:
         return _as_float(value)
-    whole = int(value) if math.isfinite(value) and value == int(value) else None
-    return whole if whole is not None and whole in _INT64 else None
+    if isinstance(value, float) and not value.is_integer():  # so are NaN and the infinities
+        return None
+    return int(value) if int(value) in _INT64 else None
 
 
 def _as_float(value: float) -> float | None:

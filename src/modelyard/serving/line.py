@@ -20,12 +20,16 @@ class Line(asyncio.Protocol):
         path: the worker's socket.
         answered: called with each answer.
         lost: called once when the connection ends or cannot be made.
+
+    Attributes:
+        fault: what the worker did so that the connection was ended, or empty.
     """
 
     def __init__(
         self, path: str, answered: Callable[[Line, Frame], None], lost: Callable[[Line], None]
     ) -> None:
         self.path = path
+        self.fault = ""
         self._answered = answered
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -66,6 +70,12 @@ class Line(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self, fault: str) -> None:
+        """End the connection at once, for the worker cannot be trusted; `lost` is called."""
+        self.fault = fault
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._transport = transport  # type: ignore[assignment]
@@ -76,12 +86,10 @@ class Line(asyncio.Protocol):
         """Called by asyncio."""
         self._buffer += data
         try:
-            while (frame := self._take()) is not None:
+            while not self.fault and (frame := self._take()) is not None:
                 self._answered(self, frame)
-        except MalformedError:
-            # A worker that does not speak frames is as good as dead; its end is noticed by the engine.
-            if self._transport is not None:
-                self._transport.abort()
+        except MalformedError as error:
+            self.abort(f"it does not speak frames: {error.message}")
 
     def _take(self) -> Frame | None:
         start = wire.PREFIX.size

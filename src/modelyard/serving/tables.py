@@ -2,52 +2,84 @@
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import polars as pl
 
-from modelyard.records.errors import InvalidError, MalformedError
+from modelyard.records.errors import InvalidError, MalformedError, TooLargeError, UnsupportedError
 from modelyard.records.references import shown
 from modelyard.records.signatures import Column, ColumnType
-from modelyard.serving.inputs import InputPlan, Inputs, missing, unseen
+from modelyard.serving.inputs import InputPlan, Inputs, check_count, missing, unseen
 from modelyard.workers.wire import ColumnData
 
 TRUE = ("true", "TRUE", "True", "T", "1")
 FALSE = ("false", "FALSE", "False", "F", "0")
-ABSENT = (
-    "",
-    "NA",
-    "NaN",
-    "nan",
-    "null",
-)  # of numbers and booleans; a string column knows only the empty field
+ABSENT = ("", "NA", "NaN", "nan", "null")  # of numbers and booleans; a string column: the empty field alone
+MAX_TEXT = 256 * 1024 * 1024  # bytes of one column; a Parquet file of 1 KB can hold gigabytes of text
+
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # gzip, zstd, zlib
+_RENAMED = re.compile(r"(.*)_duplicated_[0-9]+", re.DOTALL)  # what Polars makes of a column's second name
 
 
 def read_csv(body: bytes) -> pl.DataFrame:
     """A CSV with a header line, every column as text; `""` is an empty string, an empty field missing.
 
+    A line is a row, also an empty one; the fields a line lacks at its end are missing.
+
     Raises:
-        MalformedError: it is not CSV in UTF-8.
+        MalformedError: it is not CSV in UTF-8, or a line has more fields than the header.
+        InvalidError: a column is twice in the header.
+        UnsupportedError: it is compressed (Polars would unpack it, however large it gets).
     """
-    try:
-        return pl.read_csv(io.BytesIO(body), infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise MalformedError(
-            f"The body is not a CSV table: {first_line(error)}.", "Send UTF-8 with a header line."
-        ) from error
+    if body.startswith(_COMPRESSED):
+        raise UnsupportedError("The CSV is compressed.", "Send it as plain text.")
+    with _readable("a CSV table", "Send UTF-8 with a header line."):
+        table = pl.read_csv(io.BytesIO(body), infer_schema=False)
+    _refuse_twice(body, table.columns)
+    return table
 
 
-def read_parquet(body: bytes) -> pl.DataFrame:
+def _refuse_twice(body: bytes, names: Sequence[str]) -> None:
+    there = set(names)
+    if not any((found := _RENAMED.fullmatch(name)) and found[1] in there for name in names):
+        return
+    header = next(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+    for name in header:
+        if header.count(name) > 1:
+            raise InvalidError(
+                f"The column {shown(name)} is twice in the header.", "Leave one out.", column=name
+            )
+
+
+def read_parquet(body: bytes, max_rows: int | None = None) -> pl.DataFrame:
     """A Parquet file.
+
+    Args:
+        max_rows: is asked of the file's own directory first, for a small file can unfold into very many.
 
     Raises:
         MalformedError: it is none, or is damaged.
+        TooLargeError: over `max_rows`.
     """
+    with _readable("a Parquet file", "Write it anew."):
+        file = io.BytesIO(body)
+        if max_rows is not None:
+            check_count(pl.scan_parquet(file).select(pl.len()).collect().item(), max_rows)
+            file.seek(0)
+        return pl.read_parquet(file)
+
+
+@contextmanager
+def _readable(what: str, hint: str) -> Iterator[None]:
+    """Polars tells of damaged input in several ways, a panic (which is no `Exception`) among them."""
     try:
-        return pl.read_parquet(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise MalformedError(f"The body is not a Parquet file: {first_line(error)}.") from error
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
+        raise MalformedError(f"The body is not {what}: {first_line(error)}.", hint) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -70,7 +102,30 @@ def _keys(plan: InputPlan, table: pl.DataFrame) -> Sequence[str | None] | None:
     extra = [name for name in table.columns if name not in names]
     if not extra or not table.height:
         return None
+    for name in extra:
+        _check_key(name, table[name])
     return table.select(pl.struct(extra).struct.json_encode().alias("keys"))["keys"].to_list()
+
+
+def _check_key(name: str, series: pl.Series) -> None:
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        raise InvalidError(
+            f"The extra column {shown(name)} is {series.dtype}, which cannot be kept with the predictions.",
+            "Leave it out, or send it as text.",
+            column=name,
+        )
+    if series.dtype == pl.String:
+        _check_text(name, series)
+
+
+def _check_text(name: str, series: pl.Series) -> None:
+    size = int(series.str.len_bytes().sum())
+    if size > MAX_TEXT:
+        raise TooLargeError(
+            f"The column {shown(name)} has {size >> 20} MiB of text; the limit is {MAX_TEXT >> 20}.",
+            "Send the rows in parts.",
+            column=name,
+        )
 
 
 def _column(column: Column, series: pl.Series) -> ColumnData:
@@ -92,6 +147,7 @@ def to_column(name: str, kind: ColumnType, series: pl.Series) -> ColumnData:
 
     Raises:
         InvalidError: a string has a NUL.
+        TooLargeError: a column of strings is over `MAX_TEXT`.
     """
     validity = None
     if series.null_count() and kind is not ColumnType.FLOAT64:
@@ -108,15 +164,18 @@ def to_column(name: str, kind: ColumnType, series: pl.Series) -> ColumnData:
 def _string_block(name: str, series: pl.Series) -> bytes:
     if not len(series):
         return b""
+    _check_text(name, series)
     block: str = series.fill_null("").str.join("\0")[0]
     if block.count("\0") != len(series) - 1:
-        raise InvalidError(f"A string of the column {shown(name)} has a NUL.", "Remove it.", column=name)
+        row = _first(series.str.contains("\0", literal=True).fill_null(value=False))
+        message = f"Row {row}: a string of the column {shown(name)} has a NUL."
+        raise InvalidError(message, "Remove it.", column=name, row=row)
     return block.encode() + b"\0"
 
 
 def _float(column: Column, series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
-        return _parse(column, series, pl.Float64)
+        return _parse(column, series, _present(series), pl.Float64)
     if not series.dtype.is_numeric() and series.dtype != pl.Null:
         raise _wrong_type(column, series)
     return series.cast(pl.Float64)
@@ -124,7 +183,8 @@ def _float(column: Column, series: pl.Series) -> pl.Series:
 
 def _int(column: Column, series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
-        return _parse(column, series, pl.Int64)
+        # 3.0 is whole as well: so pandas writes whole numbers where one of the column is missing
+        return _parse(column, series, _present(series).str.replace(r"\.0*$", ""), pl.Int64)
     if not series.dtype.is_numeric() and series.dtype != pl.Null:
         raise _wrong_type(column, series)
     if series.dtype.is_float():
@@ -140,9 +200,9 @@ def _bool(column: Column, series: pl.Series) -> pl.Series:
         return series.cast(pl.Boolean)
     if series.dtype != pl.String:
         raise _wrong_type(column, series)
-    absent = series.is_null() | series.is_in(ABSENT)
-    _refuse_first(column, series, ~(absent | series.is_in(TRUE) | series.is_in(FALSE)))
-    return pl.select(pl.when(~absent).then(series.is_in(TRUE))).to_series()
+    text = _present(series)
+    _refuse_first(column, series, ~(text.is_null() | text.is_in(TRUE) | text.is_in(FALSE)))
+    return text.is_in(TRUE)
 
 
 def _string(column: Column, series: pl.Series) -> pl.Series:
@@ -159,9 +219,13 @@ _FIT: dict[ColumnType, Callable[[Column, pl.Series], pl.Series]] = {
 }
 
 
-def _parse(column: Column, series: pl.Series, kind: type[pl.DataType]) -> pl.Series:
+def _present(series: pl.Series) -> pl.Series:
+    """Text without the blanks around it; null where it says that the value is missing."""
     text = series.str.strip_chars()
-    text = pl.select(pl.when(~text.is_in(ABSENT)).then(text)).to_series()
+    return pl.select(pl.when(~text.is_in(ABSENT)).then(text)).to_series()
+
+
+def _parse(column: Column, series: pl.Series, text: pl.Series, kind: type[pl.DataType]) -> pl.Series:
     numbers = text.cast(kind, strict=False)
     _refuse_first(column, series, numbers.is_null() & text.is_not_null())
     return numbers
