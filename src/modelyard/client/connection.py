@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx
 import msgspec
@@ -155,6 +155,32 @@ class Connection:
             return _decoded(
                 self._answer("POST", path, params=parameters, content=content, headers=headers), type
             )
+
+    def post(self, path: str, content: bytes, content_type: str, accept: str = "application/json") -> bytes:
+        """POST bytes of any kind; the answer's bytes.
+
+        Raises:
+            YardError: the yard answers a problem, or does not answer.
+        """
+        headers = {"Content-Type": content_type, "Accept": accept}
+        return self._answer("POST", path, content=content, headers=headers).content
+
+    def download(self, path: str, file: IO[bytes], **parameters: str) -> int:
+        """Write what stands at a path into a file, in pieces; how many bytes it has.
+
+        Raises:
+            YardError: the yard answers a problem, does not answer, or ends the answer before it is whole.
+        """
+        size = 0
+        try:
+            with self._http.stream("GET", path, params=parameters) as answer:
+                if not answer.is_success:
+                    raise problem(answer.status_code, answer.read(), answer.headers)
+                for piece in answer.iter_bytes():
+                    size += file.write(piece)
+        except httpx.TransportError as error:
+            raise _unreachable(self.address.url, error) from error
+        return size
 
     def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
         for attempt in range(_TRIES):

@@ -1,0 +1,81 @@
+"""`yard`: the commands put together, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+
+import modelyard
+from modelyard.cli import doctor, login, models, output, predict, publish, server, tokens
+from modelyard.records.errors import YardError
+
+_EPILOG = "Set YARD_URL and YARD_TOKEN, or run `yard login URL` once. Documentation: docs/ of the source."
+_GROUPS = {
+    "Run a yard": (server.up, server.demo, doctor.doctor, doctor.version),
+    "Come in": (login.login, login.logout, login.whoami),
+    "Models": (
+        publish.publish,
+        models.models,
+        models.show,
+        models.history,
+        models.promote,
+        models.alias,
+        models.rollback,
+    ),
+    "Predictions": (predict.predict, predict.predictions),
+}
+
+app = typer.Typer(
+    name="yard",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+for _group, _commands in _GROUPS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_group)(_command)
+app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"{modelyard.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _yard(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Modelyard: where a company's departments build, keep, launch and refit their models."""
+
+
+def run() -> NoReturn:
+    """The entry point: 0 all went well, 1 it did not, 2 the command was written wrongly, 130 Ctrl-C."""
+    try:
+        app()
+    except YardError as error:
+        output.print_error(error)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Who reads our output has gone, as `yard models | head -1` does; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        output.print_error(YardError(f"{error.strerror or error}: {error.filename or 'this machine'}."))
+        code = 1
+    except msgspec.MsgspecError as error:
+        output.print_error(YardError(f"What was read cannot be understood: {error}."))
+        code = 1
+    else:
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,201 @@
+"""Models and versions: listed, shown, promoted and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+import modelyard
+from modelyard.cli import output
+from modelyard.cli.suggest import suggestions
+from modelyard.records.models import AliasChange, Version
+from modelyard.records.references import Reference
+from modelyard.records.signatures import Column
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF", help="department/name, department/name@alias or department/name/7.", show_default=False
+    ),
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="department/name.", show_default=False)]
+Why = Annotated[str, typer.Option(help="A reason, for the history.")]
+_LEVELS_SHOWN = 6
+
+
+def models(as_json: output.Json = False) -> None:
+    """List the models that you may see.
+
+    Example: yard models
+    """
+    found = modelyard.Yard().models()
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("model", "language", "champion", "latest", "other aliases", "created", "by"),
+        [
+            (
+                m.model,
+                m.language,
+                m.champion,
+                m.latest,
+                ", ".join(f"{a} → {n}" for a, n in sorted(m.aliases.items()) if a != "champion"),
+                output.when(m.created_at),
+                m.created_by,
+            )
+            for m in found
+        ],
+    )
+    if not found:
+        output.note("There is no model yet. `yard publish --help` shows how to publish one.")
+
+
+def show(ref: Ref, as_json: output.Json = False) -> None:
+    """Show a version: state, form, signature, metrics, packages, who and when.
+
+    Of a model without a version or alias it is the champion, else the latest version.
+
+    Example: yard show finance/fuel-cost@champion
+    """
+    yard = modelyard.Yard()
+    with suggestions(yard, ref):
+        version = _version(yard, ref)
+    if as_json:
+        output.print_json(version)
+        return
+    _print_version(version)
+    others = yard.versions(version.model)
+    if len(others) > 1:
+        output.print_table(
+            ("version", "state", "aliases", "created", "by", "description"),
+            [
+                (
+                    v.version,
+                    v.state,
+                    ", ".join(v.aliases),
+                    output.when(v.created_at),
+                    v.created_by,
+                    v.bundle.description,
+                )
+                for v in others
+            ],
+            title="\nall versions",
+        )
+
+
+def history(model: Ref, as_json: output.Json = False) -> None:
+    """Show every change of a model's aliases: who, when and why, newest first.
+
+    Example: yard history finance/fuel-cost
+    """
+    yard = modelyard.Yard()
+    with suggestions(yard, model):
+        changes = yard.history(Reference.parse(model).model)
+    if as_json:
+        output.print_json(changes)
+        return
+    output.print_table(
+        ("when", "alias", "before", "after", "by", "why"),
+        [(output.when(c.at), c.alias, c.before or "-", c.after or "-", c.by, c.why) for c in changes],
+    )
+
+
+def promote(ref: Ref, why: Why = "", as_json: output.Json = False) -> None:
+    """Make a version the champion, which answers requests to the model.
+
+    Example: yard promote finance/fuel-cost/2 --why "smaller error in March"
+    """
+    yard = modelyard.Yard()
+    with suggestions(yard, ref):
+        _print_change(yard.promote(ref, why), as_json=as_json)
+
+
+def alias(
+    ref: Ref,
+    name: Annotated[str, typer.Argument(help="The alias, as challenger.")],
+    why: Why = "",
+    as_json: output.Json = False,
+) -> None:
+    """Point an alias to a version.
+
+    Example: yard alias finance/fuel-cost/2 challenger
+    """
+    yard = modelyard.Yard()
+    with suggestions(yard, ref):
+        _print_change(yard.alias(ref, name, why), as_json=as_json)
+
+
+def rollback(model: Model, why: Why = "", as_json: output.Json = False) -> None:
+    """Make the champion what it was before; again, further back.
+
+    Example: yard rollback finance/fuel-cost --why "odd answers since noon"
+    """
+    yard = modelyard.Yard()
+    with suggestions(yard, model):
+        _print_change(yard.rollback(model, why), as_json=as_json)
+
+
+def _version(yard: modelyard.Yard, ref: str) -> Version:
+    found = yard.show(ref)
+    if isinstance(found, Version):
+        return found
+    shown = yard.show(f"{found.model}/{found.champion or found.latest}")
+    assert isinstance(shown, Version)  # noqa: S101 - a reference with a number is a version
+    return shown
+
+
+def _print_version(version: Version) -> None:
+    bundle = version.bundle
+    packages = ", ".join(f"{name} {number}" for name, number in sorted(bundle.packages.items()))
+    output.print_facts(
+        [
+            ("version", f"{version.model}/{version.version}"),
+            ("description", bundle.description),
+            ("aliases", ", ".join(version.aliases)),
+            ("state", f"{version.state} ({version.progress})" if version.progress else version.state),
+            ("reason", version.reason),
+            ("language", f"{bundle.language} {bundle.language_version}".strip()),
+            ("entry", bundle.entry),
+            ("form", f"{version.form}: {version.form_reason}" if version.form_reason else version.form),
+            ("metrics", ", ".join(f"{k} = {v:g}" for k, v in sorted(bundle.metrics.items()))),
+            ("packages", packages),
+            ("lineage", ", ".join(f"{k} = {v}" for k, v in sorted(bundle.lineage.items()))),
+            ("published", f"{output.when(version.created_at)} by {version.created_by}"),
+            ("content", f"{version.digest[:16]}…, {output.size(version.size)}"),
+        ]
+    )
+    output.print_table(
+        ("column", "type", "missing", "values", "example"),
+        _signature_rows(version),
+        title="\nsignature",
+    )
+    if version.log:
+        output.print_table(("worker's log",), [(line,) for line in version.log.splitlines()], title="\n")
+
+
+def _signature_rows(version: Version) -> Iterator[tuple[object, ...]]:
+    for column in version.bundle.signature.inputs:
+        yield column.name, column.type, "allowed" if column.missing else "", _values(column), column.example
+    for column in version.bundle.signature.outputs:
+        yield f"→ {column.name}", column.type, "", "", None
+
+
+def _values(column: Column) -> str:
+    named = column.levels or column.categories
+    if named:
+        more = f", … ({len(named)})" if len(named) > _LEVELS_SHOWN else ""
+        return f"{'only' if column.levels else 'seen'} {', '.join(named[:_LEVELS_SHOWN])}{more}"
+    if column.low is not None and column.high is not None:
+        return f"seen {column.low:g} to {column.high:g}"
+    return ""
+
+
+def _print_change(change: AliasChange, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(change)
+        return
+    before = f" (before: {change.before})" if change.before else ""
+    output.note(f"{change.model}@{change.alias} is version {change.after} now{before}.")
