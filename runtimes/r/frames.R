@@ -60,14 +60,17 @@ parse_header <- function(bytes, size) {
   list(verb = head[[1L]][1L], fields = c(head[-1L], table$fields), rows = table$rows, layout = table$layout)
 }
 
-TABLES <- new.env() # tables read before, by their text
-TABLES_KEPT <- 1000L
-TABLE_KEPT_SIZE <- 10000L
+# The tables read last, in a ring. Not an environment by their text: R keeps such names for ever.
+RING <- 64L
+recent <- new.env()
+recent$texts <- character(RING)
+recent$tables <- vector("list", RING)
+recent$next_place <- 1L
 
 # `rows` and the columns' layout (name, type, size, flag), and fields between them that we do not know.
 parse_table <- function(text) {
-  known <- TABLES[[text]]
-  if (!is.null(known)) return(known)
+  place <- match(text, recent$texts)
+  if (!is.na(place)) return(recent$tables[[place]])
   parts <- split_lines(text)
   keys <- vapply(parts, `[`, "", 1L)
   rows <- natural(parts[[1L]][2L])
@@ -76,8 +79,10 @@ parse_table <- function(text) {
     fields = parts[!keys %in% c("rows", "column")],
     layout = layout_of(parts[keys == "column"], rows)
   )
-  if (length(TABLES) >= TABLES_KEPT) rm(list = ls(TABLES), envir = TABLES)
-  if (nchar(text) <= TABLE_KEPT_SIZE) TABLES[[text]] <- table
+  place <- recent$next_place
+  recent$texts[place] <- text
+  recent$tables[[place]] <- table
+  recent$next_place <- place %% RING + 1L
   table
 }
 
@@ -156,7 +161,8 @@ as_int64_bits <- function(x) {
 # `fields` and `columns` as in a frame that was read; the header's order is the contract's.
 write_frame <- function(con, verb, fields = list(), rows = NULL, columns = list()) {
   names <- names(columns)
-  if (any(grepl(TO_ESCAPE, c(unlist(fields), names)))) {
+  if (any(grepl(TO_ESCAPE, c(verb, unlist(fields), names)))) {
+    verb <- escape(verb)
     fields <- lapply(fields, escape)
     names <- escape(names)
   }

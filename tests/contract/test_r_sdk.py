@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import tarfile
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import polars as pl
 import pytest
 
-from modelyard.records.models import Bundle
-from modelyard.records.signatures import Column, ColumnType, Task, check_signature
+from modelyard.catalog.bundles import Limits, receive
+from modelyard.catalog.descriptions import read_bundle
+from modelyard.records.signatures import Column, ColumnType, Task
 from modelyard.workers.wire import Value, to_values
 from tests.contract.r_worker import ROOT, RWorker
 
@@ -86,10 +84,6 @@ def bundles(rscript: list[str], r_library: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
-def read_bundle(folder: Path) -> Bundle:
-    return msgspec.convert(tomllib.loads((folder / "yardbundle.toml").read_text()), Bundle)
-
-
 def read_columns(path: Path, columns: tuple[Column, ...]) -> dict[str, list[Value]]:
     table = pl.read_csv(path, schema={column.name: KINDS[column.type] for column in columns})
     return {name: table[name].to_list() for name in table.columns}
@@ -100,7 +94,6 @@ def test_a_worker_answers_a_bundle_as_its_publisher_did(
     bundles: Path, rscript: list[str], tmp_path: Path, name: str
 ) -> None:
     bundle = read_bundle(bundles / name)
-    check_signature(bundle.signature)
     inputs = [
         (column.name, column.type.value, str(int(column.missing)), *(column.levels or ()))
         for column in bundle.signature.inputs
@@ -206,7 +199,7 @@ PUBLISH = (
 )
 
 
-def test_publishing_sends_a_tar_and_waits_for_the_check(run_r: RunR, yard: str) -> None:
+def test_publishing_sends_a_tar_and_waits_for_the_check(run_r: RunR, yard: str, tmp_path: Path) -> None:
     Yard.answers += [
         (201, VERSION),
         (200, {**VERSION, "state": "checking", "progress": "Loading the model"}),
@@ -223,14 +216,15 @@ def test_publishing_sends_a_tar_and_waits_for_the_check(run_r: RunR, yard: str) 
     assert parse_qs(address.query) == {"alias": ["champion"], "why": ["it rains & pours"]}
     assert headers["Authorization"] == "Bearer a-token"
     assert headers["Content-Type"] == "application/x-tar"
-    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        assert set(archive.getnames()) == {
-            "environment/renv.lock",
-            "example.csv",
-            "expected.csv",
-            "model.rds",
-            "yardbundle.toml",
-        }
+    received = receive([body], headers["Content-Type"], tmp_path / "bundle", Limits())
+    assert [file.path for file in received.files] == [
+        "environment/renv.lock",
+        "example.csv",
+        "expected.csv",
+        "model.rds",
+        "yardbundle.toml",
+    ]
+    assert read_bundle(tmp_path / "bundle").language == "r"
     assert [asked[1] for asked in Yard.asked[1:]] == ["/api/v1/models/finance/fuel/versions/3?wait=30"] * 2
 
 
