@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -140,7 +141,7 @@ def to_inputs(request: InferRequest, binary: bytes, plan: InputPlan) -> Inputs:
 
 def _refuse_twice(names: list[str], what: str) -> None:
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(names).most_common(1)[0]
         raise InvalidError(f"The {what} {shown(twice)} is twice in the request.", "Leave one out.")
 
 
@@ -160,9 +161,9 @@ def _from_json(tensor: Tensor) -> np.ndarray[Any, Any] | list[str]:
     if tensor.datatype == "BYTES":
         return flat
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="raise"):
             return np.array(flat, dtype=_dtype(tensor))
-    except OverflowError as error:
+    except (OverflowError, FloatingPointError) as error:
         message = f"A value of {shown(tensor.name)} is beyond {tensor.datatype}."
         raise InvalidError(message) from error
 

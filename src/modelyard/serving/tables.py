@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,7 +22,6 @@ ABSENT = ("", "NA", "NaN", "nan", "null")  # of numbers and booleans; a string c
 MAX_TEXT = 256 * 1024 * 1024  # bytes of one column; a Parquet file of 1 KB can hold gigabytes of text
 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # gzip, zstd, zlib
-_RENAMED = re.compile(r"(.*)_duplicated_[0-9]+", re.DOTALL)  # what Polars makes of a column's second name
 
 
 def read_csv(body: bytes) -> pl.DataFrame:
@@ -38,21 +37,23 @@ def read_csv(body: bytes) -> pl.DataFrame:
     if body.startswith(_COMPRESSED):
         raise UnsupportedError("The CSV is compressed.", "Send it as plain text.")
     with _readable("a CSV table", "Send UTF-8 with a header line."):
+        lines = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
+        names = next((line for line in lines if line), [])
+        more = next(lines, None)
         table = pl.read_csv(io.BytesIO(body), infer_schema=False)
-    _refuse_twice(body, table.columns)
+    _refuse_twice(names)
+    if len(names) != table.width or (more and not table.height):
+        hint = "Put a name with a comma or a quote in quotes; end lines with LF or CR LF."
+        raise MalformedError("The CSV's header line cannot be read.", hint)
+    table.columns = names  # Polars leaves doubled quotes doubled, and renames a second `x`
     return table
 
 
-def _refuse_twice(body: bytes, names: Sequence[str]) -> None:
-    there = set(names)
-    if not any((found := _RENAMED.fullmatch(name)) and found[1] in there for name in names):
-        return
-    header = next(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline="")))
-    for name in header:
-        if header.count(name) > 1:
-            raise InvalidError(
-                f"The column {shown(name)} is twice in the header.", "Leave one out.", column=name
-            )
+def _refuse_twice(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        name, _ = Counter(names).most_common(1)[0]
+        message = f"The column {shown(name)} is twice in the header."
+        raise InvalidError(message, "Leave one out.", column=name)
 
 
 def read_parquet(body: bytes, max_rows: int | None = None) -> pl.DataFrame:
@@ -73,12 +74,21 @@ def read_parquet(body: bytes, max_rows: int | None = None) -> pl.DataFrame:
         return pl.read_parquet(file)
 
 
+_UNREADABLE = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,  # which is no `Exception`
+    OSError,
+    UnicodeDecodeError,
+    csv.Error,
+)
+
+
 @contextmanager
 def _readable(what: str, hint: str) -> Iterator[None]:
-    """Polars tells of damaged input in several ways, a panic (which is no `Exception`) among them."""
+    """Damaged input is told of in several ways."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise MalformedError(f"The body is not {what}: {first_line(error)}.", hint) from error
 
 
