@@ -66,6 +66,7 @@ end
 function open_model(frame::Frame, path::String, options::Dict)
     isfile(path) || throw(LoadFailed("The model's file $(basename(path)) is not in the bundle."))
     value = try
+        is_serialized(path) || error("it does not begin as Julia's Serialization does.")
         deserialize(path)
     catch error
         throw(LoadFailed(
@@ -75,6 +76,11 @@ function open_model(frame::Frame, path::String, options::Dict)
     end
     return find_functions(value, frame, options)
 end
+
+"Whether a file has the header that `serialize` writes; without it, any bytes would be read as something."
+is_serialized(path::String) = open(io -> read(io, length(SERIALIZED)) == SERIALIZED, path)
+
+const SERIALIZED = b"7JL"
 
 function find_functions(value, frame::Frame, options::Dict)
     inputs = [parts for parts in frame.fields if parts[1] == "input" && length(parts) > 3]

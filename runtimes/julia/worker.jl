@@ -96,6 +96,13 @@ function log_error(error, backtrace)
     return nothing
 end
 
+"What was printed goes to the log now: Julia keeps it back where the log is a file."
+function flush_logs()
+    stdout isa IOStream && flush(stdout)
+    stderr isa IOStream && flush(stderr)
+    return nothing
+end
+
 # ---- connections ----
 
 "Answers one connection until it closes; a malformed frame ends the worker."
@@ -123,6 +130,7 @@ end
 "The answer's bytes; an answer that has no frame (a NUL in a string, too large) becomes an error of the model."
 function answered(worker::Worker, question::Frame)
     reply, code = answer(worker, question)
+    flush_logs()
     try
         return frame_bytes(reply), code
     catch error
