@@ -14,6 +14,20 @@ from msgspec import Struct, field
 from modelyard.records.errors import InvalidError
 
 MIB = 1024 * 1024
+_LARGEST_PORT = 65535
+_POSITIVE = (
+    "fronts",
+    "worker_memory",
+    "load_timeout",
+    "answer_timeout",
+    "replicas",
+    "idle_after",
+    "max_body",
+    "max_rows",
+    "max_bundle",
+    "queue_rows",
+    "batch_rows",
+)
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
 
 
@@ -64,8 +78,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.engine != "local":
             raise InvalidError(f"There is no engine {self.engine!r} in this release.", "Use --engine local.")
-        if self.fronts < 1:
-            raise InvalidError(f"{self.fronts} fronts cannot answer anything.", "Use --fronts 1 or more.")
+        if not 0 <= self.port <= _LARGEST_PORT:
+            raise InvalidError(f"{self.port} is not a port.", f"Use --port 1 to {_LARGEST_PORT}.")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise InvalidError(
+                    f"{name} is {getattr(self, name)}, and nothing works with that.",
+                    f"Set YARD_{name.upper()} to more than 0, or unset it.",
+                )
 
     @property
     def database_url(self) -> str:

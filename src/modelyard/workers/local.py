@@ -61,6 +61,7 @@ class LocalWorkers:
         self._lock = threading.Lock()
         for folder in (self._folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)  # who can connect to a worker can ask it anything
 
     def start(self, plan: Plan, progress: Progress) -> Worker:
         """See `Workers.start`."""
@@ -170,10 +171,10 @@ class LocalWorkers:
         else:
             command += socket_option
         home = path.with_suffix(".tmp")
-        home.mkdir()
         with log.open("ab") as output, self._lock:
             if self._closed:
                 raise WorkerStartError("The yard is going down.", "Ask again when it is up.")
+            home.mkdir()
             try:
                 child = subprocess.Popen(
                     sandbox.limited(command, self._settings.worker_memory),
@@ -185,6 +186,7 @@ class LocalWorkers:
                     start_new_session=True,
                 )
             except OSError as error:
+                home.rmdir()
                 raise EnvironmentBuildError(
                     f"The {runtime.title} worker does not start: {error}.", runtime.hint
                 ) from error

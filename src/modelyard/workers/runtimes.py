@@ -90,7 +90,7 @@ def installed_version(runtime: Runtime, program: str) -> str:
             f"{runtime.title} is not installed here, or does not start: {error}.", runtime.hint
         ) from error
     version = done.stdout.strip()
-    if done.returncode != 0 or not version:
+    if done.returncode != 0 or not version_numbers(version):
         raise EnvironmentBuildError(
             f"{runtime.title} does not start (exit code {done.returncode}).", runtime.hint, log=done.stderr
         )
