@@ -51,7 +51,7 @@ class Load:
                 self.broken += 1
                 if not self._retry:
                     number += self._lanes
-                elif self.broken > 10_000:  # noqa: PLR2004
+                elif self.broken > 10_000:
                     self.failed.append(repr(error))
                     return
                 continue

@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
 T = TypeVar("T")
 START_SECONDS = 60
-_UP = "import sys; from modelyard import up; from modelyard.settings import Settings as S; sys.exit(up.run(S.from_environment(data=sys.argv[3], port=int(sys.argv[5]))))"
+_UP = "import sys; from modelyard.cli.main import run; sys.exit(run())"
 
 
 class RunningYard:
@@ -39,7 +39,7 @@ class RunningYard:
         self.url = ""
         self.port = 0
 
-    def __enter__(self) -> RunningYard:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

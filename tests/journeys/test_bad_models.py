@@ -142,6 +142,8 @@ def test_requirements_that_are_not_pins(client: httpx.Client) -> None:
 
 
 def test_an_example_whose_columns_do_not_match(client: httpx.Client) -> None:
-    version = publish(client, "bad/example", code_bundle("def predict(c):\n    return c['x']\n", example="y\n1\n"))
+    version = publish(
+        client, "bad/example", code_bundle("def predict(c):\n    return c['x']\n", example="y\n1\n")
+    )
     assert version["state"] == "failed"
     assert "'x'" in version["reason"]

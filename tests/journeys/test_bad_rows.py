@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 
 import httpx
+import polars as pl
 import pytest
 
 from tests.journeys.models import code_bundle
@@ -44,9 +46,7 @@ def model(yard: RunningYard) -> str:
         ("", 200, ""),
     ],
 )
-def test_a_row_that_does_not_fit(
-    client: httpx.Client, model: str, row: str, status: int, words: str
-) -> None:
+def test_a_row_that_does_not_fit(client: httpx.Client, model: str, row: str, status: int, words: str) -> None:
     answer = client.post(model, content=f"[{row}]", headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     assert words in answer.text
@@ -71,10 +71,6 @@ def test_json_nested_100000_deep(client: httpx.Client, model: str, body: bytes) 
 
 
 def test_not_a_number_in_parquet(client: httpx.Client, model: str) -> None:
-    import io
-
-    import polars as pl
-
     out = io.BytesIO()
     pl.DataFrame({"x": [1.0, float("nan")], "n": [1, 2], "name": ["AA", "UA"]}).write_parquet(out)
     answer = client.post(

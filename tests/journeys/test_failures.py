@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -38,18 +39,35 @@ def numbers_recorded(table: pl.DataFrame) -> set[int]:
     return {msgspec.json.decode(k)["n"] for k in table["keys"].to_list()}
 
 
+def wait_for(load: Load, more: int) -> None:
+    """Wait until so many more requests were answered."""
+    before = len(load.answered)
+    until(lambda: len(load.answered) > before + more)
+
+
+def wait_for_others(client: httpx.Client, pids: list[int]) -> None:
+    """Wait until there are workers other than these."""
+    until(lambda: set(worker_pids(client)) - set(pids))
+
+
+def wait_for_a_front_in_place_of(yard: RunningYard, pid: int) -> None:
+    """Wait until the front has gone and all processes are there again."""
+    until(lambda: len(yard.processes()) == 3 and pid not in yard.processes())
+
+
 def worker_pids(client: httpx.Client) -> list[int]:
     return [w["pid"] for w in client.get("/api/v1/workers").json()]
 
 
 def test_promote_and_rollback_under_load_fail_no_request(yard: RunningYard, client: httpx.Client) -> None:
     with Load(yard.url, yard.token, MODEL) as load:
-        until(lambda: len(load.answered) > 20)
+        wait_for(load, 20)
         for _ in range(3):
-            before = len(load.answered)
-            assert client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2}).status_code == 200
+            assert (
+                client.put(f"/api/v1/models/{MODEL}/aliases/champion", json={"version": 2}).status_code == 200
+            )
             assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).json()["version"] == 2
-            until(lambda before=before: len(load.answered) > before + 20)
+            wait_for(load, 20)
             assert client.post(f"/api/v1/models/{MODEL}/rollback", json={}).status_code == 200
             assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).json()["version"] == 1
     assert not load.failed
@@ -61,26 +79,25 @@ def test_promote_and_rollback_under_load_fail_no_request(yard: RunningYard, clie
 def test_a_killed_worker_is_replaced_and_no_request_fails(yard: RunningYard, client: httpx.Client) -> None:
     client.post(f"/models/{MODEL}/predict", json=[{"x": 1}])
     with Load(yard.url, yard.token, MODEL) as load:
-        until(lambda: len(load.answered) > 20)
+        wait_for(load, 20)
         for _ in range(2):
-            before, pids = len(load.answered), worker_pids(client)
+            pids = worker_pids(client)
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda pids=pids: set(worker_pids(client)) - set(pids))
-            until(lambda before=before: len(load.answered) > before + 50)
+            wait_for_others(client, pids)
+            wait_for(load, 50)
     assert not load.failed, load.failed[:3]
     assert load.broken == 0
 
 
-def test_a_killed_front_loses_nothing_it_answered(yard: RunningYard, client: httpx.Client) -> None:
+def test_a_killed_front_loses_nothing_it_answered(yard: RunningYard) -> None:
     with Load(yard.url, yard.token, MODEL, retry=True) as load:
-        until(lambda: len(load.answered) > 50)
+        wait_for(load, 50)
         for _ in range(2):
-            before = len(load.answered)
-            _, *fronts = yard.processes()
-            os.kill(fronts[0], signal.SIGKILL)
-            until(lambda fronts=fronts: len(yard.processes()) == 3 and fronts[0] not in yard.processes())  # noqa: PLR2004
-            until(lambda before=before: len(load.answered) > before + 100)
+            _, front, *_ = yard.processes()
+            os.kill(front, signal.SIGKILL)
+            wait_for_a_front_in_place_of(yard, front)
+            wait_for(load, 100)
     assert not load.failed, load.failed[:3]
     with yard.client() as fresh:
         recorded = exported(fresh)
@@ -92,11 +109,10 @@ def test_a_killed_engine_is_replaced_and_adopts_the_workers(yard: RunningYard, c
     pids = worker_pids(client)
     assert pids
     with Load(yard.url, yard.token, MODEL) as load:
-        until(lambda: len(load.answered) > 20)
+        wait_for(load, 20)
         engine = yard.processes()[0]
         os.kill(engine, signal.SIGKILL)
-        before = len(load.answered)
-        until(lambda: len(load.answered) > before + 50)
+        wait_for(load, 50)
         assert set(worker_pids(client)) == set(pids)
     assert not load.failed, load.failed[:3]
     assert load.broken == 0
@@ -124,10 +140,7 @@ def test_a_full_disk_answers_503_and_recovers(tmp_path: Path) -> None:
         with RunningYard(small / "yard") as running, running.client() as client:
             publish(client, MODEL, times(2))
             filler = small / "filler"
-            with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
+            fill(filler)
             refused = until(lambda: _refused(client))
             assert refused.status_code == 503
             assert "disk is full" in refused.json()["detail"]
@@ -135,6 +148,13 @@ def test_a_full_disk_answers_503_and_recovers(tmp_path: Path) -> None:
             assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).status_code == 200
     finally:
         os.system(f"umount -l {small}")  # noqa: S605
+
+
+def fill(filler: Path) -> None:
+    """Write until the disk is full."""
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)
 
 
 def _refused(client: httpx.Client) -> httpx.Response | None:

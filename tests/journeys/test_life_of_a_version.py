@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import httpx
+import polars as pl
 
 from tests.journeys.models import code_bundle, times
 from tests.journeys.running import publish
@@ -36,7 +39,9 @@ def test_promote_history_and_rollback(client: httpx.Client) -> None:
     for factor in (1, 2, 3):
         assert publish(client, "ops/story", times(factor))["state"] == "checked"
     assert ask(client, "ops/story", [{"x": 10}]).json()["predictions"] == [10.0]
-    promoted = client.put("/api/v1/models/ops/story/aliases/champion", json={"version": 3, "why": "it is better"})
+    promoted = client.put(
+        "/api/v1/models/ops/story/aliases/champion", json={"version": 3, "why": "it is better"}
+    )
     assert promoted.status_code == 200, promoted.text
     assert ask(client, "ops/story", [{"x": 10}]).json()["predictions"] == [30.0]
     client.put("/api/v1/models/ops/story/aliases/challenger", json={"version": 2})
@@ -90,11 +95,7 @@ def test_classification_and_several_outputs(client: httpx.Client) -> None:
     assert ask(client, "ops/both", [{"x": 1}]).json()["predictions"] == [{"fuel": 2.0, "time": 2.0}]
 
 
-def test_extra_columns_are_kept_as_keys_and_exported(client: httpx.Client, tmp_path: object) -> None:
-    import io
-
-    import polars as pl
-
+def test_extra_columns_are_kept_as_keys_and_exported(client: httpx.Client) -> None:
     publish(client, "ops/keys", times(2))
     answer = ask(client, "ops/keys", [{"x": 1, "customer": "c-7"}, {"x": 2, "customer": "c-8"}]).json()
     exported = client.get("/api/v1/models/ops/keys/predictions")
@@ -108,10 +109,6 @@ def test_extra_columns_are_kept_as_keys_and_exported(client: httpx.Client, tmp_p
 
 
 def test_csv_and_parquet_ways(client: httpx.Client) -> None:
-    import io
-
-    import polars as pl
-
     publish(client, "ops/ways", times(2))
     csv = client.post(
         "/models/ops/ways/predict",
@@ -124,6 +121,9 @@ def test_csv_and_parquet_ways(client: httpx.Client) -> None:
     parquet = client.post(
         "/models/ops/ways/predict",
         content=out.getvalue(),
-        headers={"Content-Type": "application/vnd.apache.parquet", "Accept": "application/vnd.apache.parquet"},
+        headers={
+            "Content-Type": "application/vnd.apache.parquet",
+            "Accept": "application/vnd.apache.parquet",
+        },
     )
     assert pl.read_parquet(io.BytesIO(parquet.content))["prediction"].to_list() == [2.0, 4.0, 6.0]

@@ -1,0 +1,90 @@
+"""The guides: every command and code block in them runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, find_julia, find_rscript
+from tests.journeys.guide import blocks, follow
+from tests.journeys.running import RunningYard
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[tuple[RunningYard, dict[str, str]]]:
+    """A yard in `yard-data` of the person's folder, and the person's environment."""
+    (tmp_path / "sdk").symlink_to(ROOT / "sdk")  # the person's copy of the repository
+    with RunningYard(tmp_path / "yard-data") as running:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "YARD_URL": running.url,
+            "YARD_TOKEN": running.token,
+            "JULIA_LOAD_PATH": f"{ROOT / 'sdk/julia'}:@:@stdlib",
+        }
+        yield running, environment
+
+
+def run(page: str, desk: tuple[RunningYard, dict[str, str]], library: Path | None = None) -> list[str]:
+    running, environment = desk
+    if library is not None:
+        environment["R_LIBS"] = str(library)
+    programs = {
+        "r": [find_rscript() or "Rscript", "--vanilla"],
+        "julia": [find_julia() or "julia", "--startup-file=no"],
+    }
+    return follow(DOCS / page, running.data.parent, environment, programs, running.port)
+
+
+def test_start(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    printed = "".join(run("start.md", desk))
+    assert "versicolor" in printed
+    assert "champion" in printed
+
+
+@pytest.mark.r
+@pytest.mark.julia
+def test_applications(desk: tuple[RunningYard, dict[str, str]], r_library: Path) -> None:
+    printed = "".join(run("applications.md", desk, r_library))
+    assert printed.count("193") >= 4  # curl, Python, R, Julia
+    assert "a number" in printed or "a whole number" in printed
+
+
+def test_operator(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    printed = "".join(run("operator.md", desk))
+    assert "nightly batch" in printed
+
+
+def test_python(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    run("python.md", desk)
+
+
+@pytest.mark.r
+def test_r(desk: tuple[RunningYard, dict[str, str]], r_library: Path) -> None:
+    run("r.md", desk, r_library)
+
+
+@pytest.mark.julia
+def test_julia(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    run("julia.md", desk)
+
+
+def test_every_page_with_code_is_run_here() -> None:
+    pages = {page.name for page in DOCS.glob("*.md") if blocks(page)}
+    shown_only = {"architecture.md", "benchmarks.md"}
+    assert pages - shown_only == {
+        "start.md",
+        "applications.md",
+        "operator.md",
+        "python.md",
+        "r.md",
+        "julia.md",
+    }
