@@ -16,6 +16,7 @@ from msgspec import Struct
 
 import modelyard
 from modelyard.cli import output
+from modelyard.cli.sdk import open_yard
 from modelyard.cli.server import NotInstalledError, installed
 from modelyard.records.errors import ForbiddenError, YardError
 
@@ -129,7 +130,7 @@ def _walls() -> Finding:
 
 
 def _yard() -> Iterator[Finding]:
-    yard = modelyard.Yard()
+    yard = open_yard()
     try:
         url = yard.connection.address.url
     except YardError as error:

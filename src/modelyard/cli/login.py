@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-import modelyard
 from modelyard.cli import output
+from modelyard.cli.sdk import open_yard
 from modelyard.records.errors import InvalidError
 
 
@@ -30,7 +30,7 @@ def login(
     from modelyard.client.connection import find_address, remember  # noqa: PLC0415 - see modelyard/__init__.py
 
     address = find_address(url, _token(token_file))
-    me = modelyard.Yard(address.url, address.token).whoami()
+    me = open_yard(address.url, address.token).whoami()
     path = remember(address)
     if not _is_private(address.url):
         output.note("Note: this address is not https, so your token can be read on the way.")
@@ -60,7 +60,7 @@ def whoami(as_json: output.Json = False) -> None:
 
     Example: yard whoami
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     me = yard.whoami()
     facts = {
         "url": yard.connection.address.url,

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 import modelyard
-from modelyard.cli import doctor, login, models, output, predict, publish, server, tokens
+from modelyard.cli import doctor, login, models, output, predict, publish, sdk, server, tokens
 from modelyard.records.errors import YardError
 
 _EPILOG = "Set YARD_URL and YARD_TOKEN, or run `yard login URL` once. Documentation: docs/ of the source."
@@ -60,7 +60,8 @@ def _yard(
 def run() -> NoReturn:
     """The entry point: 0 all went well, 1 it did not, 2 the command was written wrongly, 130 Ctrl-C."""
     try:
-        app()
+        with sdk.OPEN:
+            app()
     except YardError as error:
         output.print_error(error)
         code = 1

@@ -9,6 +9,7 @@ import typer
 
 import modelyard
 from modelyard.cli import output
+from modelyard.cli.sdk import open_yard
 from modelyard.cli.suggest import suggestions
 from modelyard.records.models import AliasChange, Version
 from modelyard.records.references import Reference
@@ -30,7 +31,7 @@ def models(as_json: output.Json = False) -> None:
 
     Example: yard models
     """
-    found = modelyard.Yard().models()
+    found = open_yard().models()
     if as_json:
         output.print_json(found)
         return
@@ -60,7 +61,7 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
 
     Example: yard show finance/fuel-cost@champion
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     with suggestions(yard, ref):
         version = _version(yard, ref)
     if as_json:
@@ -91,7 +92,7 @@ def history(model: Ref, as_json: output.Json = False) -> None:
 
     Example: yard history finance/fuel-cost
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     with suggestions(yard, model):
         changes = yard.history(Reference.parse(model).model)
     if as_json:
@@ -108,7 +109,7 @@ def promote(ref: Ref, why: Why = "", as_json: output.Json = False) -> None:
 
     Example: yard promote finance/fuel-cost/2 --why "smaller error in March"
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     with suggestions(yard, ref):
         _print_change(yard.promote(ref, why), as_json=as_json)
 
@@ -123,7 +124,7 @@ def alias(
 
     Example: yard alias finance/fuel-cost/2 challenger
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     with suggestions(yard, ref):
         _print_change(yard.alias(ref, name, why), as_json=as_json)
 
@@ -133,7 +134,7 @@ def rollback(model: Model, why: Why = "", as_json: output.Json = False) -> None:
 
     Example: yard rollback finance/fuel-cost --why "odd answers since noon"
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     with suggestions(yard, model):
         _print_change(yard.rollback(model, why), as_json=as_json)
 

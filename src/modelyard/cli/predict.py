@@ -19,6 +19,7 @@ import modelyard
 from modelyard.cli import output
 from modelyard.cli.models import Model, Ref
 from modelyard.cli.rows import Form, Writer, parts
+from modelyard.cli.sdk import open_yard
 from modelyard.cli.suggest import suggestions
 from modelyard.records.errors import BusyError, InvalidError, YardError
 from modelyard.records.references import Reference
@@ -51,7 +52,7 @@ def predict(
 
     Example: echo '[{"distance": 1400}]' | yard predict finance/fuel-cost -
     """
-    yard, at = modelyard.Yard(), Reference.parse(ref)
+    yard, at = open_yard(), Reference.parse(ref)
     with _reading(file) as (source, coming), suggestions(yard, ref):
         going = Form.of(to) if to else coming
         with _writing(to) as target:
@@ -73,7 +74,7 @@ def predictions(
 
     Example: yard predictions finance/fuel-cost -o predictions.parquet --since 2026-01-01
     """
-    yard, at = modelyard.Yard(), Reference.parse(model)
+    yard, at = open_yard(), Reference.parse(model)
     words = {} if since is None else {"since": since.isoformat() + "Z"}
     with suggestions(yard, model), _writing(to) as file:
         size = yard.connection.download(f"/api/v1/models/{at.model}/predictions", file, **words)

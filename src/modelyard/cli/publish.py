@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-import modelyard
 from modelyard.cli import output
+from modelyard.cli.sdk import open_yard
 from modelyard.records.errors import InvalidError
 from modelyard.records.models import VersionState
 from modelyard.records.references import CHAMPION
@@ -53,7 +53,7 @@ def publish(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     Example: yard publish ./bundle operations/arrival-delay --alias champion --why "retrained on March"
     """
-    yard = modelyard.Yard(progress=None if as_json else output.note)
+    yard = open_yard(progress=None if as_json else output.note)
     version = yard.publish_path(
         path,
         model,

@@ -98,7 +98,9 @@ def demo(
             console=output.screen(),
         )
         went_well = run(stage, flights)
-        if not stop:
+        if stop:
+            output.note("The yard is stopped again, as --stop asked.")
+        else:
             process.wait()
     raise typer.Exit(0 if went_well else 1)
 

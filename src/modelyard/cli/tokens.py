@@ -10,6 +10,7 @@ import typer
 
 import modelyard
 from modelyard.cli import output
+from modelyard.cli.sdk import open_yard
 from modelyard.records.errors import InvalidError
 from modelyard.records.people import YARD_ROLES, NewToken, Role, Token
 from modelyard.records.references import check_name
@@ -41,7 +42,7 @@ def create(
 
     Example: yard token create gate-screens --role caller --department operations --expires 90d
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     body = {"name": name, "principal": principal or name, "role": role, "expires_in_days": days(expires)}
     made = yard.connection.send("POST", _address(yard, role, department), NewToken, body)
     if as_json:
@@ -60,7 +61,7 @@ def list_tokens(department: Department = None, as_json: output.Json = False) -> 
 
     Example: yard token list --department operations
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     tokens = yard.connection.get(_address(yard, None, department), list[Token])
     if as_json:
         output.print_json(tokens)
@@ -93,7 +94,7 @@ def revoke(
 
     Example: yard token revoke 7
     """
-    yard = modelyard.Yard()
+    yard = open_yard()
     ended = yard.connection.send("DELETE", f"{_address(yard, None, department)}/{token}", Token)
     if as_json:
         output.print_json(ended)
