@@ -93,7 +93,9 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
 def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     scratch = settings.data / "scratch"
     scratch.mkdir(exist_ok=True)
-    database, blobs = Database(settings.database_url), Blobs(settings.blobs_url)
+    database = Database(settings.database_url)
+    endpoint = {"endpoint": settings.blobs_endpoint} if settings.blobs_endpoint else None
+    blobs = Blobs(settings.blobs_url, endpoint)
     return database, blobs, Registry(database, blobs, scratch, BundleLimits(total=settings.max_bundle))
 
 

@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         data: the data folder; everything the node writes is in it.
         database: `sqlite:///…` or `postgresql://…`; by default SQLite in the data folder.
         blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
+        blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
         fronts: front processes; by default one a core.
         spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
             survives a power cut as well; false survives any crash of the processes.
@@ -60,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     port: int = 8080
     database: str = ""
     blobs: str = ""
+    blobs_endpoint: str = ""
     engine: str = "local"
     fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
     spool_sync: bool = False

@@ -33,7 +33,7 @@ class Blobs:
     Args:
         url: a folder (`/path`, `file:///path`) or `s3://bucket/prefix`.
         options: for S3, obstore's options as `{"endpoint": …, "access_key_id": …}`; what is not
-            there comes from the usual AWS_… variables (AWS_ALLOW_HTTP=true for an endpoint without TLS).
+            there comes from the usual AWS_… variables.
 
     Methods raise UnavailableError where the place does not answer or its disk is full, and InvalidError
     for what is no digest. A bucket must not be used before a process forks; a folder may be.
