@@ -20,7 +20,7 @@ NAMES = st.one_of(
     TEXT.filter(bool),
     st.sampled_from(["x", 'a"b', "tab\there", "x_duplicated_0", "=1+1", "prediction", "in:x"]),
 )
-VALUES = {
+VALUES: dict[ColumnType, st.SearchStrategy[Value]] = {
     FLOAT64: st.floats(allow_nan=False, allow_infinity=False),
     INT64: st.integers(-(2**63), 2**63 - 1),
     BOOL: st.booleans(),
@@ -50,8 +50,10 @@ def rows_of(inputs: Sequence[Column], most: int = 6) -> st.SearchStrategy[list[t
 
 
 def _cells(column: Column) -> st.SearchStrategy[Value]:
-    there = VALUES[column.type] if column.levels is None else st.sampled_from(column.levels)
-    return there | st.none() if column.missing else there
+    there: st.SearchStrategy[Value] = (
+        VALUES[column.type] if column.levels is None else st.sampled_from(column.levels)
+    )
+    return st.one_of(there, st.none()) if column.missing else there
 
 
 def frame_of(inputs: Sequence[Column], rows: Sequence[Sequence[Value]]) -> pl.DataFrame:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -153,13 +151,15 @@ def to_csv(answer: Answer) -> bytes:
     as they are.
     """
     table = to_table(answer)
-    text, formula = pl.col(pl.String), pl.col(pl.String).str.contains(_FORMULA)
-    risky = formula & ~text.str.contains(_NUMBER)
-    table = table.with_columns(pl.when(risky).then("'" + text).otherwise(text).name.keep())
-    out = io.StringIO()
-    names = [f"'{name}" if re.match(_FORMULA, name) else name for name in table.columns]
-    csv.writer(out, lineterminator="\n").writerow(names)
-    return out.getvalue().encode() + table.write_csv(include_header=False).encode()
+    names = _harmless(pl.Series(table.columns, dtype=pl.String)).to_frame().transpose()
+    texts = [_harmless(column) if column.dtype == pl.String else column for column in table]
+    header = names.write_csv(include_header=False)
+    return (header + pl.DataFrame(texts).write_csv(include_header=False)).encode()
+
+
+def _harmless(text: pl.Series) -> pl.Series:
+    risky = text.str.contains(_FORMULA) & ~text.str.contains(_NUMBER)
+    return ("'" + text).alias(text.name).zip_with(risky.fill_null(value=False), text)
 
 
 def to_parquet(answer: Answer) -> bytes:
