@@ -142,12 +142,16 @@ class Pandas:
             return _Category(self._pandas, kind)
         if dtype in {"object", "object-none"} or (dtype is None and each.kind == "string"):
             gap = None if dtype == "object-none" else np.nan
-            return lambda column: objects(plain(column, gap))
+            return lambda column: self._objects(plain(column, gap))
         if dtype is None:
             return _values if each.kind == "float64" else numbers
         if each.kind != "string" and dtype in {"float32", "float16"}:
             return lambda column: column[2].astype(dtype)
         return lambda column: self._pandas.array(plain(column), dtype=dtype)
+
+    def _objects(self, values: list) -> object:
+        """A column of Python objects; as a series, since pandas makes text of a bare array of them."""
+        return self._pandas.Series(objects(values), dtype=object, copy=False)
 
     def __call__(self, batch: object) -> object:
         """The DataFrame, with the signature's columns and a plain index."""

@@ -105,9 +105,7 @@ def make_bundle(model: object, folder: Path, example: Any, told: Told) -> Path:
     if told.entry is None:
         pickled = pickle_model(model)
         data, modules = pickled.data, modules | pickled.modules
-        # A person who chose the kind of input has an example of another kind: nothing to compare with.
-        own = None if "input" in (told.options or {}) else head(example, MOST_ROWS)
-        answers = _answers(data, options, inputs, table, own)
+        answers = _answers(data, options, inputs, table, _own(example, told))
     needs = find_needs(modules, told.code, told.packages)
     bundle = Bundle(
         format=1,
@@ -125,6 +123,15 @@ def make_bundle(model: object, folder: Path, example: Any, told: Told) -> Path:
     if data is not None:
         files[MODEL_FILE] = data
     return write_bundle(folder, bundle, table.columns, answers, files)
+
+
+def _own(example: Any, told: Told) -> Any:
+    """The example to ask the model itself with; None where it is of another kind than the model is given.
+
+    That is so where a person chose the kind, and where columns are lists, which the model gets as arrays.
+    """
+    lists = isinstance(example, Mapping) and any(isinstance(column, list) for column in example.values())
+    return None if lists or "input" in (told.options or {}) else head(example, MOST_ROWS)
 
 
 def _answers(

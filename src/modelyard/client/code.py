@@ -103,14 +103,12 @@ def files_in(folder: Path) -> Iterator[Path]:
 def imports(path: Path) -> set[str]:
     """Top-level names of the modules that a Python file imports, but for its `__main__` part.
 
-    Raises:
-        InvalidError: it is not Python.
+    A file that is not Python names none: a folder may well hold one that the model never imports.
     """
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        raise InvalidError(f"The code file {path} is not Python: {error}.", "Correct it.") from error
-    return set(_imported(tree))
+        return set(_imported(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
