@@ -44,13 +44,17 @@ def to_records(rows: Any) -> list[Record]:
     """
     if isinstance(rows, Mapping) and rows and not any(_is_column(value) for value in rows.values()):
         rows = [rows]
-    kind = kind_of(rows) if len(rows) > 0 else "records"
+    kind = "records" if _is_empty_list(rows) else kind_of(rows)
     if kind == "records":
         return [{str(name): _plain(name, value) for name, value in row.items()} for row in rows]
     columns = {name: [_plain(name, value) for value in values] for name, values in _columns(kind, rows)}
     if len({len(values) for values in columns.values()}) > 1:
         raise InvalidError("The columns are not of one length.", "Make them so.")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _is_empty_list(rows: object) -> bool:
+    return isinstance(rows, (list, tuple)) and not rows
 
 
 def _is_column(value: object) -> bool:
@@ -101,7 +105,7 @@ def shaped(predictions: list[Any], rows: Any) -> Any:
     A pandas DataFrame gets an array of numbers, or a DataFrame with its index and the columns `label` and
     `probability:CLASS` or the outputs. A numpy array gets an array of numbers. All else stays a list.
     """
-    kind = kind_of(rows) if len(rows) > 0 and not isinstance(rows, Mapping) else "records"
+    kind = "records" if _is_empty_list(rows) or isinstance(rows, Mapping) else kind_of(rows)
     numbers = not any(isinstance(prediction, dict) for prediction in predictions)
     if kind not in ("pandas", "numpy") or (kind == "numpy" and not numbers):
         return predictions
