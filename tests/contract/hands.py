@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ def settings(data: Path, **changes: Any) -> Settings:
     programs = {"r": find_rscript() or "Rscript", "julia": find_julia() or "julia"}
     made = msgspec.structs.replace(Settings(data=data, programs=programs), **changes)
     made.run.mkdir(parents=True, exist_ok=True)
+    if not made.run.is_relative_to(data):  # a deep folder has its sockets elsewhere
+        atexit.register(shutil.rmtree, made.run, ignore_errors=True)
     return made
 
 

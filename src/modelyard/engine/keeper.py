@@ -138,12 +138,12 @@ class Keeper:
                     self._fleets[version_id].used = time.monotonic()
 
     def kill(self, version_id: str, socket: str, why: str) -> None:
-        """End a worker that does not answer; its watcher then starts another."""
+        """End a worker that does not answer, and start another."""
         with self._lock:
             fleet = self._fleets.get(version_id)
             stuck = [w for w in fleet.workers.values() if w.socket == socket] if fleet else []
         for worker in stuck:
-            log.warning("ending worker %s of %s: %s", worker.pid, version_id, why)
+            self._lost(worker, why)
             self._workers.stop(worker)
 
     def sweep(self) -> None:
@@ -248,7 +248,10 @@ class Keeper:
         threading.Thread(target=self._wait_for_end, args=(worker,), name=name, daemon=True).start()
 
     def _wait_for_end(self, worker: Worker) -> None:
-        how = self._workers.wait(worker)
+        self._lost(worker, self._workers.wait(worker))
+
+    def _lost(self, worker: Worker, how: str) -> None:
+        """It has ended, or is as good as ended: it is no longer offered to anybody, and replaced."""
         version_id, replica = worker.plan.version_id, worker.plan.replica
         with self._lock:
             fleet = self._fleets.get(version_id)
@@ -256,9 +259,8 @@ class Keeper:
                 return  # it was let go
             del fleet.workers[replica]
             self._count_death(fleet, worker, how)
-            replace = fleet.wanted and not self._stopped and fleet.alone_until <= time.monotonic()
             log.warning("worker %s of %s ended: %s", worker.pid, version_id, how)
-            if replace:
+            if fleet.wanted and not self._stopped and fleet.alone_until <= time.monotonic():
                 fleet.restarts += 1
                 self._start_soon(version_id, fleet, replica)
         self._announce(version_id)
