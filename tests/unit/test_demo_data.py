@@ -262,6 +262,8 @@ class TestReport:
         assert "export YARD_URL=http://h:1\n" in text
         assert "export YARD_TOKEN=$(cat /d/admin.token)\n" in text
         assert "yard history finance/air-time" in text
+        assert "PATH=" not in text
+        assert "export PATH=/v/bin:$PATH\n" in report.next_steps("http://h:1", Path("/t"), {}, "/v/bin")
         assert """-d '[{"x":1}]'""" in text
 
 

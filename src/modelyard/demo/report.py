@@ -74,13 +74,14 @@ def right_words(right: Mapping[int, float]) -> str:
     return " → ".join(f"{share * 100:.0f} %" for share in right.values()) or "-"
 
 
-def next_steps(url: str, token_file: Path, example: Mapping[str, bytes]) -> str:
+def next_steps(url: str, token_file: Path, example: Mapping[str, bytes], programs: str = "") -> str:
     """The commands to try next, ready to be copied.
 
     Args:
         url: where the yard answers.
         token_file: where the administrator's token is.
         example: model to the JSON body of one request, of the models that are live.
+        programs: the folder where `yard` is, if it may not be on the PATH of another terminal.
     """
     lines = [
         f"The yard goes on running at {url} (Ctrl-C stops it).",
@@ -88,6 +89,7 @@ def next_steps(url: str, token_file: Path, example: Mapping[str, bytes]) -> str:
         "",
         f"  export YARD_URL={url}",
         f"  export YARD_TOKEN=$(cat {token_file})",
+        *([f"  export PATH={programs}:$PATH"] if programs else []),
         "  yard models",
     ]
     lines += [f"  yard history {model}" for model in example]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -149,9 +150,14 @@ async def _go_live(
     for failure in sorted(set(failures))[:3]:
         stage.console.print(f"failed: {failure}", style="red", markup=False)
     example = {department.model: requests[0].body for department, requests in traffic.items()}
-    steps = report.next_steps(stage.url, stage.token_file, example)
+    steps = report.next_steps(stage.url, stage.token_file, example, _own_programs())
     stage.console.print(f"\n{steps}", markup=False, highlight=False, soft_wrap=True)
     return len(failures)
+
+
+def _own_programs() -> str:
+    """The folder of this Python environment's programs, or nothing where it is the system's own."""
+    return str(Path(sys.prefix) / "bin") if sys.prefix != sys.base_prefix else ""
 
 
 async def _replay_all(
