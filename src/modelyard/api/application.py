@@ -15,7 +15,7 @@ from modelyard.api import aliases, health, models, predictions, publish, tokens,
 from modelyard.api.auth import check_policies, guard
 from modelyard.api.door import Door
 from modelyard.api.errors import handle
-from modelyard.api.openapi import describe
+from modelyard.api.openapi import config, describe, schema_of
 from modelyard.api.requests import MAX_BODY, YardRequest, model_of, version_of
 from modelyard.api.services import Services
 from modelyard.records.people import Grant
@@ -51,30 +51,44 @@ def create_api(services: Services, *more: ControllerRouterHandler) -> Door:
     Raises:
         ImproperlyConfiguredException: a route without a policy.
     """
-    publishing = CapacityLimiter(publish.AT_ONCE)
-
-    def build(*handlers: ControllerRouterHandler, openapi: OpenAPIConfig | None = None) -> Litestar:
-        return _Application(
-            (*HANDLERS, *more, *handlers),
-            state=State({"services": services}),
-            guards=[guard],
-            dependencies={
-                "services": Provide(lambda: services, sync_to_thread=False),
-                "publishing": Provide(lambda: publishing, sync_to_thread=False),
-                "grant": Provide(_grant, sync_to_thread=False),
-                "model": Provide(model_of, sync_to_thread=False),
-                "number": Provide(version_of, sync_to_thread=False),
-            },
-            exception_handlers={Exception: handle},
-            request_class=YardRequest,
-            request_max_body_size=MAX_BODY,
-            openapi_config=openapi,
-            logging_config=None,
-        )
-
-    app = build(describe(lambda config: build(openapi=config), services.version))
+    openapi = describe(lambda: api_schema(services.version, *more))
+    app = _build((*HANDLERS, *more, openapi), services)
     check_policies(app)
     return Door(app)
+
+
+def api_schema(version: str, *more: ControllerRouterHandler) -> dict[str, Any]:
+    """The OpenAPI description as JSON objects.
+
+    It is that of a second application, never served: Litestar's own pages for it would be routes as well.
+    """
+    handlers = (*HANDLERS, *more, describe(dict))
+    return schema_of(_build(handlers, None, config(version)))
+
+
+def _build(
+    handlers: tuple[ControllerRouterHandler, ...],
+    services: Services | None,
+    openapi: OpenAPIConfig | None = None,
+) -> Litestar:
+    publishing = CapacityLimiter(publish.AT_ONCE)
+    return _Application(
+        handlers,
+        state=State({"services": services}),
+        guards=[guard],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "publishing": Provide(lambda: publishing, sync_to_thread=False),
+            "grant": Provide(_grant, sync_to_thread=False),
+            "model": Provide(model_of, sync_to_thread=False),
+            "number": Provide(version_of, sync_to_thread=False),
+        },
+        exception_handlers={Exception: handle},
+        request_class=YardRequest,
+        request_max_body_size=MAX_BODY,
+        openapi_config=openapi,
+        logging_config=None,
+    )
 
 
 def _grant(request: Request[Any, Any, Any]) -> Grant:

@@ -42,7 +42,7 @@ class MethodError(YardError):
 
 
 # The first that fits counts, so a class stands before the ones it is derived from.
-_STATUSES: tuple[tuple[type[YardError], int, str], ...] = (
+STATUSES: tuple[tuple[type[YardError], int, str], ...] = (
     (MalformedError, 400, "The request cannot be read"),
     (UnauthenticatedError, 401, "A valid token is needed"),
     (ForbiddenError, 403, "Not allowed"),
@@ -151,7 +151,7 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 
 def _status_and_title(error: YardError) -> tuple[int, str]:
-    for kind, status, title in _STATUSES:
+    for kind, status, title in STATUSES:
         if isinstance(error, kind):
             return status, title
     return _INTERNAL, "The yard failed"

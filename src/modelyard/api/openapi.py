@@ -68,18 +68,12 @@ _PREDICT_PATHS = {
 }
 
 
-def describe(build: Callable[[OpenAPIConfig], Litestar], version: str) -> ControllerRouterHandler:
-    """The handler that answers with the description of an application.
-
-    Args:
-        build: makes that application. It is never served: Litestar's own pages for the description, which
-            come with the configuration, would be routes of their own.
-        version: of the software.
-    """
+def describe(schema: Callable[[], dict[str, Any]]) -> ControllerRouterHandler:
+    """The handler that answers with a description, made when it is first asked for."""
 
     @cache
     def document() -> bytes:
-        return msgspec.json.encode(schema_of(build(_config(version))))
+        return msgspec.json.encode(schema())
 
     @get("/api/openapi.json", opt={"need": Need.SIGNED_IN}, tags=["yard"], summary="This description")
     async def openapi() -> Response[bytes]:
@@ -116,7 +110,8 @@ def schema_of(app: Litestar) -> dict[str, Any]:
     return schema
 
 
-def _config(version: str) -> OpenAPIConfig:
+def config(version: str) -> OpenAPIConfig:
+    """What Litestar needs to describe an application."""
     return OpenAPIConfig(
         title="Modelyard",
         version=version,
