@@ -126,7 +126,9 @@ class EngineLink:
             log.warning("news from the engine is passed over: %s", error)
 
     def _drop(self) -> None:
-        self._writer = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(ConnectionResetError())
