@@ -78,6 +78,22 @@ function find_predict(name::AbstractString, path::AbstractString, model::Type, c
     throw(AnswerError("There is no method $name(model::$model, columns) in $place. Define it in the model's source file."))
 end
 
+"""
+    ask(predict, classes, model, columns, rows) -> Vector{Pair{String,Vector}}
+
+What the model answers to the columns, as `read_answer` reads it. The functions may be newer than this code, hence
+`invokelatest`. Throws whatever the model throws, and `AnswerError`.
+"""
+function ask(predict, classes, model, columns, rows::Int)
+    answer = Base.invokelatest(predict, model, columns)
+    return read_answer(answer, rows, () -> classes_of(classes, model))
+end
+
+function classes_of(classes, model)
+    classes === nothing || return Base.invokelatest(classes, model)
+    throw(AnswerError("The model answers a matrix of probabilities, and there is no method classes(model)."))
+end
+
 # ---- how its answer is read ----
 
 """

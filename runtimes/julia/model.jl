@@ -114,20 +114,15 @@ end
 function infer(model::Model, frame::Frame)
     names = [column.name for column in frame.columns]
     names == model.names || throw(AnswerError("The question's columns $(repr(names)) are not the model's inputs."))
-    answer = Base.invokelatest(model.predict, model.value, as_columns(model, frame))
-    columns = read_answer(answer, something(frame.rows, 0), () -> model_classes(model))
-    return [Column(name, values) for (name, values) in columns]
+    rows = something(frame.rows, 0)
+    answers = ask(model.predict, model.classes, model.value, as_columns(model, frame), rows)
+    return [Column(name, values) for (name, values) in answers]
 end
 
 "The frame's columns as the NamedTuple of vectors that the model is given."
 function as_columns(model::Model, frame::Frame)
     values = Any[as_column(T, column.values) for (T, column) in zip(fieldtypes(model.columns), frame.columns)]
     return model.columns(Tuple(values))
-end
-
-function model_classes(model::Model)
-    model.classes === nothing || return Base.invokelatest(model.classes, model.value)
-    throw(AnswerError("The model answers a matrix of probabilities, and there is no method classes(model)."))
 end
 
 "An error's message, whatever type of error the model's author made for it, fit for a header."

@@ -1,0 +1,31 @@
+# Rows as JSON records, and the yard's predictions in the shape a model's own predict has.
+
+"Records, a Dict a row: NaN and `missing` become null."
+function records_of(rows)
+    columns = columns_of(rows)
+    for (name, values) in columns
+        any(v -> v isa AbstractFloat && isinf(v), values) || continue
+        throw(YardError("The column $name has an infinite number, which JSON cannot carry.", "Replace it."))
+    end
+    return [Dict{String,Any}(name => values[row] for (name, values) in columns) for row in eachindex(last(first(columns)))]
+end
+
+"""
+Predictions as vectors: numbers as `Vector{Float64}`, labels as a NamedTuple `(label, probabilities)`, several outputs as a
+NamedTuple of vectors.
+"""
+function shaped(predictions::Vector)
+    all(p -> p isa Real || p === nothing, predictions) && return [number(p) for p in predictions]
+    all(p -> p isa Dict && keys(p) == keys(predictions[1]), predictions) || return predictions
+    first_one = predictions[1]
+    haskey(first_one, "label") || return by_name(number, predictions, sort!(collect(keys(first_one))))
+    label = identity.([p["label"] for p in predictions])
+    get(first_one, "probabilities", nothing) isa Dict || return (label = label,)
+    chances = [p["probabilities"] for p in predictions]
+    return (label = label, probabilities = by_name(number, chances, sort!(collect(keys(first(chances))))))
+end
+
+by_name(convert_one, records, names) =
+    NamedTuple{Tuple(Symbol.(names))}(Tuple([convert_one(record[name]) for record in records] for name in names))
+
+number(value) = value === nothing ? NaN : Float64(value)
