@@ -26,6 +26,7 @@ from modelyard.store.spool import SpoolWriter
 from modelyard.workers.wire import Value, from_values
 
 FUEL = "finance/fuel-cost"
+Table = Sequence[tuple[Column, Sequence[Value]]]
 NUMBERS = count()
 X = (Column("x", FLOAT64),)
 Y = (Column("prediction", FLOAT64),)
@@ -44,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 
 def write(
     folder: Path,
-    inputs: Sequence[tuple[Column, Sequence[Value]]],
-    outputs: Sequence[tuple[Column, Sequence[Value]]],
+    inputs: Table,
+    outputs: Table,
     *,
     keys: Sequence[str | None] | None = None,
     model: str = FUEL,
@@ -154,7 +155,7 @@ def test_versions_with_different_columns(
 ) -> None:
     ones: dict[ColumnType, Value] = {FLOAT64: 1.0, INT64: 1, BOOL: True, STRING: "1"}
     for version, kind in enumerate(kinds, 1):
-        inputs = [(Column("shared", kind), [ones[kind]]), (Column(f"only{version}", FLOAT64), [1.0])]
+        inputs: Table = [(Column("shared", kind), [ones[kind]]), (Column(f"only{version}", FLOAT64), [1.0])]
         write(folder, inputs, [(Y[0], [2.0])], version=version)
     table = exported(folder)
     assert table["version"].to_list() == [1, 2]
