@@ -86,15 +86,22 @@ def test_what_a_dead_process_left_in_scratch_is_removed_a_day_later(
 
 def test_the_same_content_is_the_same_version(registry: Registry) -> None:
     first = publish(registry)
-    registry.fail_check(MODEL, 1, "does not load")
     version, is_new = registry.publish(
         MODEL, [tar_of(bundle_files(b"1"), "w:gz")], "application/gzip", by="bert"
     )
     assert not is_new
-    assert (version.version, version.created_by, version.state) == (1, "anna", VersionState.FAILED)
+    assert (version.version, version.created_by, version.state) == (1, "anna", VersionState.UNCHECKED)
     assert version.digest == first.digest
     assert publish(registry, 2).version == 2
     assert publish(registry, 1, "finance/other").version == 1  # another model has versions of its own
+
+
+def test_a_failed_version_published_again_is_due_again(registry: Registry) -> None:
+    publish(registry)
+    registry.fail_check(MODEL, 1, "R is not installed here", "no R")
+    again = publish(registry)
+    assert (again.version, again.state, again.reason, again.log) == (1, VersionState.UNCHECKED, "", "")
+    assert [v.version for v in registry.due_checks()] == [1]
 
 
 def test_the_same_content_changes_no_alias(registry: Registry) -> None:

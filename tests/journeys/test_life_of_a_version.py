@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import httpx
 import polars as pl
@@ -71,6 +72,18 @@ def test_a_failed_check_keeps_the_version_with_reason_and_log(client: httpx.Clie
     assert refused.status_code == 409
     assert ask(client, "ops/broken", [{"x": 1}]).status_code == 409
     assert ask(client, "ops/broken", [{"x": 1}], of="versions/1/").status_code == 404
+
+
+def test_a_failed_version_published_again_is_checked_again(client: httpx.Client, tmp_path: Path) -> None:
+    licence = tmp_path / "licence"
+    source = f"open({str(licence)!r}).close()\ndef predict(columns):\n    return columns['x']\n"
+    tar = code_bundle(source)
+    assert publish(client, "ops/again", tar)["state"] == "failed"
+    assert publish(client, "ops/again", tar)["state"] == "failed"
+    licence.touch()
+    version = publish(client, "ops/again", tar)
+    assert (version["version"], version["state"], version["reason"]) == (1, "checked", "")
+    assert ask(client, "ops/again", [{"x": 1}]).status_code == 200
 
 
 def test_publishing_with_an_alias_moves_it_after_the_check(client: httpx.Client) -> None:

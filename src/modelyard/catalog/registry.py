@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,7 +70,8 @@ class Registry:
 
         The alias asked for is set when the version passes its check, unless it has gone on by then: to a
         newer version, or by a person's hand (a rollback during a long check is not undone by it). Where the
-        content is there, nothing changes, the alias neither.
+        content is there, nothing changes, the alias neither; but a version that failed its check is checked
+        again, for the cause may have been the server's (a language or package that was missing).
 
         Raises:
             InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `read_bundle`.
@@ -94,13 +96,23 @@ class Registry:
                 created_by=by,
             )
             if existing := self._existing(version):
-                return existing, False
+                return self._once_more(existing), False
             self._keep(received, folder)
         return self._add(version, received, wanted, may_create_department=may_create_department)
 
     def _existing(self, version: Version) -> Version | None:
         with self._database.read() as connection:
             return versions.by_digest(connection, version.model, version.digest)
+
+    def _once_more(self, version: Version) -> Version:
+        """The version itself, unchecked again if it had failed."""
+        if version.state is not VersionState.FAILED:
+            return version
+        with self._database.write() as connection:
+            fresh = {"state": VersionState.UNCHECKED, "reason": "", "log": "", "progress": ""}
+            if _held(connection, version.model, version.version).state is VersionState.FAILED:
+                versions.change(connection, version.model, version.version, **fresh)
+            return _found(connection, version.model, version.version)
 
     def _keep(self, received: Received, folder: Path) -> None:
         for file in received.files:
@@ -413,8 +425,9 @@ def _sweep(scratch: Path) -> None:
     """Make the folder, and remove what processes that died left in it."""
     scratch.mkdir(parents=True, exist_ok=True)
     for left in scratch.glob("publish-*"):
-        if left.stat().st_mtime < time.time() - _STALE:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its publisher has just finished
+            if left.stat().st_mtime < time.time() - _STALE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _unknown(model: str) -> NotFoundError:
