@@ -101,8 +101,8 @@ def _errors() -> str:
     lines = [
         "## Errors\n",
         "`application/problem+json`: `type`, `title`, `status`, `detail` (what happened and why), `hint`",
-        "(what to do), and where it applies `column`, `row` or `field`. Every answer has an `X-Request-Id`; with a",
-        "fault of the yard, its log has more under it.\n",
+        "(what to do), and where it applies `column`, `row` or `field`. Every answer has an `X-Request-Id`;",
+        "with a fault of the yard, its log has more under it.\n",
         "| status | `type` ends in | title |",
         "|---|---|---|",
     ]

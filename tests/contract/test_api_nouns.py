@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from modelyard.catalog.people import People
@@ -190,6 +191,22 @@ def test_a_connection_that_ends_leaves_nothing(house: House, tmp_path: Path, aft
     headers = ((b"content-type", TAR.encode()),)
     answer = house.raw("POST", VERSIONS, Role.BUILDER, headers=headers, messages=[piece])
     assert answer.status == 400
+    assert len(house.registry.versions(MODEL)) == 1
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_36_a_token_revoked_while_its_bundle_comes_in_publishes_nothing(house: House, tmp_path: Path) -> None:
+    body = bundle_tar(b"new" * 500_000)
+    ours = next(t for t in house.people.tokens() if (t.role, t.department) == (Role.BUILDER, "finance"))
+
+    async def revoked_half_way() -> Any:
+        yield body[:1_200_000]
+        await to_thread.run_sync(lambda: house.people.revoke_token(ours.id, by="test"))
+        house.swap()
+        yield body[1_200_000:]
+
+    answer = house.ask("POST", VERSIONS, Role.BUILDER, content=revoked_half_way(), headers=AS_TAR)
+    assert answer.status_code == 401
     assert len(house.registry.versions(MODEL)) == 1
     assert not list((tmp_path / "scratch").iterdir())
 

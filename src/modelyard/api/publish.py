@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
 
-from modelyard.api.auth import authorise
+from modelyard.api.auth import authorise, reauthorise
 from modelyard.api.services import Services
 from modelyard.api.versions import VERSIONS
 from modelyard.records.errors import BusyError, MalformedError, NotFoundError, TooLargeError, YardError
@@ -40,11 +40,15 @@ class Incoming:
     Args:
         stream: the body.
         limit: bytes it may have.
+        check: called with each piece and at the end; raises to refuse it.
     """
 
-    def __init__(self, stream: AsyncGenerator[bytes, None], limit: int) -> None:
+    def __init__(
+        self, stream: AsyncGenerator[bytes, None], limit: int, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._stream = stream
         self._limit = limit
+        self._check = check
         self._size = 0
         self._begun = time.monotonic()
 
@@ -76,6 +80,7 @@ class Incoming:
             raise MalformedError(
                 "The connection ended before the bundle was whole.", "Send it again."
             ) from error
+        self._check()
         return b"".join(parts)
 
     def _count(self, size: int) -> None:
@@ -123,7 +128,7 @@ async def publish(
     keep = partial(
         services.registry.publish,
         model,
-        Incoming(request.stream(), limit),
+        Incoming(request.stream(), limit, partial(reauthorise, request)),
         _kind(request),
         by=grant.principal,
         alias=alias,
