@@ -118,6 +118,8 @@ class Checker:
         except UnavailableError:
             raise
         except YardError as error:
+            if self._stopped:  # its worker was ended with the yard: that says nothing about the model
+                raise UnavailableError("The yard is going down; the next start checks it.") from error
             words = getattr(error, "log", "") or tail(log_file)
             self._keeper.release(version.id)
             ended = self._registry.fail_check(model, number, str(error), words)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
 from modelyard.records.errors import UnavailableError, WorkerStartError, YardError
@@ -22,6 +22,7 @@ _YOUNG_DEATHS = 10  # so many in a row, and the version is left alone for a whil
 _LEAVE_ALONE = 30.0
 _START_AT_ONCE = 32  # many: one may wait half an hour for its environment, and must not hold up the rest
 _STOP_AT_ONCE = 32
+_LAST_WORDS = 1.0
 
 PlanFor = Callable[[str, int, Progress], Plan]
 Changed = Callable[[str, list[Worker]], None]
@@ -105,14 +106,14 @@ class Keeper:
     def _start_missing(
         self, version_id: str, fleet: Fleet, replicas: int, progress: Progress | None
     ) -> list[Future[Worker]]:
-        wait = fleet.alone_until - time.monotonic()
-        if wait > 0:
+        left = fleet.alone_until - time.monotonic()
+        if left > 0:
             if fleet.workers:
                 return []
             raise UnavailableError(
                 f"The workers of {version_id} keep dying soon after they start: {fleet.last_death}.",
                 "See the worker's log with `yard show`; another try is made in a while.",
-                retry_after=wait,
+                retry_after=left,
             )
         missing = [replica for replica in range(replicas) if replica not in fleet.workers]
         return [self._start_soon(version_id, fleet, replica, progress) for replica in missing]
@@ -188,11 +189,13 @@ class Keeper:
         with self._lock:
             self._stopped = True
             workers = [w for f in self._fleets.values() for w in f.workers.values()]
+            starts = [s for f in self._fleets.values() for s in f.starting.values()]
             self._fleets.clear()
         self._workers.close()
         with ThreadPoolExecutor(_STOP_AT_ONCE, thread_name_prefix="stop") as stoppers:
             list(stoppers.map(self._workers.stop, workers))
         self._starters.shutdown(wait=False, cancel_futures=True)
+        wait(starts, _LAST_WORDS)  # they clear away after themselves
 
     def _announce(self, version_id: str) -> None:
         """Tell of a version's workers as they are now, so that the last word said is true."""
