@@ -10,6 +10,17 @@ function records_of(rows)
     return [Dict{String,Any}(name => values[row] for (name, values) in columns) for row in eachindex(last(first(columns)))]
 end
 
+"The yard's answers to all records, asked for in requests of at most so many."
+function predictions_of(path::String, records::Vector)
+    answers = Any[]
+    for some in Iterators.partition(records, MOST_RECORDS)
+        append!(answers, ask_yard("POST", path; body = some)["predictions"])
+    end
+    return answers
+end
+
+const MOST_RECORDS = 10_000             # in one request
+
 """
 Predictions as vectors: numbers as `Vector{Float64}`, labels as a NamedTuple `(label, probabilities)`, several outputs as a
 NamedTuple of vectors.

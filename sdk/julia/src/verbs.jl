@@ -68,7 +68,7 @@ begins with `import Modelyard: predict` adds its methods to this function instea
 function predict(ref::AbstractString, rows)
     at = parse_reference(ref)
     inner = at.version > 0 ? "/versions/$(at.version)" : isempty(at.alias) ? "" : "/aliases/$(at.alias)"
-    return shaped(ask_yard("POST", "/models/$(at.model)$inner/predict"; body = records_of(rows))["predictions"])
+    return shaped(predictions_of("/models/$(at.model)$inner/predict", records_of(rows)))
 end
 
 """
