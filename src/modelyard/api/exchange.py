@@ -24,6 +24,7 @@ CSV = b"text/csv"
 PARQUET = b"application/vnd.apache.parquet"
 
 _BODY_SECONDS = 60.0
+_SLOWEST = 16 * 1024  # bytes a second; who sends less for a minute in all is not waited for
 _LONGEST_NUMBER = 18  # digits of a length; Python refuses to read one of 5,000
 _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
@@ -53,7 +54,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     Raises:
         UnsupportedError: it is compressed: it could unfold to any size.
         TooLargeError: over `limit` bytes; what comes after is not read.
-        MalformedError: it did not come within a minute.
+        MalformedError: it did not come within a minute, and what had come by then was slow.
         HungUpError: the client went away.
     """
     if header(scope, b"content-encoding") not in (b"", b"identity"):
@@ -61,13 +62,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     length = header(scope, b"content-length")
     if length.isdigit() and (len(length) > _LONGEST_NUMBER or int(length) > limit):
         raise _too_large(limit)
-    message = await _receive(receive)
+    patience = asyncio.get_running_loop().time() + _BODY_SECONDS
+    message = await _receive(receive, patience)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         return _within(body, limit)
     parts, size = [body], len(body)
     while message.get("more_body"):
-        message = await _receive(receive)
+        message = await _receive(receive, patience + size / _SLOWEST)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
@@ -75,12 +77,14 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _receive(receive: Receive) -> MutableMapping[str, Any]:
+async def _receive(receive: Receive, until: float) -> MutableMapping[str, Any]:
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        async with asyncio.timeout_at(until):
             message = await receive()
     except TimeoutError as error:
-        raise MalformedError(f"The request's body did not come within {_BODY_SECONDS:g} s.") from error
+        words = f"The request's body did not come within {_BODY_SECONDS:g} s."
+        hint = f"A large one may take longer if it comes at {_SLOWEST >> 10} KiB a second or more."
+        raise MalformedError(words, hint) from error
     if message["type"] == "http.disconnect":
         raise HungUpError
     return message

@@ -223,7 +223,8 @@ def _dtype(tensor: Tensor) -> np.dtype[Any]:
     code = _NUMPY.get(tensor.datatype)
     if code is None:
         raise InvalidError(
-            f"The datatype {shown(tensor.datatype)} is not taken.", f"Use {', '.join(_NUMPY)} or BYTES."
+            f"The datatype {shown(tensor.datatype)} of {shown(tensor.name)} is not taken.",
+            f"Use {', '.join(_NUMPY)} or BYTES.",
         )
     return np.dtype(code)
 
