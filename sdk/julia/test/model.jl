@@ -16,13 +16,12 @@ struct Chance end
 
 predict(::Chance, columns) = rand(length(columns.distance))
 
-"Cannot be serialised."
-struct Pointing
-    address::Ptr{Int}
-    name::String
+"Cannot be serialised while its task runs."
+struct Running
+    task::Task
 end
 
-predict(::Pointing, columns) = zeros(length(columns.distance))
+predict(::Running, columns) = zeros(length(columns.distance))
 
 "Answers a matrix of probabilities without classes."
 struct Unnamed end

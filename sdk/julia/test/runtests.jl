@@ -165,6 +165,8 @@ end
             mkpath("full")
             write("full/letter.txt", "dear")
             write("a;b.jl", "")
+            running = @async wait(Condition())
+            yield()
             cases = [
                 (Line(2.0), (source = String[],), "is defined in this session"),
                 (Line(2.0), (source = "absent.jl",), "no file absent.jl"),
@@ -176,7 +178,7 @@ end
                 (Line(2.0), (example = (distance = ["far"], carrier = ["AA"]),), "The model fails on its example: MethodError"),
                 (Short(), (;), "returned 1 values of prediction for 3 rows"),
                 (Chance(), (;), "differently once it has been serialised"),
-                (Pointing(Ptr{Int}(1), "it"), (;), "cannot be serialised"),
+                (Running(running), (;), "cannot be serialised"),
                 (Unnamed(), (;), "no method classes(model)"),
             ]
             for (model, told, reason) in cases
