@@ -192,7 +192,7 @@ class Connection:
                 # Nothing has been sent where the connection was refused, so anything may be tried again.
                 again = isinstance(error, httpx.ConnectError) or method == "GET"
                 if isinstance(error, httpx.TimeoutException) or not again or attempt == _TRIES - 1:
-                    raise _unreachable(self.address.url, error) from error
+                    raise _unreachable(self.address.url, error) from None  # it has the reason in its words
                 time.sleep(_PAUSE * 2**attempt)
             else:
                 if answer.is_success:
@@ -204,7 +204,7 @@ class Connection:
 def _unreachable(url: str, error: httpx.TransportError) -> UnavailableError:
     if isinstance(error, httpx.ConnectError):
         return UnavailableError(
-            f"No yard answers at {url}.", "Start one with `yard up`, or correct YARD_URL.", reason=str(error)
+            f"No yard answers at {url}: {error}.", "Start one with `yard up`, or correct YARD_URL."
         )
     what = "did not answer in time" if isinstance(error, httpx.TimeoutException) else "ended the connection"
     return UnavailableError(

@@ -205,11 +205,11 @@ class Yard:
         return self._wait(version) if wait else version
 
     def _wait(self, version: Version) -> Version:
-        said = ""
+        said = None
         while version.state not in _SETTLED:
             if version.progress != said:
                 said = version.progress
-                self._progress(said or "checking it")
+                self._progress(said or "waiting for its check")
             path = f"{_model_path(version.model)}/versions/{version.version}"
             version = self.connection.get(path, Version, wait=_WAIT_SECONDS)
         if version.state is VersionState.FAILED:
