@@ -49,8 +49,8 @@ def short_folder() -> Iterator[Path]:
 
 
 async def turns() -> None:
-    """Let the loop close what is to be closed."""
-    for _ in range(5):
+    """Let the loop do what is to be done."""
+    for _ in range(20):
         await asyncio.sleep(0)
 
 

@@ -138,4 +138,4 @@ async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
         return Reply(await asyncio.to_thread(answers.to_csv, answer), CSV, headers=version)
     if PARQUET in accept:
         return Reply(await asyncio.to_thread(answers.to_parquet, answer), PARQUET, headers=version)
-    return Reply(answers.to_json(answer))
+    return Reply(answers.to_json(answer), headers=version)
