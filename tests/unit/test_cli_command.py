@@ -153,7 +153,7 @@ run()
         (["publish", ".", "finance/x", "--metric", "mae=1", "--metric", "mae=2"], 1, "twice"),
         (["login", "ftp://yard", "--token-file", "none"], 1, "none"),
         (["up", "--engine", "steam"], 1, "hint: Use --engine local"),
-        (["up", "--fronts", "0"], 1, "hint: Use --fronts 1"),
+        (["up", "--fronts", "0"], 2, "fronts"),
     ],
 )
 def test_a_persons_mistake_gets_words_a_hint_and_its_exit_code(
