@@ -79,6 +79,7 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
         front,
         loop="uvloop",
         http="httptools",
+        ws="none",
         lifespan="on",
         access_log=False,
         server_header=False,
