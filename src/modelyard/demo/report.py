@@ -59,7 +59,7 @@ def failures_line(scores: Iterable[Score]) -> Text:
     """How many requests failed, in all."""
     failed = sum(score.failed for score in scores)
     if failed == 0:
-        return Text("No request failed, also not while version 2 took over.", style="green")
+        return Text("No request failed, also not while the newer versions took over.", style="green")
     return Text(f"{failed:,} requests failed.", style="bold red")
 
 

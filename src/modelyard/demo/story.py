@@ -84,7 +84,9 @@ async def _run(stage: Stage, count: int) -> bool:
     trained = await _train(stage, plans)
     if not trained:
         raise YardError("No department could train and publish a model; the reasons stand above.")
-    stage.console.print("\n[bold]Live[/]: April's flights, one request each; version 2 takes over half way")
+    stage.console.print(
+        "\n[bold]Live[/]: April's flights, one request each; the newer version takes over half way"
+    )
     versions = {plan.department.language: plan.version for plan in plans}
     failed = await _go_live(stage, trained, flights.live(known, count), versions)
     return well and len(trained) == len(plans) and not failed
@@ -185,11 +187,9 @@ async def _replay_all(
 async def _one_model(
     client: httpx.AsyncClient, yard: Yard, progress: Progress, department: Department, requests: list[Request]
 ) -> list[Answer]:
+    task = progress.add_task(department.model, total=len(requests), shown="")
     simple, better = await asyncio.to_thread(_last_two, yard, department)
-    await asyncio.to_thread(
-        _make_champion, yard, department, simple, "the demo begins with the simple version"
-    )
-    task = progress.add_task(department.model, total=len(requests), shown=f"version {simple}")
+    await asyncio.to_thread(_make_champion, yard, department, simple, "begin with the simple version")
 
     def answered(answer: Answer) -> None:
         shown = f"version {answer.version}" if answer.version else "[red]failed[/]"
