@@ -1,0 +1,289 @@
+"""`yard up` as a person starts it: it says what is wrong, replaces who dies, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from modelyard import up
+from modelyard.records.errors import ConflictError, InvalidError, UnavailableError
+from modelyard.settings import Settings
+from tests.contract.hands import is_alive
+from tests.journeys.models import times
+from tests.journeys.running import RunningYard, publish, until
+
+MODEL = "ops/double"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningYard]:
+    """A yard with two fronts and a model that doubles. Who stops it starts it again."""
+    data = tmp_path_factory.mktemp("supervised") / "yard"
+    with RunningYard(data, options=("--fronts", "2")) as running:
+        with running.client() as client:
+            publish(client, MODEL, times(2))
+        yield running
+
+
+@pytest.fixture
+def yard(shared: RunningYard) -> RunningYard:
+    """That yard, with a worker that has answered."""
+    assert until(lambda: predicts(shared))
+    return shared
+
+
+def predicts(yard: RunningYard) -> bool:
+    """Whether a new connection is answered."""
+    with yard.client() as client:
+        try:
+            answer = client.post(f"/models/{MODEL}/predict", json=[{"x": 4}])
+        except httpx.TransportError:  # the front died with the connection
+            return False
+    return answer.status_code == 200 and answer.json()["predictions"] == [8.0]
+
+
+def worker_pids(yard: RunningYard) -> set[int]:
+    with yard.client() as client:
+        return {w["pid"] for w in client.get("/api/v1/workers").json()}
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below this one."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        for thread in Path(f"/proc/{one}/task").glob("*/children"):
+            with suppress(OSError):  # gone meanwhile
+                below = set(map(int, thread.read_text().split()))
+                found |= below
+                waiting += below
+    return found
+
+
+def supervisor(yard: RunningYard) -> int:
+    assert yard.process is not None
+    return yard.process.pid
+
+
+def test_when_it_says_that_it_is_up_it_is_ready(tmp_path: Path) -> None:
+    with RunningYard(tmp_path / "yard", options=("--fronts", "2")) as running:
+        for _ in range(10):  # both fronts
+            assert httpx.get(f"{running.url}/health/ready").status_code == 200
+        assert "admin.token" in running.said
+        assert (tmp_path / "yard/admin.token").stat().st_mode & 0o777 == 0o600
+        assert len(running.processes()) == 3
+
+
+def test_the_second_start_finds_what_the_first_left(yard: RunningYard) -> None:
+    token = yard.token
+    yard.stop()
+    yard.output.clear()
+    yard.start()
+    assert predicts(yard)
+    assert yard.token == token
+    assert "admin.token" not in yard.said
+
+
+def refused(data: Path, port: int = 0, user: int | None = None) -> str:
+    """What a yard says that does not start."""
+    code = (
+        "import sys; from modelyard import up; from modelyard.records.errors import YardError\n"
+        "from modelyard.settings import Settings\n"
+        "try: up.run(Settings.from_environment(data=sys.argv[1], port=int(sys.argv[2]), fronts=1))\n"
+        "except YardError as error: print(f'{error.message}|{error.hint}'); sys.exit(1)\n"
+    )
+    command = [sys.executable, "-c", code, str(data), str(port)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, user=user)
+    assert done.returncode == 1, done.stdout + done.stderr
+    message, _, hint = done.stdout.strip().partition("|")
+    assert hint
+    assert "Traceback" not in done.stderr
+    return message
+
+
+def test_a_second_yard_on_the_same_folder_is_refused(yard: RunningYard) -> None:
+    assert "already runs" in refused(yard.data)
+    assert predicts(yard)
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path, yard: RunningYard) -> None:
+    assert "another program uses the port" in refused(tmp_path / "other", yard.port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "another program uses the port" in refused(tmp_path / "other", taken.getsockname()[1])
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    assert "cannot be used" in refused(tmp_path / "file")
+    assert "cannot be used" in refused(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    if os.getuid() != 0:
+        assert "cannot be used: Permission denied" in refused(folder / "yard")
+        return
+    pid = os.fork()  # root may write anywhere, so somebody else tries
+    if pid == 0:
+        os.setuid(65534)
+        try:
+            up._take_folder(Settings(data=folder / "yard"))
+        except InvalidError as error:
+            os._exit(0 if "cannot be used: Permission denied" in error.message else 2)
+        finally:
+            os._exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_an_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"192\.0\.2\.1:8080 cannot be listened on"):
+        up._listen(Settings(data=tmp_path, host="192.0.2.1", port=8080))
+
+
+def test_the_lock_is_of_one_yard_alone(tmp_path: Path) -> None:
+    chosen = Settings(data=tmp_path / "yard")
+    lock = up._take_folder(chosen)
+    assert (tmp_path / "yard/lock").read_text() == f"{os.getpid()}\n"
+    with pytest.raises(ConflictError, match="already runs"):
+        up._take_folder(chosen)
+    assert (tmp_path / "yard/lock").read_text() == f"{os.getpid()}\n", "who was refused changed nothing"
+    lock.close()
+    up._take_folder(chosen).close()
+
+
+def test_the_lock_of_a_killed_supervisor_is_waited_for(tmp_path: Path) -> None:
+    """Its engine may still be ending workers."""
+    chosen = Settings(data=tmp_path / "yard")
+    lock = up._take_folder(chosen)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "yard/lock").write_text(f"{dead.pid}\n")
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.3)
+        os._exit(0)  # the last to hold it
+    lock.close()
+    up._take_folder(chosen).close()
+    os.waitpid(child, 0)
+
+
+def replaced(yard: RunningYard, pid: int) -> bool:
+    now = yard.processes()
+    return len(now) == 3 and pid not in now
+
+
+def test_a_killed_front_is_replaced_and_the_other_answers(yard: RunningYard) -> None:
+    for _ in range(2):
+        front = yard.processes()[1]
+        os.kill(front, signal.SIGKILL)
+        assert until(lambda: predicts(yard), 5)
+        until(partial(replaced, yard, front))
+    assert all(predicts(yard) for _ in range(10))
+
+
+def test_a_killed_engine_is_replaced_and_adopts_the_workers(yard: RunningYard) -> None:
+    pids = worker_pids(yard)
+    engine = yard.processes()[0]
+    os.kill(engine, signal.SIGKILL)
+    assert predicts(yard), "also while there is no engine"
+    until(lambda: engine not in descendants(supervisor(yard)))
+    assert worker_pids(yard) == pids
+    assert all(map(is_alive, pids))
+    with yard.client() as client:
+        assert publish(client, MODEL, times(3))["state"] == "checked"
+
+
+def test_a_hanging_front_does_not_hold_up_a_change(yard: RunningYard) -> None:
+    with yard.client() as client:
+        assert publish(client, MODEL, times(3))["state"] == "checked"
+    front = yard.processes()[1]
+    os.kill(front, signal.SIGSTOP)
+    try:
+        assert until(lambda: promoted(yard, 2), 40)["after"] == 2
+    finally:
+        os.kill(front, signal.SIGCONT)
+    assert until(lambda: promoted(yard, 1), 40)["after"] == 1
+
+
+def promoted(yard: RunningYard, number: int) -> dict[str, object] | None:
+    """The change, where the connection reached a front that answers."""
+    with yard.client() as client:
+        try:
+            answer = client.put(
+                f"/api/v1/models/{MODEL}/aliases/champion", json={"version": number}, timeout=10
+            )
+        except httpx.TransportError:
+            return None
+    return dict(answer.json()) if answer.status_code == 200 else None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_within_ten_seconds_and_leaves_no_process(yard: RunningYard, number: signal.Signals) -> None:
+    everybody = descendants(supervisor(yard)) | worker_pids(yard)
+    assert len(everybody) >= 4
+    began = time.monotonic()
+    assert yard.stop(number) == 0
+    assert time.monotonic() - began < 10
+    assert not any(map(is_alive, everybody))
+    yard.start()
+
+
+def test_it_stops_when_everybody_is_told_at_once(yard: RunningYard) -> None:
+    """As Ctrl-C does, or a service manager: children may be gone before the supervisor asks them to."""
+    everybody = descendants(supervisor(yard))
+    for pid in [*yard.processes(), supervisor(yard)]:
+        os.kill(pid, signal.SIGTERM)
+    began = time.monotonic()
+    assert yard.stop() == 0
+    assert time.monotonic() - began < 10
+    assert not any(map(is_alive, everybody))
+    yard.start()
+
+
+def test_it_stops_though_a_front_and_the_engine_hang(yard: RunningYard) -> None:
+    everybody = descendants(supervisor(yard))
+    for pid in yard.processes()[:2]:
+        os.kill(pid, signal.SIGSTOP)
+    assert yard.stop() == 0
+    assert not any(map(is_alive, everybody))
+    yard.start()
+
+
+def test_a_killed_supervisor_takes_everything_with_it(yard: RunningYard) -> None:
+    everybody = descendants(supervisor(yard))
+    assert len(everybody) >= 4
+    yard.stop(signal.SIGKILL)
+    yard.start()  # at once: it waits for those on their way out
+    assert not any(map(is_alive, everybody))
+    assert predicts(yard)
+
+
+def test_killed_all_at_once_the_next_start_adopts_the_workers(yard: RunningYard) -> None:
+    pids = worker_pids(yard)
+    for pid in yard.processes():
+        os.kill(pid, signal.SIGSTOP)  # so that none of them can do anything more
+    rest = yard.processes()
+    yard_pid = supervisor(yard)
+    os.kill(yard_pid, signal.SIGKILL)
+    for pid in rest:
+        os.kill(pid, signal.SIGKILL)
+    yard.stop(signal.SIGKILL)
+    yard.start()
+    assert predicts(yard)
+    assert worker_pids(yard) == pids
