@@ -185,7 +185,9 @@ def _string_block(name: str, series: pl.Series) -> bytes:
 
 def _float(column: Column, series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
-        return _parse(column, series, _present(series), pl.Float64)
+        plain = series.cast(pl.Float64, strict=False)  # most often nothing is blank, NA or wrong
+        same = plain.null_count() == series.null_count()
+        return plain if same else _parse(column, series, _present(series), pl.Float64)
     if not series.dtype.is_numeric() and series.dtype != pl.Null:
         raise _wrong_type(column, series)
     return series.cast(pl.Float64)

@@ -11,6 +11,7 @@ import re
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -90,8 +91,12 @@ def encode(frame: Frame) -> bytes:
 
 def column_line(column: ColumnData) -> str:
     """The header line of a column, without its line end."""
-    flag = 0 if column.validity is None else 1
-    return f"column\t{_escape(column.name)}\t{column.type}\t{len(column.data)}\t{flag}"
+    return _column_line(column.name, column.type, len(column.data), column.validity is not None)
+
+
+@lru_cache(4096)  # one-row frames of one model have the same lines again and again: a third of their cost
+def _column_line(name: str, kind: ColumnType, size: int, flagged: bool) -> str:
+    return f"column\t{_escape(name)}\t{kind}\t{size}\t{1 if flagged else 0}"
 
 
 def seal(header: str, body: bytes) -> bytes:
@@ -235,7 +240,7 @@ def from_values(name: str, kind: ColumnType, values: Sequence[Value]) -> ColumnD
     validity = None
     try:
         if kind is ColumnType.FLOAT64:
-            return ColumnData(name, kind, array("d", [math.nan if v is None else v for v in there]).tobytes())
+            return ColumnData(name, kind, _doubles(there).tobytes())
         if None in values:
             validity = bytes(v is not None for v in values)
         if kind is ColumnType.INT64:
@@ -247,6 +252,13 @@ def from_values(name: str, kind: ColumnType, values: Sequence[Value]) -> ColumnD
         return ColumnData(name, kind, _string_block(name, there), validity)
     except (TypeError, OverflowError) as error:
         raise InvalidError(f"The column {name!r} has a value that is not {kind}: {error}.") from error
+
+
+def _doubles(values: Sequence[Any]) -> array[float]:
+    try:
+        return array("d", values)
+    except TypeError:  # None, most likely; else the error comes again
+        return array("d", [math.nan if v is None else v for v in values])
 
 
 def _string_block(name: str, values: Sequence[str | None]) -> bytes:
