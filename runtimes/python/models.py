@@ -171,7 +171,7 @@ def _classifier(model: object) -> object:
             classes
         ):  # as many labels at once, or hinge losses
             return _labels(model, given, classes, rows)
-        labels = classes[chances.argmax(axis=1)] if one_call and not _tied(chances) else model.predict(given)
+        labels = _best(model, given, chances, classes) if one_call else model.predict(given)
         return answers.labelled(labels, chances, classes, rows)
 
     return ask
@@ -194,9 +194,21 @@ def _one_call(model: object) -> bool:
     return kind.__name__ in _ONE_CALL.get(kind.__module__.partition(".")[0], ())
 
 
-def _tied(chances: np.ndarray) -> bool:
-    """Whether in some row the two highest probabilities are so close that rounding may have chosen."""
+def _best(model: object, given: object, chances: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The most probable class of each row; the model itself is asked about rows that are as good as tied."""
+    labels = classes[chances.argmax(axis=1)]
+    tied = _tied(chances)
+    if not tied.any():
+        return labels
+    if not (isinstance(given, np.ndarray) or hasattr(given, "iloc")):  # neither an array nor a pandas frame
+        return model.predict(given)
+    labels[tied] = model.predict(given[tied])
+    return labels
+
+
+def _tied(chances: np.ndarray) -> np.ndarray:
+    """In which rows the two highest probabilities are so close that rounding may have chosen."""
     if chances.shape[1] < 2:  # noqa: PLR2004
-        return False
+        return np.zeros(len(chances), dtype=bool)
     highest = np.partition(chances, -2, axis=1)
-    return bool((highest[:, -1] - highest[:, -2] < _TIE).any())
+    return highest[:, -1] - highest[:, -2] < _TIE

@@ -97,6 +97,17 @@ def numpy_booleans() -> Case:
     return Case(model, rows, labels_of(model, rows))
 
 
+def ties() -> Case:
+    """Two trees that often disagree: as probable as each other, so the model itself has the last word."""
+    frame = flights()[["stops", "wind"]]
+    model = RandomForestClassifier(2, random_state=0).fit(frame, late(flights()))
+    expected = labels_of(model, frame)
+    even = expected["probability:late"] == 0.5
+    assert even.any()
+    assert not even.all()
+    return Case(model, frame, expected)
+
+
 def without_probabilities() -> Case:
 
     rows = np.random.default_rng(2).normal(size=(ROWS, 3)).astype("float32")
@@ -186,7 +197,7 @@ def closure() -> Case:
 
 
 CASES: list[Callable[[], Case]] = [
-    pipeline, several_outputs, threshold, numpy_booleans, without_probabilities,
+    pipeline, several_outputs, threshold, numpy_booleans, ties, without_probabilities,
     xgb_classifier, xgb_booster, lgbm_regressor, lgbm_booster,
     pytest.param(torch_module, marks=pytest.mark.torch),  # type: ignore[list-item]
     own_class, closure,
