@@ -89,7 +89,7 @@ def load(bundle: str, entry: str, options: dict, signature: list) -> Model:
     """
     sys.path.insert(0, bundle)
     file, _, attribute = entry.partition(":")
-    model = _imported(file, attribute) if attribute else _unpickled(os.path.join(bundle, entry))
+    model = _imported(file, attribute) if attribute else unpickled(os.path.join(bundle, entry))
     return Model(model, options, signature)
 
 
@@ -100,7 +100,8 @@ def _imported(module: str, attribute: str) -> object:
     return found() if inspect.isclass(found) else found
 
 
-def _unpickled(path: str) -> object:
+def unpickled(path: str) -> object:
+    """The model of a pickle or joblib file; reading it runs what is in it."""
     if path.endswith(".joblib"):
         import joblib  # noqa: PLC0415  # only where the model was saved with it
 
@@ -163,7 +164,7 @@ def _classifier(model: object) -> object:
     probabilities = getattr(model, "predict_proba", None)
     if classes.ndim != 1 or probabilities is None:
         return None if classes.ndim != 1 else lambda given, rows: _labels(model, given, classes, rows)
-    one_call = _one_call(model)
+    one_call = is_one_call(model)
 
     def ask(given: object, rows: int) -> list:
         chances = np.asarray(probabilities(given))
@@ -186,7 +187,8 @@ def _nested(classes: list) -> bool:
     return any(np.ndim(each) for each in classes)
 
 
-def _one_call(model: object) -> bool:
+def is_one_call(model: object) -> bool:
+    """Whether predict() is the most probable class, for this model or the last step of this pipeline."""
     last = model
     while type(last).__name__ == "Pipeline" and type(last).__module__.startswith("sklearn."):
         last = last.steps[-1][1]
