@@ -28,7 +28,7 @@ lint:    ## formatting, rules, types, the direction of imports, the examples in 
 
 bench:   ## the figures, as ratios in one run
 	@$(SETUP) test
-	@$(RUN) python bench/run.py
+	@$(RUN) python -m bench.run
 
 setup:   ## install what demo and test need, and nothing more
 	@$(SETUP) test

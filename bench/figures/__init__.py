@@ -1,0 +1,1 @@
+"""One file a subject: what is measured, and how."""

@@ -1,0 +1,143 @@
+"""One-row predictions: the yard against MLServer (Python) and plumber (R), with the same model, in turn."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from bench import echo
+from bench.figures.common import Run, alternate, by_connections, request_to, yard_with
+from bench.load import Request, Sample, generator, load
+from bench.models import COLUMNS, R_ROW, logistic, python_bundle, r_bundle, training_data
+from bench.peers import mlserver, plumber
+from bench.peers.install import PeerMissingError
+from bench.report import TIMES, Figure, spread
+from bench.yard import Yard
+
+_CONNECTIONS = 8
+_PYTHON_REACH = 3.0
+_R_REACH = 8.0
+
+Serving = Callable[[str], AbstractContextManager[Request]]
+
+
+def measure_python(run: Run) -> Iterator[Figure]:
+    """The figure `python-rows`: a 30-column logistic pipeline, natively in a Python worker."""
+    model, row = logistic(), training_data()[0][0]
+    bundle = python_bundle(model, run.folder / "logistic")
+    body = json.dumps([dict(zip(COLUMNS, row.tolist(), strict=True))]).encode()
+
+    def serving(setting: str) -> AbstractContextManager[Request]:
+        folder = run.folder / "mlserver" / str(len(list(run.folder.glob("mlserver/*"))))
+        return mlserver.serving(model, row, setting, folder)
+
+    with yard_with(run, "python-rows", {"bench/logistic": bundle}) as yard:
+        request = request_to(yard, "bench/logistic", body)
+        scale = f"for scale, a bare echo on the same uvicorn: {_echo(yard, request, run)}"
+        what = "one-row predictions, 8 connections, native Python worker, against MLServer, same model"
+        yield _figure(
+            run,
+            yard,
+            request,
+            ("python-rows", what, _PYTHON_REACH),
+            "MLServer",
+            serving,
+            mlserver.SETTINGS,
+            scale,
+        )
+
+
+def measure_r(run: Run) -> Iterator[Figure]:
+    """The figure `r-rows`: an `lm` of four columns."""
+    folder = run.folder / "lm"
+    what = "one-row predictions of an R `lm`, 8 connections, against plumber at its best, same model"
+    try:
+        bundle = r_bundle(folder)
+    except FileNotFoundError:
+        yield _missing("r-rows", what, _R_REACH, "R is not installed")
+        return
+    with yard_with(run, "r-rows", {"bench/lm": bundle}) as yard:
+        request = request_to(yard, "bench/lm", json.dumps([R_ROW]).encode())
+        yield _figure(
+            run,
+            yard,
+            request,
+            ("r-rows", what, _R_REACH),
+            "plumber",
+            lambda setting: plumber.serving(folder / "model.rds", setting),
+            plumber.SETTINGS,
+        )
+
+
+def _figure(  # both sides, and how the result is told
+    run: Run,
+    yard: Yard,
+    request: Request,
+    told: tuple[str, str, float],
+    peer: str,
+    serving: Serving,
+    settings: Iterable[str],
+    *more: str,
+) -> Figure:
+    name, what, reach = told
+    details = [*by_connections(yard, request, run.seconds), *more]
+    try:
+        tried = {setting: _try(run, peer, setting, serving) for setting in settings}
+        best = max(tried, key=lambda setting: tried[setting].rate)
+        with serving(best) as theirs:
+            load(theirs, _CONNECTIONS, run.seconds)
+            pairs = alternate(
+                run.rounds,
+                lambda: load(request, _CONNECTIONS, run.seconds),
+                lambda: load(theirs, _CONNECTIONS, run.seconds),
+            )
+    except PeerMissingError as error:
+        return _missing(name, what, reach, f"{peer}: {error}", details)
+    ratios = [ours.rate / other.rate for ours, other in pairs]
+    failed = sum(sample.failed for pair in pairs for sample in pair)
+    details += [f"{peer}, {setting}: {sample.words()}" for setting, sample in tried.items()]
+    details += [_sides(peer, best, pairs), f"load by {generator()}; requests that failed: {failed}"]
+    return Figure(
+        name=name,
+        what=what,
+        measured=f"{spread(ratios)} {TIMES}",
+        reach=f"≥ {reach:g} {TIMES}",
+        reached=statistics.median(ratios) >= reach and not failed,
+        details=tuple(details),
+    )
+
+
+def _try(run: Run, peer: str, setting: str, serving: Serving) -> Sample:
+    run.say(f"{peer}, {setting}")
+    with serving(setting) as request:
+        load(request, _CONNECTIONS, run.seconds)  # warms it up
+        return load(request, _CONNECTIONS, run.seconds)
+
+
+def _sides(peer: str, setting: str, pairs: Sequence[tuple[Sample, Sample]]) -> str:
+    words = []
+    for side, who in enumerate(("yard", f"{peer} ({setting})")):
+        rate, p50, p99 = (
+            statistics.median(getattr(pair[side], name) for pair in pairs) for name in ("rate", "p50", "p99")
+        )
+        words.append(f"{who} {rate:,.0f}/s, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    return "medians of the rounds: " + "; ".join(words)
+
+
+def _echo(yard: Yard, request: Request, run: Run) -> str:
+    with echo.serving(len(yard.processes()["fronts"])) as url:
+        return load(Request(url, request.body, request.headers), _CONNECTIONS, run.seconds).words()
+
+
+def _missing(name: str, what: str, reach: float, why: str, details: Sequence[str] = ()) -> Figure:
+    measured = f"not measured: {why}"
+    return Figure(
+        name=name,
+        what=what,
+        measured=measured,
+        reach=f"≥ {reach:g} {TIMES}",
+        reached=None,
+        details=tuple(details),
+    )

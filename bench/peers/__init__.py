@@ -1,0 +1,1 @@
+"""Others that serve models, installed on demand into `.tools/peers` and started as they advise."""

@@ -1,0 +1,109 @@
+"""Peers are fetched once, with progress, into `.tools/peers`; one that cannot be had is left out."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import sklearn
+from tools.setup.apt import private_apt, unpack
+from tools.setup.machine import VENV, SetupError, run, step
+from tools.setup.pip_settings import uv_environment
+
+from bench.machine import TOOLS
+
+MLSERVER = "1.7.1"
+_START_SECONDS = 60
+
+
+class PeerMissingError(Exception):
+    """A peer is not here and cannot be installed; the text says why."""
+
+
+def mlserver() -> Path:
+    """The folder of MLServer's own environment.
+
+    Raises:
+        PeerMissingError: it cannot be installed.
+    """
+    folder = TOOLS / "mlserver"
+    # With a uvloop later than MLServer 1.7.1 itself its inference processes do not start.
+    wanted = [
+        "uvloop<0.22",
+        f"mlserver=={MLSERVER}",
+        f"mlserver-sklearn=={MLSERVER}",
+        f"scikit-learn=={sklearn.__version__}",
+    ]
+
+    def install() -> None:
+        uv = str(VENV / "bin/uv")
+        run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
+        run(
+            [uv, "pip", "install", "--compile-bytecode", "--python", folder / "bin/python", *wanted],
+            uv_environment(),
+        )
+
+    return _once(folder, f"MLServer {MLSERVER}", install)
+
+
+def plumber() -> Path:
+    """The folder plumber and what it needs are unpacked in; the machine's own R stays as it is.
+
+    Raises:
+        PeerMissingError: it cannot be installed.
+    """
+    folder = TOOLS / "plumber"
+    if not shutil.which("Rscript"):
+        raise PeerMissingError("R is not installed")
+
+    def install() -> None:
+        with private_apt() as apt:
+            for file in apt.fetch_missing("r-cran-plumber"):
+                unpack(file, folder)
+        folder.mkdir(exist_ok=True)  # nothing was missing
+
+    return _once(folder, "plumber (Debian's r-cran-plumber)", install)
+
+
+def _once(folder: Path, what: str, install: Callable[[], None]) -> Path:
+    done = folder / ".complete"
+    if not done.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        try:
+            with step(f"{what}, into {folder.relative_to(TOOLS.parents[1])}"):
+                install()
+        except SetupError as error:
+            raise PeerMissingError(str(error).splitlines()[0]) from error
+        done.touch()
+    return folder
+
+
+def free_port() -> int:
+    """A port nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(answers: Callable[[], bool], what: str, log: Path | None = None) -> None:
+    """Ask until it answers.
+
+    Raises:
+        PeerMissingError: it does not, for a minute.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if answers():
+                return
+        except (httpx.TransportError, OSError):
+            pass
+        time.sleep(0.05)
+    said = log.read_text(errors="replace")[-500:] if log else "it said nothing"
+    raise PeerMissingError(f"{what} did not start: {said}")

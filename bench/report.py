@@ -1,0 +1,104 @@
+"""What was measured, as a person reads it: on the terminal and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bench.machine import Machine
+
+TIMES = "×"  # noqa: RUF001  # the sign itself
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    """One figure.
+
+    Attributes:
+        name: as `--only` takes it.
+        what: is measured.
+        measured: the result, with its unit.
+        reach: what it should be.
+        reached: whether it is; None where it could not be measured.
+        details: lines for who wants to know more.
+    """
+
+    name: str
+    what: str
+    measured: str
+    reach: str
+    reached: bool | None
+    details: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """`reached`, `not reached` or `not measured`."""
+        return {True: "reached", False: "not reached", None: "not measured"}[self.reached]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and the smallest and largest in brackets.
+
+    >>> spread([3.0, 1.0, 2.0])
+    '2.00 (1.00 to 3.00)'
+    """
+    middle = statistics.median(values)
+    return f"{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def as_text(figure: Figure) -> str:
+    """A figure on the terminal."""
+    lines = [
+        f"{figure.name}: {figure.what}",
+        f"  measured {figure.measured}",
+        f"  reach    {figure.reach}",
+        f"  {figure.verdict.upper()}",
+    ]
+    return "\n".join([*lines, *(f"    {line}" for line in figure.details)])
+
+
+_HEAD = """\
+# Benchmarks
+
+What Modelyard reaches, measured on {date} at commit {commit} with `make bench`. A figure that compares two
+sides is a ratio: both ran in the same run on the same machine, in {rounds} short rounds that alternate
+(A B A B …). What stands here is the median of the rounds, with the lowest and the highest in brackets. On
+another machine the ratios should hold; seconds and requests a second will differ.
+
+**Machine:** {machine}
+
+| figure | what | measured | reach | |
+|---|---|---|---|---|
+"""
+
+_TAIL = """\
+
+## Measuring it yourself
+```sh
+make bench                                     # all figures; installs what it needs first, the peers too
+python -m bench.run --only python-rows         # one figure, or several
+python -m bench.run --rounds 3 --seconds 1     # quicker and rougher
+python -m bench.run --write                    # writes this page
+```
+MLServer is put into an environment of its own by uv, plumber is unpacked from Debian's packages; both lie
+in `.tools/peers`. Load comes from `wrk` where it is installed, else from a generator of our own
+(`bench/load.py`), and from the same one for both sides of a ratio; the exception is plumber on a Unix
+socket, which `wrk` cannot reach. Each peer is tried in several settings first, and its best is what counts.
+Python keeps its compiled files, as after `pip install`: without them every import costs two to three times
+as much. A machine that others use at the same time gives noisy figures.
+"""
+
+
+def as_page(figures: Sequence[Figure], machine: Machine, rounds: int) -> str:
+    """docs/benchmarks.md."""
+    date = time.strftime("%-d %B %Y", time.gmtime())
+    text = _HEAD.format(date=date, commit=machine.commit, rounds=rounds, machine=machine.words())
+    for f in figures:
+        text += f"| `{f.name}` | {f.what} | {f.measured} | {f.reach} | {f.verdict} |\n"
+    text += "\n## Details\n"
+    for f in figures:
+        if f.details:
+            text += f"### {f.name}\n" + "".join(f"- {line}\n" for line in f.details)
+    return text + _TAIL

@@ -1,0 +1,74 @@
+"""Measure the figures: `python -m bench.run [--only NAME …] [--rounds N] [--seconds S] [--write]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.figures import deaths, publish, rows, start, tables
+from bench.figures.common import Run
+from bench.figures.deaths import julia_program
+from bench.machine import ROOT, this_machine
+from bench.report import Figure, as_page, as_text
+
+FIGURES = {
+    ("up", "memory"): start.measure,
+    ("publish",): publish.measure,
+    ("python-rows",): rows.measure_python,
+    ("r-rows",): rows.measure_r,
+    ("tables",): tables.measure,
+    ("deaths",): deaths.measure,
+}
+_PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+def main(words: list[str]) -> int:
+    """Measure, tell, and write the page if asked to; 1 if something failed to be measured at all."""
+    names = [name for group in FIGURES for name in group]
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description="The figures of Modelyard.")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names)
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="rounds a side (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2, help="of load a round (default %(default)s)")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    chosen = parser.parse_args(words)
+    _keep_bytecode(words)
+    machine = this_machine()
+    print(machine.words(), flush=True)
+    os.environ.setdefault("YARD_PROGRAM_JULIA", julia_program())
+    with tempfile.TemporaryDirectory(prefix="yard-bench-") as folder:
+        run = Run(chosen.rounds, chosen.seconds, Path(folder), lambda text: print(f"… {text}", flush=True))
+        figures = _measure(run, set(chosen.only))
+    if chosen.write:
+        _PAGE.write_text(as_page(figures, machine, run.rounds))
+        print(f"written: {_PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def _keep_bytecode(words: list[str]) -> None:
+    """Start again where Python was told to keep no compiled files: an installed yard has them."""
+    if sys.dont_write_bytecode:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "bench.run", *words])  # noqa: S606  # no shell is wanted
+
+
+def _measure(run: Run, wanted: set[str]) -> list[Figure]:
+    figures = []
+    for names, measure in FIGURES.items():
+        if wanted.isdisjoint(names):
+            continue
+        run.say(f"measuring {' and '.join(names)}")
+        for figure in measure(run):
+            if figure.name in wanted:
+                figures.append(figure)
+                print(as_text(figure), flush=True)
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
