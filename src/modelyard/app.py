@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
@@ -64,7 +63,7 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
 
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     """Be the engine until SIGTERM."""
-    set_up_logging()
+    set_up_logging(settings.log_level)
     engine = Engine(settings, _records(settings)[2], LocalWorkers(settings))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
@@ -73,7 +72,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
     """Be a front until SIGTERM: answer HTTP on this socket."""
-    set_up_logging()
+    set_up_logging(settings.log_level)
     front = Front(settings, name, ready)
     config = uvicorn.Config(
         front,
@@ -100,11 +99,11 @@ def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     return database, blobs, Registry(database, blobs, scratch, BundleLimits(total=settings.max_bundle))
 
 
-def set_up_logging() -> None:
+def set_up_logging(level: str) -> None:
     """Log lines to standard error, once a process."""
     logging.basicConfig(
         stream=sys.stderr,
-        level=os.environ.get("YARD_LOG_LEVEL", "WARNING"),
+        level=level,
         format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s",
         force=True,
     )

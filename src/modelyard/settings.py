@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 from msgspec import Struct, field
@@ -53,6 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_bundle: bytes of a bundle, unpacked.
         queue_rows: rows that may wait for one version on one front before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
+        log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
         programs: language to program, from `YARD_PROGRAM_JULIA` and the like.
     """
 
@@ -75,6 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_bundle: int = 4096 * MIB
     queue_rows: int = 20_000
     batch_rows: int = 1_024
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     programs: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

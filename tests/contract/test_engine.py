@@ -85,6 +85,7 @@ def die(engine: Engine) -> None:
     """What is left of an engine that was killed: nothing that listens, and its workers."""
     engine.hub.close()
     engine.checker.stop()
+    engine.keeper._stopped = True  # it replaces nobody
 
 
 @pytest.fixture

@@ -406,7 +406,9 @@ def test_a_real_stuck_worker_is_ended(real: Keeper) -> None:
 
 
 def test_workers_outlive_their_engine_and_are_adopted_by_the_next(tmp_path: Path) -> None:
-    (worker,) = real_keeper(tmp_path).ensure(ONE)
+    killed = real_keeper(tmp_path)
+    (worker,) = killed.ensure(ONE)
+    killed._stopped = True  # as good as dead: it replaces nobody
     later = real_keeper(tmp_path)
     later.adopt()
     assert later.ensure(ONE) == [worker]

@@ -30,7 +30,14 @@ def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.host == "127.0.0.1", "not reachable from outside unless asked for"
 
 
-TEXTS = {"spool_sync": "true", "database": "sqlite:///x", "blobs": "b", "host": "::1", "engine": "local"}
+TEXTS = {
+    "spool_sync": "true",
+    "database": "sqlite:///x",
+    "blobs": "b",
+    "host": "::1",
+    "engine": "local",
+    "log_level": "DEBUG",
+}
 
 
 @pytest.mark.parametrize("name", [f.name for f in msgspec.structs.fields(Settings)])
@@ -67,6 +74,7 @@ def test_the_data_folder_is_taken_as_a_whole_path(tmp_path: Path, monkeypatch: p
         ("YARD_PORT", "eighty"),
         ("YARD_FRONTS", "1.5"),
         ("YARD_SPOOL_SYNC", "perhaps"),
+        ("YARD_LOG_LEVEL", "LOUD"),
         ("YARD_IDLE_AFTER", ""),
     ],
 )
