@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from bench.machine import ROOT
-from bench.peers.install import free_port, wait_until
+from bench.peers.install import end, free_port, wait_until
 
 Message = MutableMapping[str, Any]
 
@@ -38,11 +38,10 @@ def serving(processes: int) -> Iterator[str]:
     port = free_port()
     options = ["--port", str(port), "--workers", str(processes), "--no-access-log", "--log-level", "error"]
     command = [sys.executable, "-m", "uvicorn", "bench.echo:app", "--lifespan", "off", *options]
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     url = f"http://127.0.0.1:{port}/"
     try:
         wait_until(lambda: httpx.get(url).status_code == httpx.codes.OK, "the echo")
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        end(process)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +22,7 @@ from bench.machine import TOOLS
 
 MLSERVER = "1.7.1"
 _START_SECONDS = 60
+_STOP_SECONDS = 20
 
 
 class PeerMissingError(Exception):
@@ -107,3 +112,13 @@ def wait_until(answers: Callable[[], bool], what: str, log: Path | None = None) 
         time.sleep(0.05)
     said = log.read_text(errors="replace")[-500:] if log else "it said nothing"
     raise PeerMissingError(f"{what} did not start: {said}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a peer that was started in a session of its own, with all it has started."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

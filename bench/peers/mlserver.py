@@ -13,7 +13,7 @@ import httpx
 
 from bench.load import Request
 from bench.models import Matrix
-from bench.peers.install import free_port, mlserver, wait_until
+from bench.peers.install import end, free_port, mlserver, wait_until
 
 NAME = "cancer"
 # What its guide offers for speed: inference processes (parallel_workers), and adaptive batching.
@@ -51,13 +51,12 @@ def serving(model: object, row: Matrix, setting: str, folder: Path) -> Iterator[
     log = folder / "log"
     with log.open("w") as file:
         command = [str(home / "bin/mlserver"), "start", "."]
-        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True)
     try:
         wait_until(lambda: httpx.get(f"{url}/ready").status_code == 200, "MLServer", log)
         yield Request(f"{url}/infer", _body(row), {"Content-Type": "application/json"})
     finally:
-        process.terminate()
-        process.wait(30)
+        end(process)
 
 
 def _body(row: Matrix) -> bytes:

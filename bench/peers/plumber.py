@@ -15,7 +15,7 @@ import httpx
 
 from bench.load import Request
 from bench.models import R_ROW
-from bench.peers.install import free_port, plumber, wait_until
+from bench.peers.install import end, free_port, plumber, wait_until
 
 # On a kept TCP connection its server waits for the client's delayed acknowledgement, about 40 ms a request.
 SETTINGS = ("Unix socket, kept connections", "TCP, Connection: close", "TCP, kept connections")
@@ -38,15 +38,18 @@ def serving(model: Path, setting: str) -> Iterator[Request]:
         command = ["Rscript", "--vanilla", str(Path(__file__).with_suffix(".R")), str(model)]
         with log.open("w") as file:
             process = subprocess.Popen(
-                [*command, path if unix else str(port)], env=env, stdout=file, stderr=file
+                [*command, path if unix else str(port)],
+                env=env,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
             )
         request = _request(port, path if unix else "", close="close" in setting)
         try:
             wait_until(lambda: _answers(request), "plumber", log)
             yield request
         finally:
-            process.terminate()
-            process.wait(30)
+            end(process)
 
 
 def _request(port: int, socket: str, *, close: bool) -> Request:
