@@ -272,7 +272,7 @@ def test_its_scratch_folder_is_its_own_and_goes_with_it(workers: LocalWorkers, t
     with started(workers, plan(tmp_path / "bundle", source)) as worker:
         made = Path(tail(Path(worker.log)).strip())
         assert made.is_dir()
-        assert made.is_relative_to(tmp_path / "data")
+        assert made.is_relative_to(Path(worker.socket).with_suffix(".tmp"))
     assert not made.exists()
 
 
