@@ -545,6 +545,7 @@ async def _play(yard: Dock, batcher: Batcher, steps: list[tuple[str, int]]) -> N
     for worker in yard.workers:
         worker.gate.set()
     expected: list[float] = []
+    asks.append(([1.0], ask(batcher, 1)))  # in whatever state all that left the batcher
     for values, future in asks:
         if future.cancelled():
             continue

@@ -69,7 +69,8 @@ class InputPlan:
         self.columns = signature.inputs
         self.max_rows = max_rows
         self._names = frozenset(c.name for c in self.columns)
-        self._decoder = _fast_decoder(self.columns)
+        self._decoder = _decoder(self.columns)
+        self._wider = _row_type(self.columns, others=True)
         self._levels = [frozenset(c.levels) if c.levels is not None else None for c in self.columns]
 
     def from_json(self, body: bytes) -> Inputs:
@@ -80,28 +81,39 @@ class InputPlan:
             InvalidError: a row that does not fit the signature; the message names row and column.
             TooLargeError: over `max_rows`.
         """
-        if self._decoder is not None and _NUL not in body:
+        quick = _NUL not in body  # msgspec checks everything else
+        if self._decoder is not None and quick:
             try:
-                records = self._decoder.decode(body)
+                found = self._decoder.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass  # the slow way finds the words, or accepts it
+                pass  # the ways below find the words, or accept it
             else:
-                check_count(len(records), self.max_rows)
-                return Inputs(len(records), rows=[msgspec.structs.astuple(r) for r in records])
-        return self._from_records(_records(body))
-
-    def _from_records(self, records: list[Any]) -> Inputs:
+                check_count(len(found), self.max_rows)
+                return Inputs(len(found), rows=[msgspec.structs.astuple(r) for r in found])
+        records = _records(body)
         check_count(len(records), self.max_rows)
-        rows: list[Row] = []
-        keys: list[str | None] = []
-        for number, record in enumerate(records):
-            if not isinstance(record, dict):
-                message = f"Row {number} is not an object with the column names as keys."
-                raise InvalidError(message, 'Send [{"column": value, …}, …].', row=number)
-            rows.append(tuple(self._value(c, i, record, number) for i, c in enumerate(self.columns)))
-            extra = {k: v for k, v in record.items() if k not in self._names}
-            keys.append(_as_keys(extra) if extra else None)
+        rows = self._rows(records, quick=quick)
+        keys = [self._keys(record) for record in records]
         return Inputs(len(rows), rows=rows, keys=keys if any(keys) else None)
+
+    def _rows(self, records: list[Any], *, quick: bool) -> list[Row]:
+        if quick and self._wider is not None:
+            try:
+                found = msgspec.convert(records, list[self._wider])  # type: ignore[name-defined]
+                return [msgspec.structs.astuple(r) for r in found]
+            except msgspec.ValidationError:
+                pass  # the slow way finds the words, or accepts it
+        return [self._row(record, number) for number, record in enumerate(records)]
+
+    def _row(self, record: object, number: int) -> Row:
+        if not isinstance(record, dict):
+            message = f"Row {number} is not an object with the column names as keys."
+            raise InvalidError(message, 'Send [{"column": value, …}, …].', row=number)
+        return tuple(self._value(c, i, record, number) for i, c in enumerate(self.columns))
+
+    def _keys(self, record: dict[str, Any]) -> str | None:
+        extra = {k: v for k, v in record.items() if k not in self._names}
+        return _as_keys(extra) if extra else None
 
     def _value(self, column: Column, index: int, record: dict[str, Any], row: int) -> Value:
         value = record.get(column.name)
@@ -192,8 +204,13 @@ def unseen(column: Column, value: str, row: int) -> InvalidError:
     )
 
 
-def _fast_decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any] | None:
-    """A decoder that accepts exactly the signature's columns; None where msgspec cannot have them."""
+def _decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any] | None:
+    row = _row_type(columns, others=False)
+    return None if row is None else msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+
+
+def _row_type(columns: tuple[Column, ...], *, others: bool) -> type[Struct] | None:
+    """A struct of these columns, `others` passed over or refused; None where msgspec cannot have them."""
     fields: list[Any] = []
     for i, column in enumerate(columns):
         kind = _PYTHON[column.type]
@@ -204,12 +221,11 @@ def _fast_decoder(columns: tuple[Column, ...]) -> msgspec.json.Decoder[Any] | No
         fields.append((f"f{i}", kind | None, None) if column.missing else (f"f{i}", kind))
     names = {f"f{i}": column.name for i, column in enumerate(columns)}
     try:
-        row = msgspec.defstruct(
-            "Row", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=True
+        return msgspec.defstruct(
+            "Row", fields, rename=names, kw_only=True, gc=False, forbid_unknown_fields=not others
         )
     except ValueError:
         return None
-    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
 
 
 def _records(body: bytes) -> list[Any]:
