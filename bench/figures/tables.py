@@ -46,7 +46,9 @@ def measure(run: Run) -> Iterator[Figure]:
     with yard_with(run, "tables", bundles) as yard:
         for title, (name, _) in _MODELS.items():
             run.say(f"{_ROWS:,} rows, {title}")
-            yield from _model(run, yard, title, name, _saved(run.folder / name, made[title], rows), rows)
+            yield from _model(
+                run, yard, title, name, _saved(run.folder / f"bare-{name}", made[title], rows), rows
+            )
 
 
 def _saved(folder: Path, model: object, rows: Matrix) -> Path:
