@@ -74,7 +74,6 @@ another machine the ratios should hold; seconds and requests a second will diffe
 """
 
 _TAIL = """\
-
 ## Measuring it yourself
 ```sh
 make bench                                     # all figures; installs what it needs first, the peers too
@@ -98,7 +97,7 @@ def as_page(figures: Sequence[Figure], machine: Machine, rounds: int) -> str:
     for f in figures:
         text += f"| `{f.name}` | {f.what} | {f.measured} | {f.reach} | {f.verdict} |\n"
     text += "\n## Details\n"
-    for f in figures:
-        if f.details:
-            text += f"### {f.name}\n" + "".join(f"- {line}\n" for line in f.details)
+    for name in dict.fromkeys(f.name for f in figures if f.details):
+        lines = dict.fromkeys(line for f in figures if f.name == name for line in f.details)
+        text += f"### {name}\n" + "".join(f"- {line}\n" for line in lines) + "\n"
     return text + _TAIL

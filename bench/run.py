@@ -36,6 +36,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=2, help="of load a round (default %(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args(words)
+    if chosen.write and set(chosen.only) != set(names):
+        parser.error("the page has all figures: --write goes without --only")
     _keep_bytecode(words)
     machine = this_machine()
     print(machine.words(), flush=True)
