@@ -76,10 +76,10 @@ another machine the ratios should hold; seconds and requests a second will diffe
 _TAIL = """\
 ## Measuring it yourself
 ```sh
-make bench                                     # all figures; installs what it needs first, the peers too
-python -m bench.run --only python-rows         # one figure, or several
-python -m bench.run --rounds 3 --seconds 1     # quicker and rougher
-python -m bench.run --write                    # writes this page
+make bench                                             # all figures; installs what it needs first
+.venv/bin/python -m bench.run --only python-rows       # one figure, or several
+.venv/bin/python -m bench.run --rounds 3 --seconds 1   # quicker and rougher
+.venv/bin/python -m bench.run --write                  # writes this page
 ```
 MLServer is put into an environment of its own by uv, plumber is unpacked from Debian's packages; both lie
 in `.tools/peers`. Load comes from `wrk` where it is installed, else from a generator of our own
