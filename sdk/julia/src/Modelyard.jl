@@ -14,7 +14,7 @@ module Modelyard
 using Serialization
 
 export publish, save, log_metrics, predict
-export models, show_version, versions, promote, set_alias, rollback, history, whoami
+export models, show_version, versions, set_alias, rollback, history, whoami
 export YardError
 
 include("errors.jl")

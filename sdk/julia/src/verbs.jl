@@ -121,13 +121,13 @@ All versions of a model, a Dict each.
 versions(model::AbstractString) = ask_yard("GET", "$(model_path(model))/versions")
 
 """
-    promote(ref; why = "") -> Dict
+    Modelyard.promote(ref; why = "") -> Dict
 
 Make a version (`department/name/7`, or `department/name@alias`) the champion, which answers requests to the model. Returns the
-model.
+model. Not exported, since Julia has a `promote` of its own.
 
 ```julia
-promote("maintenance/turnaround/1"; why = "better on old aircraft")
+Modelyard.promote("maintenance/turnaround/1"; why = "better on old aircraft")
 ```
 """
 promote(ref::AbstractString; why = "") = set_alias(ref, "champion"; why = why)
