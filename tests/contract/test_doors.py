@@ -130,6 +130,7 @@ async def caller(who: str | None = "anna") -> AsyncIterator[Caller]:
         front = Front(yard)
         async with Caller(front, who) as client:
             yield client
+        await front.predict.close()
         front.pool.swap(EMPTY)
         await asyncio.sleep(0)
 
@@ -552,6 +553,7 @@ def port() -> Iterator[int]:
             ports.append(server.servers[0].sockets[0].getsockname()[1])
             up.set()
             await task
+            await front.predict.close()
             front.pool.swap(EMPTY)
             await asyncio.sleep(0)
 

@@ -294,22 +294,6 @@ def test_what_is_no_parquet_file_is_refused(body: bytes) -> None:
         read_parquet(body, 10)
 
 
-WHOLE = parquet_bytes(pl.DataFrame({"x": [1.0, None], "n": [1, 2], "b": [True, None], "s": ["a", "bc"]}))
-
-
-@given(data=st.data())
-def test_a_damaged_parquet_file_is_refused_or_read_but_never_more(data: st.DataObject) -> None:
-    body = bytearray(WHOLE)
-    for _ in range(data.draw(st.integers(1, 3))):
-        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.sampled_from([len(body), data.draw(st.integers(0, len(body)))]))
-    try:
-        inputs = from_table(ANY, read_parquet(bytes(body[:cut]), 10))
-    except YardError:
-        return
-    assert inputs.count <= 10
-
-
 @given(body=st.binary() | st.text(st.sampled_from('xnb,s"\n\r\t \0é1.-=ENA')).map(str.encode))
 def test_whatever_comes_as_csv_only_errors_of_ours_leave(body: bytes) -> None:
     try:

@@ -29,6 +29,7 @@ from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving import answers, tables
 from modelyard.serving.inputs import InputPlan, Inputs
+from modelyard.serving.parquet import ParquetReader
 from modelyard.serving.predict import Predictor
 from modelyard.serving.routes import find_version
 
@@ -80,6 +81,11 @@ class PredictDoor:
         self._table = table
         self._predictor = predictor
         self._max_body = max_body
+        self._parquet = ParquetReader()
+
+    async def close(self) -> None:
+        """End the process that reads Parquet."""
+        await self._parquet.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -100,14 +106,14 @@ class PredictDoor:
         body = await read_body(scope, receive, self._max_body)
         began = time.monotonic()
         kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
-        inputs = await read_inputs(self._predictor.plan(served), kind, body)
+        inputs = await read_inputs(self._predictor.plan(served), kind, body, self._parquet)
         answer = await self._predictor.answer(
             served, inputs, grant.principal, target.route, began, request_id
         )
         return await write_answer(answer, header(scope, b"accept"))
 
 
-async def read_inputs(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
+async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: ParquetReader) -> Inputs:
     """The rows of a body of this content type.
 
     Raises:
@@ -121,14 +127,15 @@ async def read_inputs(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
             f"The content type {kind.decode('latin-1')!r} is not taken here.",
             "Send application/json, text/csv or application/vnd.apache.parquet.",
         )
+    if kind == PARQUET:
+        return await parquet.read(plan, body)
     if len(body) <= _IN_A_THREAD:
-        return _from_table(plan, kind, body)
-    return await asyncio.to_thread(_from_table, plan, kind, body)
+        return _from_csv(plan, body)
+    return await asyncio.to_thread(_from_csv, plan, body)
 
 
-def _from_table(plan: InputPlan, kind: bytes, body: bytes) -> Inputs:
-    table = tables.read_csv(body) if kind == CSV else tables.read_parquet(body, plan.max_rows)
-    return tables.from_table(plan, table)
+def _from_csv(plan: InputPlan, body: bytes) -> Inputs:
+    return tables.from_table(plan, tables.read_csv(body))
 
 
 async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
