@@ -1,0 +1,264 @@
+"""Load a model's portable form, `model.onnx` and the description beside it, and ask it.
+
+The description (`portable.json`, see README.md) is data: which inputs become which tensors, what the model
+refuses, and how its outputs are read. Nothing in this runtime unpickles or imports what came with a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+
+import numpy as np
+import onnxruntime
+
+from . import check
+from .answers import AnswerError, class_texts
+
+DESCRIPTION = "portable.json"
+FORMAT = 1
+MISSING = "\0missing"  # stands for a missing string in tensors: no string of the wire can hold it
+MAX_DESCRIPTION = 16 * 1024 * 1024
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_LOAD_ROOM = 256 * 1024 * 1024  # bytes of memory that loading may take, and as many times the file's size:
+_LOAD_TIMES = 16
+_NUMPY = {"double": "<f8", "float": "<f4", "int64": "<i8"}
+_KINDS = {
+    "nan": "a missing value",
+    "inf": "an infinite value",
+    "large": "a value beyond the range of float32",
+}
+
+
+class Tensor:
+    """One tensor of the graph's inputs, made of columns.
+
+    Args:
+        told: its entry in the description.
+        places: name of a column to its place in the batch.
+    """
+
+    def __init__(self, told: dict, places: dict) -> None:
+        self.name, self.type = told["tensor"], told["type"]
+        self.columns = list(told["columns"])
+        self._places = [places[name] for name in self.columns]
+        self._whole = self._places == list(range(len(places)))
+        narrow = set(told.get("narrow", ()))
+        self._narrow = [i for i, name in enumerate(self.columns) if name in narrow]
+        if self.type not in _NUMPY and self.type != "string":
+            raise ValueError(f"The description has a tensor of the type {self.type!r}.")
+
+    def array(self, batch: object) -> np.ndarray:
+        """The tensor of a batch, rows by columns."""
+        if self.type == "string":
+            return self._strings(batch)
+        if self._whole and batch.matrix is not None:
+            array = np.array(batch.matrix, dtype="<f8", order="C")
+        else:
+            array = np.empty((batch.rows, len(self._places)), dtype="<f8" if self.type != "int64" else "<i8")
+            for i, place in enumerate(self._places):
+                _, kind, values, valid = batch.columns[place]
+                array[:, i] = values
+                if valid is not None and kind != "float64":
+                    array[~valid, i] = np.nan
+        for i in self._narrow:
+            array[:, i] = array[:, i].astype("<f4")
+        return array
+
+    def _strings(self, batch: object) -> np.ndarray:
+        array = np.empty((batch.rows, len(self._places)), dtype=object)
+        for i, place in enumerate(self._places):
+            _, _, values, valid = batch.columns[place]
+            array[:, i] = values
+            if valid is not None:
+                array[~valid, i] = MISSING
+        return array
+
+
+class Guard:
+    """What the model refuses: where it does not answer a kind of value in a column, neither does this.
+
+    Args:
+        refuses: column to the kinds of numbers refused (`nan`, `inf`, `large`), `nan` for strings too.
+        known: column to the only strings that are answered.
+    """
+
+    def __init__(self, tensor: Tensor, refuses: dict, known: dict) -> None:
+        self._columns = tensor.columns
+        self._is_text = tensor.type == "string"
+        self._refused = {
+            kind: np.array([kind in refuses.get(name, ()) for name in self._columns]) for kind in _KINDS
+        }
+        self._refused = {kind: flags for kind, flags in self._refused.items() if flags.any()}
+        self._known = [frozenset(known[name]) if name in known else None for name in self._columns]
+
+    def check(self, array: np.ndarray) -> None:
+        """Look at a tensor's values.
+
+        Raises:
+            AnswerError: one is refused; the message names the column.
+        """
+        if self._is_text:
+            self._check_text(array)
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            for kind, flags in self._refused.items():
+                bad = _is_of(kind, array)
+                if bad.any() and (bad & flags).any():
+                    name = self._columns[int((bad & flags).any(axis=0).argmax())]
+                    raise AnswerError(f"The model does not take {_KINDS[kind]}, as in the column {name!r}.")
+
+    def _check_text(self, array: np.ndarray) -> None:
+        for i, name in enumerate(self._columns):
+            values = set(array[:, i].tolist())
+            if "nan" in self._refused and self._refused["nan"][i] and MISSING in values:
+                raise AnswerError(f"The model does not take {_KINDS['nan']}, as in the column {name!r}.")
+            strange = values - self._known[i] - {MISSING} if self._known[i] is not None else None
+            if strange:
+                shown = ascii(min(strange))[:80]
+                raise AnswerError(f"The model does not know the value {shown} of the column {name!r}.")
+
+
+def _is_of(kind: str, array: np.ndarray) -> np.ndarray:
+    if kind == "nan":
+        return np.isnan(array)
+    return np.isinf(array) if kind == "inf" else np.abs(array) > LARGEST_FLOAT32
+
+
+class Regression:
+    """One prediction or several a row."""
+
+    def __init__(self, told: dict) -> None:
+        self.wanted = [told["tensor"]]
+        self._names = list(told["names"])
+
+    def columns(self, found: list, rows: int) -> list:
+        """The answer's columns."""
+        array = np.asarray(found[0], dtype="<f8").reshape(rows, -1)
+        if array.shape[1] != len(self._names):
+            raise AnswerError(
+                f"The graph answers {array.shape[1]} outputs, {len(self._names)} are described."
+            )
+        return [(name, "float64", array[:, i], None) for i, name in enumerate(self._names)]
+
+
+class Classification:
+    """A label and, where the model gives them, probabilities.
+
+    The label is the graph's own where the description names its tensor, else the most probable class: as
+    in the native runtime, where that is what `predict` says.
+    """
+
+    def __init__(self, told: dict) -> None:
+        self.wanted = [name for name in (told.get("probabilities"), told.get("label")) if name]
+        self._chances, self._labels = told.get("probabilities"), told.get("label")
+        self._kind = told["kind"]
+        self._classes = list(told["classes"])
+        texts = class_texts(np.asarray(self._classes))
+        self._names = ["probability:" + text for text in texts]
+
+    def columns(self, found: list, rows: int) -> list:
+        """The answer's columns."""
+        found = dict(zip(self.wanted, found))  # noqa: B905  # Python 3.9
+        columns = []
+        if self._chances:
+            array = np.asarray(found[self._chances], dtype="<f8").reshape(rows, -1)
+            if array.shape[1] != len(self._classes):
+                raise AnswerError(f"The graph answers {array.shape[1]} probabilities a row.")
+            columns = [(name, "float64", array[:, i], None) for i, name in enumerate(self._names)]
+        if self._labels:
+            labels = found[self._labels].reshape(rows).tolist()
+        else:
+            labels = [self._classes[i] for i in array.argmax(axis=1).tolist()]
+        if self._kind != "string":
+            labels = np.array(labels, dtype="?" if self._kind == "bool" else "<i8")
+        return [("label", self._kind, labels, None), *columns]
+
+
+class Portable:
+    """A loaded portable form.
+
+    Args:
+        session: onnxruntime's session.
+        told: the description.
+        signature: an `Input` a column.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, told: dict, signature: list) -> None:
+        self.names = [each.name for each in signature]
+        places = {name: i for i, name in enumerate(self.names)}
+        self._session = session
+        self._tensors = [Tensor(entry, places) for entry in told["inputs"]]
+        refuses, known = told.get("refuses", {}), told.get("known", {})
+        self._guards = [Guard(tensor, refuses, known) for tensor in self._tensors]
+        readers = {"regression": Regression, "classification": Classification}
+        self._reader = readers[told["outputs"]["task"]](told["outputs"])
+
+    def answer(self, batch: object) -> list:
+        """The answer to a batch, which has `rows`, `columns` and `matrix` (see frames.py), as columns.
+
+        Raises:
+            AnswerError: no rows, or one that the model refuses.
+        """
+        if not batch.rows:
+            raise AnswerError("There are no rows to answer; ask for one at least.")
+        feeds = {}
+        for tensor, guard in zip(self._tensors, self._guards):  # noqa: B905  # Python 3.9
+            array = tensor.array(batch)
+            guard.check(array)
+            if tensor.type == "float":
+                with np.errstate(over="ignore"):
+                    array = array.astype("<f4")
+            feeds[tensor.name] = array
+        return self._reader.columns(self._session.run(self._reader.wanted, feeds), batch.rows)
+
+
+def load(bundle: str, entry: str, options: dict, signature: list) -> Portable:  # noqa: ARG001  # as the others
+    """The portable form in a folder, checked before it is opened and opened within a bound of memory.
+
+    Raises:
+        UnsafeError: the file is none that may be loaded.
+        ValueError, KeyError: the description is not one.
+        Exception: onnxruntime's own words.
+    """
+    told = _description(os.path.join(bundle, DESCRIPTION))
+    with open(os.path.join(bundle, entry), "rb") as file:
+        data = file.read(check.MAX_FILE + 1)
+    check.check(data)
+    with _bounded(_LOAD_ROOM + _LOAD_TIMES * len(data)):
+        return Portable(_session(data), told, signature)
+
+
+def _description(path: str) -> dict:
+    with open(path, "rb") as file:
+        told = json.loads(file.read(MAX_DESCRIPTION))
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise ValueError(f"{DESCRIPTION} is not of format {FORMAT}, which this yard reads.")
+    return told
+
+
+def _session(data: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.use_deterministic_compute = True
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _bounded(room: int) -> object:
+    """Within it the process may take so many bytes more; what asks for more fails instead of taking them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = _data_bytes() + room
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if soft < 0 else min(soft, wanted), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _data_bytes() -> int:
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
