@@ -27,6 +27,7 @@ _POSITIVE = (
     "max_bundle",
     "queue_rows",
     "batch_rows",
+    "portable_timeout",
 )
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
 
@@ -54,6 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         queue_rows: rows that may wait for one version on one front before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
+        portable: whether portable forms of new versions are tried; those that are there answer in any case.
+        portable_timeout: seconds the converter may take, and the proof after it.
         programs: language to program, from `YARD_PROGRAM_JULIA` and the like.
     """
 
@@ -76,6 +79,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_bundle: int = 4096 * MIB
     queue_rows: int = 20_000
     batch_rows: int = 1_024
+    portable: bool = True
+    portable_timeout: float = 300.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     programs: dict[str, str] = field(default_factory=dict)
 

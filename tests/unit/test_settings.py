@@ -36,6 +36,7 @@ TEXTS = {
     "blobs": "b",
     "host": "::1",
     "engine": "local",
+    "portable": "true",
     "log_level": "DEBUG",
 }
 

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import msgspec
 
+from modelyard.catalog.forms import NATIVE, PORTABLE, Forms
 from modelyard.catalog.registry import Registry
 from modelyard.engine.checks import Checker, answers_example
 from modelyard.engine.hub import Hub
 from modelyard.engine.keeper import Keeper
-from modelyard.records.errors import NotFoundError, UnavailableError, YardError
+from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
+from modelyard.engine.portable import Portables, plan_of
+from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.serving.table import EMPTY, load_table, save_table
@@ -45,10 +48,13 @@ class Engine:
         self._table = last_table(settings.routes_file)
         self._built = False
         self._refreshing = threading.Lock()
+        self._swapping = threading.Lock()
         self._stopping = threading.Event()
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
-        self.checker = Checker(registry, self.keeper, settings.answer_timeout, self.refresh)
+        self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked)
+        self._forms: Forms = registry.forms
+        self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
@@ -63,6 +69,7 @@ class Engine:
             self.refresh()
         self.hub.start()
         self.checker.start()
+        self.portables.start()
         # In a thread, so that a slow refresh does not hold up the end.
         threading.Thread(target=self._poll_on, name="poll", daemon=True).start()
         ready()
@@ -70,6 +77,7 @@ class Engine:
         self._stopping.set()
         self.hub.close()
         self.checker.stop()
+        self.portables.stop()
         self.keeper.stop()
 
     def stop(self) -> None:
@@ -91,10 +99,47 @@ class Engine:
                 self._warm_new_champions(table)
                 save_table(table, self._settings.routes_file)
                 self._table, self._built = table, True
+                self._swap_forms(table)
                 self._let_go_of_the_gone(table)
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
             log.warning("not every front swapped to generation %s in time", self._table.generation)
         return self._table.generation
+
+    def _checked(self) -> None:
+        self.refresh()
+        self.portables.wake()
+
+    def _swap_forms(self, table: RouteTable) -> None:
+        """Live workers that hold another form than the routes say give way to workers that hold this one."""
+        with self._swapping:
+            for version_id in self.keeper.live():
+                if served := _served(table, version_id):
+                    self._swap_form(served)
+
+    def _swap_form(self, served: ServedVersion) -> None:
+        is_portable = PORTABLE in (served.form, served.language)
+        try:
+            self.keeper.replace(served.id, lambda plan: holds_portable(plan) is is_portable)
+        except WorkerStartError as error:
+            log.warning("%s does not start in its %s form: %s", served.id, served.form, error)
+            self._fall_back(served.id, error)
+
+    def _fall_back(self, version_id: str, error: WorkerStartError) -> bool:
+        """Where a portable form does not start, the native one answers again; whether it is so now."""
+        version = self._version(version_id)
+        if version.form == NATIVE:
+            return False
+        self._forms.stay_native(version, f"the portable form does not start: {error.message}")
+        return True
+
+    def _ensure(self, version_id: str) -> list[Worker]:
+        replicas = self._replicas(version_id)
+        try:
+            return self.keeper.ensure(version_id, replicas)
+        except WorkerStartError as error:
+            if not self._fall_back(version_id, error):
+                raise
+            return self.keeper.ensure(version_id, replicas)
 
     def _warm_new_champions(self, table: RouteTable) -> None:
         """A champion that takes over from one with live workers has its own before requests reach it."""
@@ -128,6 +173,7 @@ class Engine:
                 self.keeper.sweep()
                 if self._registry.generation() != self._table.generation:
                     self.refresh()
+                self._swap_forms(self._table)  # one that was starting when its form changed
             except YardError as error:
                 log.warning("the routes stay as they are: %s", error)
             except Exception:
@@ -136,7 +182,7 @@ class Engine:
     def _answer(self, message: Message) -> Reply:
         match message:
             case Ensure(call=call, version_id=version_id):
-                workers = self.keeper.ensure(version_id, self._replicas(version_id))
+                workers = self._ensure(version_id)
                 return Reply(call, tuple(w.socket for w in workers), workers[0].takes if workers else ())
             case Refresh(call=call):
                 self.refresh()
@@ -168,9 +214,7 @@ class Engine:
 
     def _replicas(self, version_id: str) -> int:
         """How many workers a version has: its own number, or the node's if that is larger."""
-        department, name, number = version_id.split(".")
-        routes = self._table.models.get(f"{department}/{name}")
-        served = routes.versions.get(int(number)) if routes else None
+        served = _served(self._table, version_id)
         return max(self._settings.replicas, served.replicas if served else 1)
 
     def _version(self, version_id: str) -> Version:
@@ -194,13 +238,18 @@ class Engine:
 
     def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
         version = self._version(version_id)
+        if version.form == PORTABLE:
+            return plan_of(version, self._forms.lay_out(version, self._bundles))
+        return self._native_plan(version, progress)
+
+    def _native_plan(self, version: Version, progress: Progress = lambda _: None) -> Plan:
         folder = self._bundles / version.digest
         if not folder.is_dir():
             progress("laying out the bundle")
             self._registry.lay_out(version, folder)
         bundle = version.bundle
         return Plan(
-            version_id=version_id,
+            version_id=version.id,
             replica=0,
             language=bundle.language,
             language_version=bundle.language_version,
@@ -226,6 +275,17 @@ def last_table(path: Path) -> RouteTable:
     except UnavailableError as error:
         log.warning("%s", error)
         return EMPTY
+
+
+def holds_portable(plan: Plan) -> bool:
+    """Whether a worker of this plan holds a version's portable form (or a version published as one)."""
+    return plan.language == PORTABLE_LANGUAGE
+
+
+def _served(table: RouteTable, version_id: str) -> ServedVersion | None:
+    department, name, number = version_id.split(".")
+    routes = table.models.get(f"{department}/{name}")
+    return routes.versions.get(int(number)) if routes else None
 
 
 def taking_over(old: RouteTable, new: RouteTable) -> list[ServedVersion]:

@@ -13,7 +13,7 @@ from modelyard.records.errors import UnavailableError, WorkerStartError, YardErr
 from modelyard.settings import Settings
 from modelyard.workers.control import WorkerInfo
 from modelyard.workers.logs import trim
-from modelyard.workers.plans import Plan, Progress, Worker, Workers
+from modelyard.workers.plans import SERVE, Plan, Progress, Worker, Workers
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,22 @@ class Keeper:
         self._lock = threading.RLock()
         self._announcing = threading.Lock()
         self._starters = ThreadPoolExecutor(_START_AT_ONCE, thread_name_prefix="start")
+        self._leaving: list[Worker] = []
         self._stopped = False
 
     def adopt(self) -> None:
         """Take over the workers an earlier engine left running."""
-        for worker in self._workers.alive():
+        for worker in sorted(self._workers.alive(), key=lambda worker: worker.since):
+            if worker.plan.purpose != SERVE:  # whoever asked for it died with the earlier engine
+                self._workers.stop(worker)
+                continue
             log.info("adopting worker %s of %s", worker.pid, worker.plan.version_id)
             with self._lock:
                 fleet = self._fleets.setdefault(worker.plan.version_id, Fleet())
+                older = fleet.workers.get(worker.plan.replica)
                 fleet.workers[worker.plan.replica] = worker
+            if older is not None:  # it was being replaced
+                self._workers.stop(older)
             self._watch(worker)
 
     def ensure(self, version_id: str, replicas: int = 1, progress: Progress | None = None) -> list[Worker]:
@@ -117,6 +124,40 @@ class Keeper:
             )
         missing = [replica for replica in range(replicas) if replica not in fleet.workers]
         return [self._start_soon(version_id, fleet, replica, progress) for replica in missing]
+
+    def replace(self, version_id: str, fits: Callable[[Plan], bool]) -> None:
+        """Have workers by the version's plan of now in place of those whose plan does not fit.
+
+        The new are started first, then take their places; the old end when what they were asked is answered.
+
+        Raises:
+            WorkerStartError: a new one does not start; the old stay.
+        """
+        with self._lock:
+            fleet = self._fleets.get(version_id)
+            unfit = [w for w in fleet.workers.values() if not fits(w.plan)] if fleet else []
+        for old in unfit:
+            new = self._workers.start(self._plan_for(version_id, old.plan.replica, _silent), _silent)
+            self._warm_or_stop(new)
+            with self._lock:
+                kept = fleet is not None and fleet.wanted and not self._stopped
+                if fleet is not None and kept:
+                    fleet.workers[new.plan.replica] = new
+                    self._leaving.append(old)
+            if not kept:
+                self._workers.stop(new)
+                return
+            self._watch(new)
+            self._announce(version_id)
+            later = threading.Timer(self._settings.answer_timeout, self._leave, (old,))
+            later.daemon = True
+            later.start()
+
+    def _leave(self, old: Worker) -> None:
+        with self._lock:
+            if old in self._leaving:
+                self._leaving.remove(old)
+        self._workers.stop(old)
 
     def release(self, version_id: str) -> None:
         """End the version's workers and start none until it is asked for again."""

@@ -17,6 +17,7 @@ class ServedVersion(Struct, frozen=True):
         model: `department/name`.
         signature: its complete signature.
         replicas: how many workers answer for it.
+        form: `native` or `portable`: which of the two its workers hold.
     """
 
     id: str
@@ -25,6 +26,7 @@ class ServedVersion(Struct, frozen=True):
     language: str
     signature: Signature
     replicas: int = 1
+    form: str = "native"
 
 
 class ModelRoutes(Struct, frozen=True):

@@ -100,6 +100,17 @@ version_files = Table(
     ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
 )
 
+version_forms = Table(  # the portable form's files, laid out as a bundle's are
+    "version_forms",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("path", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False, index=True),
+    ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+)
+
 aliases = Table(
     "aliases",
     metadata,

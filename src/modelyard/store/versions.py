@@ -112,12 +112,14 @@ def checked_numbers(connection: Connection, model: str) -> frozenset[int]:
 
 def served(connection: Connection) -> list[ServedVersion]:
     """The checked versions of all models, as serving sees them."""
-    columns = (versions.c.model, versions.c.version, versions.c.bundle)
+    columns = (versions.c.model, versions.c.version, versions.c.bundle, versions.c.form)
     found = []
     for row in connection.execute(select(*columns).where(versions.c.state == VersionState.CHECKED)):
         words = _served.decode(row.bundle)
         name = f"{row.model.replace('/', '.')}.{row.version}"
-        found.append(ServedVersion(name, row.model, row.version, words.language, words.signature))
+        found.append(
+            ServedVersion(name, row.model, row.version, words.language, words.signature, form=row.form)
+        )
     return found
 
 

@@ -10,6 +10,8 @@ from msgspec import Struct
 from modelyard.records.signatures import Column
 from modelyard.workers.wire import Frame
 
+SERVE, PROOF = "serve", "proof"
+
 Progress = Callable[[str], None]
 
 
@@ -22,6 +24,7 @@ class Plan(Struct, frozen=True):
         bundle: the folder its bundle is laid out in.
         language_version: of the session that made the model, or "".
         inputs: the signature's columns, for the worker's `load`.
+        purpose: `serve`; a worker of a `proof` is nobody's once the engine that asked for it is gone.
     """
 
     version_id: str
@@ -32,6 +35,7 @@ class Plan(Struct, frozen=True):
     entry: str
     options: dict[str, str]
     inputs: tuple[Column, ...]
+    purpose: str = SERVE
 
     def load_question(self) -> Frame:
         """The `load` frame of `contract/wire.md`."""

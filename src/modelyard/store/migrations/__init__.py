@@ -1,4 +1,4 @@
 """Alembic's revisions, oldest first. A new one is a file in `versions/` and its number here."""
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]

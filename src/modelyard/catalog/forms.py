@@ -1,0 +1,82 @@
+"""Forms of versions: which of them answers, why, and the files of the portable one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelyard.catalog import bundles
+from modelyard.catalog.words import output
+from modelyard.records.errors import UnavailableError
+from modelyard.records.models import EXAMPLE_FILE, EXPECTED_FILE, File, Version
+from modelyard.store import forms, models, state, versions
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+
+NATIVE, PORTABLE = "native", "portable"
+_MAX_REASON = 1_000  # characters
+
+
+class Forms:
+    """Keeps what was decided about versions' forms. Every method is one transaction.
+
+    Args:
+        database: upgraded already.
+        blobs: where the portable forms' files are kept, beside the versions' own.
+    """
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def untried(self) -> list[Version]:
+        """The checked versions of whose form nothing is said yet, oldest first."""
+        with self._database.read() as connection:
+            found = [versions.get(connection, model, number) for model, number in forms.untried(connection)]
+        return [version for version in found if version is not None]
+
+    def stay_native(self, version: Version, reason: str) -> None:
+        """The native form answers, and why; also where the portable one answered until now."""
+        self._settle(version, NATIVE, reason, ())
+
+    def go_portable(self, version: Version, folder: Path, names: tuple[str, ...], reason: str) -> None:
+        """Keep these files of the folder as the portable form, which answers from now on, and why.
+
+        The bundle's example goes with them, for a worker to warm up with.
+
+        Raises:
+            UnavailableError: the blobs or the database do not answer.
+        """
+        own = tuple(self._kept(folder, name) for name in names)
+        with self._database.read() as connection:
+            wanted = (EXAMPLE_FILE, EXPECTED_FILE)
+            own += tuple(forms.bundle_files(connection, version.model, version.version, wanted))
+        self._settle(version, PORTABLE, reason, own)
+
+    def _kept(self, folder: Path, name: str) -> File:
+        digest, size = self._blobs.put_file(folder / name)
+        return File(name, size, digest)
+
+    def _settle(self, version: Version, form: str, reason: str, files: tuple[File, ...]) -> None:
+        told = {"form": form, "form_reason": " ".join(output(reason, _MAX_REASON).split())}
+        with self._database.write() as connection:
+            models.lock(connection, version.model)
+            forms.replace(connection, version.model, version.version, files)
+            versions.change(connection, version.model, version.version, **told)
+            if form != version.form:
+                state.bump_generation(connection)
+
+    def lay_out(self, version: Version, folder: Path) -> Path:
+        """Write the portable form's files into a folder of `folder` named by their digest; that folder.
+
+        Raises:
+            UnavailableError: there are none, one is damaged, or the disk is full.
+        """
+        with self._database.read() as connection:
+            files = forms.files(connection, version.model, version.version)
+        if not files:
+            raise UnavailableError(
+                f"The portable form of {version.id} is not kept anywhere.", "Publish again."
+            )
+        place = folder / bundles.digest_of(files)
+        bundles.lay_out(files, self._blobs, place)
+        return place
