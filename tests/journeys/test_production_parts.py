@@ -64,9 +64,7 @@ def test_publish_promote_predict(yard: RunningYard, client: httpx.Client) -> Non
     assert not (data / "blobs").exists()
 
 
-def test_predictions_go_on_while_the_database_is_away(
-    yard: RunningYard, client: httpx.Client, server: Server
-) -> None:
+def test_predictions_go_on_while_the_database_is_away(client: httpx.Client, server: Server) -> None:
     publish(client, "ops/steady", times(5))
     ask = {"x": 2}
     assert client.post("/models/ops/steady/predict", json=[ask]).json()["predictions"] == [10.0]

@@ -44,14 +44,18 @@ from modelyard.workers.control import (
 )
 
 
+def _empty(message: Message) -> Reply:
+    return Reply(message.call)  # type: ignore[attr-defined]
+
+
 class Side:
     """The engine's side: a hub, what it was told, and how it answers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, answer: Callable[[Message], Reply] = _empty) -> None:
         self.path = path
         self.told: list[Message] = []
         self.asked: list[Message] = []
-        self.answer: Callable[[Message], Reply] = lambda m: Reply(m.call)  # type: ignore[attr-defined]
+        self.answer = answer
         self.hub = Hub(path, self._answer, self.told.append, lambda: [Routes(1)])
         self.hub.start()
 
@@ -226,8 +230,7 @@ def test_an_engine_that_dies_in_the_middle_of_a_call_is_asked_again(path: Path, 
     call = fronts.begin(link.ensure("ops.double.1"))
     assert stuck.wait(10)
     first.hub.close()
-    second = Side(path)
-    second.answer = lambda m: Reply(m.call, ("/run/new.sock",))  # type: ignore[attr-defined]
+    second = Side(path, lambda m: Reply(m.call, ("/run/new.sock",)))  # type: ignore[attr-defined]
     assert call.result(20).sockets == ("/run/new.sock",)
     go.set()
     second.hub.close()

@@ -41,7 +41,8 @@ def _install() -> None:
     # `sync` also removes what is not in the lock, PyTorch among it.
     verb = ["install", "-r"] if torch_version() else ["sync"]
     with step("the Python packages of requirements.lock"):
-        run([uv, "pip", *verb, LOCK, "-q", "--python", PYTHON, "--require-hashes"], env)
+        # Workers write no bytecode themselves: made here, scikit-learn loads in a third of the time.
+        run([uv, "pip", *verb, LOCK, "-q", "--compile-bytecode", "--python", PYTHON, "--require-hashes"], env)
     with step("Modelyard itself, from src"):
         run([uv, "pip", "install", "-q", "--python", PYTHON, "--no-deps", "--editable", ROOT], env)
     _STAMP.write_text(state())

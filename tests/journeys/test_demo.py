@@ -1,0 +1,32 @@
+"""`yard demo`, as a person runs it, on few flights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import find_julia, find_rscript
+
+
+@pytest.mark.r
+@pytest.mark.julia
+def test_the_demo_ends_with_a_table_of_three_languages(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    programs = {"YARD_PROGRAM_R": find_rscript() or "", "YARD_PROGRAM_JULIA": find_julia() or ""}
+    command = [sys.executable, "-m", "modelyard.cli", "demo"]
+    done = subprocess.run(
+        [*command, "--data", str(tmp_path / "demo"), "--port", str(free_port()), "--stop", "--flights", "60"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, **programs, "COLUMNS": "120"},
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    for words in ("operations/", "finance/", "maintenance/", "Python", "R", "Julia", "No request failed", "yard rollback"):
+        assert words in said, said
