@@ -28,5 +28,6 @@ def test_the_demo_ends_with_a_table_of_three_languages(tmp_path: Path, free_port
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    for words in ("operations/", "finance/", "maintenance/", "Python", "R", "Julia", "No request failed", "yard rollback"):
+    models = ("operations/", "finance/", "maintenance/", "Python", "R", "Julia")
+    for words in (*models, "No request failed", "yard rollback"):
         assert words in said, said
