@@ -7,14 +7,17 @@ HERE = Path(__file__).parent / "frames"
 
 
 def frame(header: bytes, body: bytes = b"") -> bytes:
+    """Prefix, header and body; the lengths are right whatever the header says."""
     return b"YRD1" + struct.pack("<II", len(header), len(body)) + header + body
 
 
 def doubles(*values: float) -> bytes:
+    """Little-endian doubles."""
     return struct.pack(f"<{len(values)}d", *values)
 
 
 def longs(*values: int) -> bytes:
+    """Little-endian 64-bit integers."""
     return struct.pack(f"<{len(values)}q", *values)
 
 
@@ -35,18 +38,14 @@ GOOD = {
         b"infer\nid\t2\nrows\t4\ncolumn\tx\tfloat64\t32\t0\n",
         NAN + NA_R + doubles(float("inf"), float("-inf")),
     ),
-    "int64": frame(
-        b"infer\nid\t2\nrows\t3\ncolumn\tn\tint64\t24\t0\n", longs(0, -1, 2**31)
-    ),
+    "int64": frame(b"infer\nid\t2\nrows\t3\ncolumn\tn\tint64\t24\t0\n", longs(0, -1, 2**31)),
     "int64-large": frame(
         b"infer\nid\t2\nrows\t4\ncolumn\tn\tint64\t32\t1\n",
         longs(-(2**63), 2**63 - 1, 0, 2**53 + 1) + b"\x01\x01\x00\x01",
     ),
     "bool": frame(b"infer\nid\t2\nrows\t2\ncolumn\tb\tbool\t2\t0\n", b"\x00\x01"),
     "bool-missing": frame(b"infer\nid\t2\nrows\t3\ncolumn\tb\tbool\t3\t1\n", b"\x01\x00\x00\x01\x00\x01"),
-    "string": frame(
-        b"infer\nid\t2\nrows\t3\ncolumn\ts\tstring\t15\t0\n", "abc\0\0grün €\0".encode()
-    ),
+    "string": frame(b"infer\nid\t2\nrows\t3\ncolumn\ts\tstring\t15\t0\n", "abc\0\0grün €\0".encode()),
     "string-missing": frame(
         b"infer\nid\t2\nrows\t3\ncolumn\ts\tstring\t5\t1\n", b"NA\0\0\0" + b"\x01\x01\x00"
     ),
@@ -59,14 +58,15 @@ GOOD = {
         b"answer\nid\t2\nrows\t2\ncolumn\tprediction\tfloat64\t16\t0\n", doubles(3.25, float("-inf"))
     ),
     "answer-classification": frame(
-        b"answer\nid\t2\nrows\t2\ncolumn\tlabel\tstring\t10\t0\ncolumn\tprobability:late\tfloat64\t16\t0\n"
+        b"answer\nid\t2\nrows\t2\ncolumn\tlabel\tstring\t10\t0\n"
+        b"column\tprobability:late\tfloat64\t16\t0\n"
         b"column\tprobability:time\tfloat64\t16\t0\n",
         b"late\0time\0" + doubles(0.75, 0.25) + doubles(0.25, 0.75),
     ),
-    "no-rows": frame(
-        b"infer\nid\t2\nrows\t0\ncolumn\tx\tfloat64\t0\t0\ncolumn\ts\tstring\t0\t0\n"
+    "no-rows": frame(b"infer\nid\t2\nrows\t0\ncolumn\tx\tfloat64\t0\t0\ncolumn\ts\tstring\t0\t0\n"),
+    "unknown-field": frame(
+        b"infer\nid\t2\nfuture\tone\ttwo\nrows\t1\ncolumn\tx\tfloat64\t8\t0\n", doubles(1.0)
     ),
-    "unknown-field": frame(b"infer\nid\t2\nfuture\tone\ttwo\nrows\t1\ncolumn\tx\tfloat64\t8\t0\n", doubles(1.0)),
 }
 BAD = {
     "magic": b"YRD2" + frame(b"ping\nid\t1\n")[4:],
