@@ -196,6 +196,23 @@ class Portable:
         readers = {"regression": Regression, "classification": Classification}
         self._reader = readers[told["outputs"]["task"]](told["outputs"])
 
+    def try_one(self) -> None:
+        """Ask one empty row, so that a graph that needs too much memory for that is noticed at load.
+
+        Raises:
+            MemoryError: it needs more than may be taken now. What else is wrong with such a row is no matter.
+        """
+        kinds = {**_NUMPY, "string": object}
+        feeds = {
+            t.name: np.full((1, len(t.columns)), 0 if t.type != "string" else "", kinds[t.type])
+            for t in self._tensors
+        }
+        try:
+            self._session.run(self._reader.wanted, feeds)
+        except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no types that say more
+            if "alloc" in str(error).lower():
+                raise MemoryError(f"One row takes more memory than it may: {error}") from None
+
     def answer(self, batch: object) -> list:
         """The answer to a batch, which has `rows`, `columns` and `matrix` (see frames.py), as columns.
 
@@ -228,7 +245,9 @@ def load(bundle: str, entry: str, options: dict, signature: list) -> Portable:  
         data = file.read(check.MAX_FILE + 1)
     check.check(data)
     with _bounded(_LOAD_ROOM + _LOAD_TIMES * len(data)):
-        return Portable(_session(data), told, signature)
+        found = Portable(_session(data), told, signature)
+        found.try_one()
+        return found
 
 
 def _description(path: str) -> dict:
