@@ -49,7 +49,19 @@ function use_environment(bundle::String)
     environment = joinpath(bundle, "environment")
     isfile(joinpath(environment, "Project.toml")) && pushfirst!(LOAD_PATH, environment)
     pushfirst!(LOAD_PATH, joinpath(@__DIR__, "packages"))
+    # Packages may have to be precompiled, into the first depot.
+    has_depot = !isempty(DEPOT_PATH) && is_writable(first(DEPOT_PATH))
+    has_depot || !is_writable(tempdir()) || pushfirst!(DEPOT_PATH, mktempdir())
     return nothing
+end
+
+function is_writable(folder::String)
+    try
+        mktempdir(path -> true, mkpath(folder))
+    catch error
+        error isa SystemError || error isa Base.IOError || rethrow()
+        false
+    end
 end
 
 function include_source(bundle::String, source::AbstractString)

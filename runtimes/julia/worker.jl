@@ -179,4 +179,4 @@ end
 
 end
 
-YardWorker.main(ARGS)
+abspath(PROGRAM_FILE) == @__FILE__() && YardWorker.main(ARGS)

@@ -80,7 +80,7 @@ class Client:
 class JuliaWorker:
     """`runtimes/julia/worker.jl`, started as its runtime.toml says; its socket and logs are in `folder`."""
 
-    def __init__(self, julia: Sequence[str], folder: Path) -> None:
+    def __init__(self, julia: Sequence[str], folder: Path, **environment: str) -> None:
         runtime = find_runtime("julia")
         places = {"program": julia[0], "folder": str(ROOT / "runtimes/julia")}
         command = [part.format(**places) for part in runtime.command]
@@ -92,7 +92,7 @@ class JuliaWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **runtime.environment},
+                env={**os.environ, **runtime.environment, **environment},
             )
         self.client = self.connect()
 
