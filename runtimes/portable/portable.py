@@ -21,15 +21,9 @@ DESCRIPTION = "portable.json"
 FORMAT = 1
 MISSING = "\0missing"  # stands for a missing string in tensors: no string of the wire can hold it
 MAX_DESCRIPTION = 16 * 1024 * 1024
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _LOAD_ROOM = 256 * 1024 * 1024  # bytes of memory that loading may take, and as many times the file's size:
 _LOAD_TIMES = 16
 _NUMPY = {"double": "<f8", "float": "<f4", "int64": "<i8"}
-_KINDS = {
-    "nan": "a missing value",
-    "inf": "an infinite value",
-    "large": "a value beyond the range of float32",
-}
 
 
 class Tensor:
@@ -78,20 +72,21 @@ class Tensor:
 
 
 class Guard:
-    """What the model refuses: where it does not answer a kind of value in a column, neither does this.
+    """What the model refuses: where it does not answer a value in a column, neither does this.
 
     Args:
-        refuses: column to the kinds of numbers refused (`nan`, `inf`, `large`), `nan` for strings too.
+        refuses: columns in which a missing value is refused.
+        limits: column to the smallest and largest number that is answered.
         known: column to the only strings that are answered.
     """
 
-    def __init__(self, tensor: Tensor, refuses: dict, known: dict) -> None:
+    def __init__(self, tensor: Tensor, refuses: list, limits: dict, known: dict) -> None:
         self._columns = tensor.columns
         self._is_text = tensor.type == "string"
-        self._refused = {
-            kind: np.array([kind in refuses.get(name, ()) for name in self._columns]) for kind in _KINDS
-        }
-        self._refused = {kind: flags for kind, flags in self._refused.items() if flags.any()}
+        self._no_gap = np.array([name in refuses for name in self._columns])
+        bounds = np.array([limits.get(name, (-np.inf, np.inf)) for name in self._columns], dtype="<f8")
+        self._low, self._high = bounds[:, 0], bounds[:, 1]
+        self._is_open = not self._no_gap.any() and not np.isfinite(bounds).any()
         self._known = [frozenset(known[name]) if name in known else None for name in self._columns]
 
     def check(self, array: np.ndarray) -> None:
@@ -102,29 +97,31 @@ class Guard:
         """
         if self._is_text:
             self._check_text(array)
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            for kind, flags in self._refused.items():
-                bad = _is_of(kind, array)
-                if bad.any() and (bad & flags).any():
-                    name = self._columns[int((bad & flags).any(axis=0).argmax())]
-                    raise AnswerError(f"The model does not take {_KINDS[kind]}, as in the column {name!r}.")
+        elif not self._is_open:
+            out = (array < self._low) | (array > self._high)  # a missing value is neither
+            if out.any():
+                column = int(out.any(axis=0).argmax())
+                wrong = array[out[:, column], column][0]
+                raise AnswerError(
+                    f"The model does not take {float(wrong)!r} in the column {self._columns[column]!r}."
+                )
+            if self._no_gap.any():
+                self._refuse_gap(np.isnan(array))
 
     def _check_text(self, array: np.ndarray) -> None:
+        self._refuse_gap(array == MISSING)
         for i, name in enumerate(self._columns):
-            values = set(array[:, i].tolist())
-            if "nan" in self._refused and self._refused["nan"][i] and MISSING in values:
-                raise AnswerError(f"The model does not take {_KINDS['nan']}, as in the column {name!r}.")
-            strange = values - self._known[i] - {MISSING} if self._known[i] is not None else None
-            if strange:
-                shown = ascii(min(strange))[:80]
-                raise AnswerError(f"The model does not know the value {shown} of the column {name!r}.")
+            if self._known[i] is not None:
+                strange = set(array[:, i].tolist()) - self._known[i] - {MISSING}
+                if strange:
+                    shown = ascii(min(strange))[:80]
+                    raise AnswerError(f"The model does not know the value {shown} of the column {name!r}.")
 
-
-def _is_of(kind: str, array: np.ndarray) -> np.ndarray:
-    if kind == "nan":
-        return np.isnan(array)
-    return np.isinf(array) if kind == "inf" else np.abs(array) > LARGEST_FLOAT32
+    def _refuse_gap(self, gaps: np.ndarray) -> None:
+        refused = (gaps & self._no_gap).any(axis=0)
+        if refused.any():
+            name = self._columns[int(refused.argmax())]
+            raise AnswerError(f"The model does not take a missing value, as in the column {name!r}.")
 
 
 class Regression:
@@ -191,8 +188,8 @@ class Portable:
         places = {name: i for i, name in enumerate(self.names)}
         self._session = session
         self._tensors = [Tensor(entry, places) for entry in told["inputs"]]
-        refuses, known = told.get("refuses", {}), told.get("known", {})
-        self._guards = [Guard(tensor, refuses, known) for tensor in self._tensors]
+        refused = told.get("refuses", []), told.get("limits", {}), told.get("known", {})
+        self._guards = [Guard(tensor, *refused) for tensor in self._tensors]
         readers = {"regression": Regression, "classification": Classification}
         self._reader = readers[told["outputs"]["task"]](told["outputs"])
 

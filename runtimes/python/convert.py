@@ -14,6 +14,7 @@ import copy
 import importlib
 import json
 import os
+import struct
 import sys
 import threading
 import types
@@ -26,7 +27,7 @@ _package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
 sys.modules[_PACKAGE] = _package
 _MISSING = "\0missing"  # as in runtimes/portable: no string of the wire holds a NUL
 _UNSEEN = "\u2603 a value nobody has seen"
-_LARGE = 1e300
+_INFINITE = float("inf")
 _HINTS = 400  # thresholds a column, and known values
 _WORDS = 500  # characters of a reason
 
@@ -220,26 +221,40 @@ def described(model: object, answer: list, outputs: list, *, is_one_call: bool) 
 def probed(native: object, model: object, rows: Batch) -> dict:
     """What the native form refuses, found by asking it: a row of the example with one value replaced."""
     base = [
-        (name, kind, values[:1], None if valid is None else valid[:1])
-        for name, kind, values, valid in rows.columns
+        (n, kind, values[:1], None if valid is None else valid[:1]) for n, kind, values, valid in rows.columns
     ]
-    refuses, known, encoded = {}, {}, _known(model)
-    values = {"nan": float("nan"), "inf": float("inf"), "large": _LARGE}
-    floats = [i for i, column in enumerate(base) if column[1] == "float64"]
-    for word, value in values.items():
-        everywhere = [_with(c, value) if i in floats else c for i, c in enumerate(base)]
-        if not floats or not _refused(native, everywhere):
-            continue
-        for i in floats:
-            if _refused(native, [*base[:i], _with(base[i], value), *base[i + 1 :]]):
-                refuses.setdefault(base[i][0], []).append(word)
+    refuses, limits, known, encoded = [], {}, {}, _known(model)
+
+    def refused(i: int, column: tuple) -> bool:
+        return _refused(native, [*base[:i], column, *base[i + 1 :]])
+
     for i, (name, kind, _, _) in enumerate(base):
-        unseen = [*base[:i], (name, kind, [_UNSEEN], None), *base[i + 1 :]]
-        if kind == "string" and name in encoded and _refused(native, unseen):
+        if kind == "float64":
+            if refused(i, _with(base[i], float("nan"))):
+                refuses.append(name)
+            ends = [_end(lambda x, i=i: not refused(i, _with(base[i], x)), sign) for sign in (-1.0, 1.0)]
+            if ends != [-_INFINITE, _INFINITE]:
+                limits[name] = ends
+            continue
+        if refused(i, _gap(base[i])):
+            refuses.append(name)
+        if kind == "string" and name in encoded and refused(i, (name, kind, [_UNSEEN], None)):
             known[name] = encoded[name]
-        if kind != "float64" and _refused(native, [*base[:i], _gap(base[i]), *base[i + 1 :]]):
-            refuses.setdefault(name, []).append("nan")
-    return {"refuses": refuses, "known": known}
+    return {"refuses": refuses, "limits": limits, "known": known}
+
+
+def _end(takes: object, sign: float) -> float:
+    """The last number in this direction that is taken, to the bit: doubles are in the order of their bits."""
+    if takes(sign * _INFINITE):
+        return sign * _INFINITE
+    low, high = 0, struct.unpack("<q", struct.pack("<d", sys.float_info.max))[0]
+    if takes(sign * sys.float_info.max):
+        return sign * sys.float_info.max
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_taken = takes(sign * struct.unpack("<d", struct.pack("<q", middle))[0])
+        low, high = (middle, high) if is_taken else (low, middle)
+    return sign * struct.unpack("<d", struct.pack("<q", low))[0]
 
 
 def _with(column: tuple, value: float) -> tuple:
@@ -293,7 +308,7 @@ def _thresholds(forests: object, model: object, layout: list) -> dict:
 
 def _spread(values: object) -> list:
     step = max(1, -(-len(values) // _HINTS))
-    return [float(value) for value in values[::step]]
+    return [float(value) for value in values[::step] if -_INFINITE < value < _INFINITE]
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ class Forest(NamedTuple):
         base: what is added to each output, the trees' sum being divided by `divisor` before.
         link: what the sum goes through: none, exp, sigmoid, sigmoid2 (of twice the sum) or softmax.
         rounds: whether values are rounded to float32 before they are compared.
+        zero: values up to this size are taken as 0.
     """
 
     trees: list
@@ -55,6 +56,7 @@ class Forest(NamedTuple):
     base: np.ndarray
     divisor: float = 1.0
     link: str = "none"
+    zero: float = 0.0
 
 
 def forest_of(model: object) -> Forest:
@@ -187,6 +189,7 @@ def _xgboost_tree(tree: dict, target: int) -> Tree:
     return Tree(feature, numbers, left, right, missing, target, numbers)
 
 
+_LIGHTGBM_ZERO = float(np.float32(1e-35))  # its kZeroThreshold: smaller values of a row are left out as 0
 _LIGHTGBM = {
     "regression": "none", "regression_l1": "none", "huber": "none", "fair": "none", "quantile": "none",
     "mape": "none", "poisson": "exp", "gamma": "exp", "tweedie": "exp", "binary": "sigmoid",
@@ -208,9 +211,8 @@ def _lightgbm(model: object) -> Forest:
         _lightgbm_tree(tree["tree_structure"], number % targets)
         for number, tree in enumerate(told["tree_info"])
     ]
-    return Forest(
-        trees, targets, LESS_OR_EQUAL, rounds=False, base=np.zeros(targets), link=_LIGHTGBM[objective]
-    )
+    base, link = np.zeros(targets), _LIGHTGBM[objective]
+    return Forest(trees, targets, LESS_OR_EQUAL, rounds=False, base=base, link=link, zero=_LIGHTGBM_ZERO)
 
 
 def _lightgbm_tree(root: dict, target: int) -> Tree:

@@ -138,6 +138,11 @@ def _forest(writer: _Writer, operator: object, forest: forests.Forest) -> str:
     whole = given[0] if len(given) == 1 else writer.add("Concat", given, axis=1)
     if forest.rounds:
         whole = writer.add("Cast", [writer.add("Cast", [whole], to=TensorProto.FLOAT)], to=TensorProto.DOUBLE)
+    if forest.zero:
+        small = writer.add(
+            "LessOrEqual", [writer.add("Abs", [whole]), writer.constant(np.array(forest.zero))]
+        )
+        whole = writer.add("Where", [small, writer.constant(np.array(0.0)), whole], version=16)
     raw = writer.add("TreeEnsemble", [whole], version=_AS_KNOWN, **_attributes(forest))
     if forest.divisor != 1.0:
         raw = writer.add("Div", [raw, writer.constant(np.array([forest.divisor]))], version=14)

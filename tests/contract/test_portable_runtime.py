@@ -33,7 +33,8 @@ KIND = Column("kind", ColumnType.STRING, missing=True)
 TOLD = {
     "format": 1,
     "inputs": [{"tensor": "X", "type": "double", "columns": ["x"]}],
-    "refuses": {"x": ["nan", "large"]},
+    "refuses": ["x"],
+    "limits": {"x": [-1e38, 1e38]},
     "outputs": {"task": "regression", "tensor": "Y", "names": ["prediction"]},
 }
 
@@ -158,7 +159,7 @@ def test_it_answers_and_refuses_what_its_native_form_refuses(folder: Path) -> No
         assert ask(talk, 1.5, -2.0) == [3.0, -4.0]
         with pytest.raises(ModelError, match="does not take a missing value, as in the column 'x'"):
             ask(talk, 1.0, None)
-        with pytest.raises(ModelError, match="beyond the range of float32"):
+        with pytest.raises(ModelError, match=r"does not take 1e\+300 in the column 'x'"):
             ask(talk, 1e300)
         assert ask(talk, 1.0) == [2.0], "it goes on"
 
@@ -168,13 +169,13 @@ def test_missing_unknown_and_odd_text_come_as_they_are(folder: Path) -> None:
         helper.make_node("Equal", ["K", "k"], ["e"]),
         helper.make_node("Cast", ["e"], ["Y"], to=TensorProto.DOUBLE),
     )
-    sign = helper.make_tensor("k", TensorProto.STRING, [1], [b"\0missing"])
+    sign = helper.make_tensor("k", TensorProto.STRING, [1], [b"\0missing"])  # type: ignore[list-item]  # its own stub forgets text
     graph = model(*nodes, initializers=[sign], inputs=[value("K", TensorProto.STRING)])
     graph.opset_import[0].version = 19
     told = {
         **TOLD,
         "inputs": [{"tensor": "K", "type": "string", "columns": ["kind"]}],
-        "refuses": {},
+        "refuses": [],
         "known": {"kind": ["a", "missing", "", "é"]},
     }
     form = plan(folder, graph.SerializeToString(), told, (KIND,))
@@ -206,7 +207,7 @@ def test_loading_is_bounded_in_memory(folder: Path) -> None:
         helper.make_node("Add", ["X", "d"], ["Y"]),
     )
     form = plan(folder, model(*nodes, initializers=[left, right]).SerializeToString())
-    with pytest.raises(WorkerStartError, match="(?i)alloc|memory"):
+    with pytest.raises(WorkerStartError, match=r"(?i)alloc|memory"):
         LocalWorkers(settings(folder)).start(form, quiet)
 
 
