@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -55,6 +56,13 @@ def test_the_operators_program_goes_first() -> None:
     runtime = find_runtime("julia")
     assert program_of(runtime, {}) == "julia"
     assert program_of(runtime, {"julia": "/opt/julia"}) == "/opt/julia"
+
+
+def test_the_portable_form_runs_in_the_servers_own_interpreter() -> None:
+    runtime = find_runtime("portable")
+    assert program_of(runtime, {}) == sys.executable
+    assert installed_version(runtime, sys.executable)
+    assert program_of(runtime, {"portable": "/opt/python"}) == "/opt/python"
 
 
 def test_a_program_that_is_missing(runtime: Runtime) -> None:

@@ -122,7 +122,10 @@ class Engine:
             self.keeper.replace(served.id, lambda plan: holds_portable(plan) is is_portable)
         except WorkerStartError as error:
             log.warning("%s does not start in its %s form: %s", served.id, served.form, error)
-            self._fall_back(served.id, error)
+            with suppress(UnavailableError):  # the database is away: the next round tries again
+                self._fall_back(served.id, error)
+        except YardError as error:  # the next round tries again
+            log.warning("%s keeps its form for now: %s", served.id, error)
 
     def _fall_back(self, version_id: str, error: WorkerStartError) -> bool:
         """Where a portable form does not start, the native one answers again; whether it is so now."""

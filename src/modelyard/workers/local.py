@@ -154,8 +154,6 @@ class LocalWorkers:
         if runtime.language == "python" and "python" not in self._settings.programs:
             home = self._settings.data / "environments"
             return environments.python_for(Path(plan.bundle), plan.language_version, home, progress)
-        if runtime.language == "portable" and "portable" not in self._settings.programs:
-            return sys.executable  # onnxruntime is among the server's own packages
         program = program_of(runtime, self._settings.programs)
         if program not in self._versions:
             self._versions[program] = installed_version(runtime, program)

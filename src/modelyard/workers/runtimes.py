@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from msgspec import Struct, field
 
 from modelyard.records.errors import EnvironmentBuildError
 
+SERVER = "server"  # as a runtime's program: the interpreter that this is
 _PROBE_SECONDS = 30
 
 
@@ -20,7 +22,7 @@ class Runtime(Struct, frozen=True):
     """How a language's worker is started.
 
     Attributes:
-        program: the interpreter, unless settings name another for the language.
+        program: the interpreter, unless settings name another for the language; `server` is the server's own.
         command: the worker's command line; `{program}` and `{folder}` are filled in.
         check: a command that prints the language's version.
         minimum: the oldest version that works, as "4.1".
@@ -72,8 +74,9 @@ def find_runtime(language: str) -> Runtime:
 
 
 def program_of(runtime: Runtime, programs: dict[str, str]) -> str:
-    """The interpreter to use: the operator's choice or the runtime's own."""
-    return programs.get(runtime.language, runtime.program)
+    """The interpreter to use: the operator's choice or the runtime's own, which may be the server's."""
+    own = sys.executable if runtime.program == SERVER else runtime.program
+    return programs.get(runtime.language, own)
 
 
 def installed_version(runtime: Runtime, program: str) -> str:
