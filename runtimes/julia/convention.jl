@@ -75,7 +75,8 @@ function find_predict(name::AbstractString, path::AbstractString, model::Type, c
     found = find_method(name, path, model, columns)
     found === nothing || return found
     place = isempty(path) ? "Main or $(parentmodule(model))" : path
-    throw(AnswerError("There is no method $name(model::$model, columns) in $place. Define it in the model's source file."))
+    missing_one = "$name(model::$model, columns) in $place"
+    throw(AnswerError("There is no method $missing_one. Define it in the model's source file."))
 end
 
 """
@@ -148,13 +149,15 @@ function add_answer!(columns, answer::NamedTuple, classes)
 end
 
 function add_answer!(columns, answer, classes)
-    throw(AnswerError("The model's predict returned a $(typeof(answer)): return a vector, a matrix or a NamedTuple of vectors."))
+    wanted = "return a vector, a matrix or a NamedTuple of vectors"
+    throw(AnswerError("The model's predict returned a $(typeof(answer)): $wanted."))
 end
 
 function add_classes!(columns, answer::NamedTuple, classes)
     for name in keys(answer)
         name in (:label, :probabilities) && continue
-        throw(AnswerError("Beside `label` there may be `probabilities` alone; the model's predict returned `$name` too."))
+        rule = "Beside `label` there may be `probabilities` alone"
+        throw(AnswerError("$rule; the model's predict returned `$name` too."))
     end
     answer.label isa AbstractVector || throw(AnswerError("`label` is not a vector."))
     push!(columns, "label" => labels(element_type(answer.label), answer.label))
@@ -171,7 +174,8 @@ end
 function add_probabilities!(columns, given::AbstractMatrix, classes)
     named = collect(classes())
     if length(named) != size(given, 2)
-        throw(AnswerError("The matrix of probabilities has $(size(given, 2)) columns, classes(model) has $(length(named))."))
+        found = "$(size(given, 2)) columns, classes(model) has $(length(named))"
+        throw(AnswerError("The matrix of probabilities has $found."))
     end
     for (i, class) in enumerate(named)
         push!(columns, "probability:$class" => numbers(given[:, i]))

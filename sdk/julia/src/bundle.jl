@@ -111,7 +111,8 @@ function inside(root::String, file::AbstractString)
     if startswith(path, "../") || ';' in path
         throw(YardError("$file is not below $root, or has a ';' in its name.", "Put the model's files into one folder."))
     end
-    first(split(path, '/')) in RESERVED && throw(YardError("$file has a name that the bundle itself needs.", "Rename it."))
+    top = first(split(path, '/'))
+    top in RESERVED && throw(YardError("$file has a name that the bundle itself needs.", "Rename it."))
     return path
 end
 
@@ -120,7 +121,8 @@ function make_room(folder::AbstractString)
     isfile(folder) && throw(YardError("$folder is a file; a bundle is written to a folder.", "Name another folder."))
     there = isdir(folder) ? filter(!=(METRICS_FILE), readdir(folder)) : String[]
     if !isempty(there) && !(BUNDLE_FILE in there)
-        throw(YardError("The folder $folder holds other things than a bundle: $(join(there, ", ")).", "Name an empty or a new folder."))
+        others = join(there, ", ")
+        throw(YardError("The folder $folder holds other things than a bundle: $others.", "Name an empty or a new folder."))
     end
     foreach(name -> rm(joinpath(folder, name); recursive = true), there)
     mkpath(folder)
@@ -133,7 +135,8 @@ The serialised model, and what it answers to the example once read back: the wor
 the model as it is must be the same.
 """
 function answered_example(model, columns, method, in_module, without_source::Bool)
-    given = columns_type([c.name for c in columns], [typeof(c.values) for c in columns])(Tuple(first_rows(c.values) for c in columns))
+    Given = columns_type([c.name for c in columns], [typeof(c.values) for c in columns])
+    given = Given(Tuple(first_rows(c.values) for c in columns))
     predict_with = checked(() -> find_predict(method, in_module, typeof(model), typeof(given)))
     without_source && refuse_without_source(model, predict_with)
     classes = find_method("classes", in_module, typeof(model))
@@ -167,7 +170,8 @@ function checked(step)
         return step()
     catch error
         error isa AnswerError && throw(YardError(error.message))
-        throw(YardError("The model fails on its example: $(sprint(showerror, error))", "It is called as predict(model, columns)."))
+        said = sprint(showerror, error)
+        throw(YardError("The model fails on its example: $said", "It is called as predict(model, columns)."))
     end
 end
 
@@ -187,6 +191,7 @@ end
 
 function same_answers(a, b)
     first.(a) == first.(b) || return false
-    same(x, y) = isequal(x, y) || (x isa Float64 && y isa Float64 && isapprox(x, y; rtol = TOLERANCE, atol = TOLERANCE))
+    near(x, y) = x isa Float64 && y isa Float64 && isapprox(x, y; rtol = TOLERANCE, atol = TOLERANCE)
+    same(x, y) = isequal(x, y) || near(x, y)
     return all(all(same(x, y) for (x, y) in zip(last(p), last(q))) for (p, q) in zip(a, b))
 end

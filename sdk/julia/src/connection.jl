@@ -10,8 +10,8 @@ const UPLOAD_SECONDS = 3600
 const TRIES = 3
 
 """
-The yard to talk to: `YARD_URL` and `YARD_TOKEN`, else what `yard login` remembered. A remembered token is sent to the address
-it was remembered with, and to no other.
+The yard to talk to: `YARD_URL` and `YARD_TOKEN`, else what `yard login` remembered. A remembered token is sent to the
+address it was remembered with, and to no other.
 """
 function find_address()
     remembered = remembered_login()
@@ -51,7 +51,8 @@ upload(path::String, file::String, type::String; query = ()) = exchange("POST", 
 
 function exchange(method, path, query, file, type)
     address = find_address()
-    headers = ["Authorization" => "Bearer $(address.token)", "User-Agent" => "modelyard-julia", "Accept" => "application/json"]
+    headers = ["Authorization" => "Bearer $(address.token)", "Accept" => "application/json"]
+    push!(headers, "User-Agent" => "modelyard-julia")
     isempty(type) || push!(headers, "Content-Type" => type)
     seconds = isempty(file) ? READ_SECONDS : UPLOAD_SECONDS
     request = Request(method, address.url * path * query_text(query), headers, file, seconds)

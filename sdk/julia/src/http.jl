@@ -10,7 +10,6 @@ struct Request
 end
 
 const CONNECT_SECONDS = 10
-const CURL_REFUSED = 7                  # curl's exit code where nobody listens
 const DOWNLOADS = Base.PkgId(Base.UUID("f43a241f-c20a-4ad4-852c-f6b1247861c6"), "Downloads")
 
 """
@@ -30,7 +29,9 @@ end
 "An address or a header with a line end would be two of them."
 function check_plain(request::Request)
     for text in (request.url, (last(header) for header in request.headers)...)
-        all(c -> ' ' <= c <= '~', text) || throw(YardError("The yard's address or token has a character that cannot be sent.", "Correct YARD_URL or YARD_TOKEN."))
+        all(c -> ' ' <= c <= '~', text) && continue
+        said = "The yard's address or token has a character that cannot be sent."
+        throw(YardError(said, "Correct YARD_URL or YARD_TOKEN."))
     end
 end
 
@@ -46,17 +47,19 @@ function download(request::Request, answer::String)
 end
 
 """
-Runs curl. What it is to do goes in on its standard input, since other users of the machine can read the command line, and
-the token is in it.
+Runs curl. What it is to do goes in on its standard input, since the token is in it, and other users of the machine
+can read a command line.
 """
 function curl(request::Request, answer::String)
     said, complaints = IOBuffer(), IOBuffer()
-    command = pipeline(`curl -q --config -`; stdin = IOBuffer(curl_config(request, answer)), stdout = said, stderr = complaints)
+    config = IOBuffer(curl_config(request, answer))
+    command = pipeline(`curl -q --config -`; stdin = config, stdout = said, stderr = complaints)
     process = try
         run(command; wait = false)
     catch error
         error isa Base.IOError || rethrow()
-        throw(YardError("The program curl does not start.", "Install curl, or use Julia 1.6 or newer, which needs none."))
+        hint = "Install curl, or use Julia 1.6 or newer, which needs none."
+        throw(YardError("The program curl does not start.", hint))
     end
     wait(process)
     success(process) || throw(unreachable(request, strip(String(take!(complaints)))))

@@ -7,7 +7,8 @@ const MAX_DEPTH = 200                   # of arrays and objects inside one anoth
 """
     json(value) -> String
 
-Dicts and NamedTuples as objects, vectors as arrays; `nothing`, `missing` and NaN as null. Throws `YardError` for an infinity.
+Dicts and NamedTuples as objects, vectors as arrays; `nothing`, `missing` and NaN as null. Throws `YardError` for an
+infinity.
 """
 json(value) = sprint(write_json, value)
 
@@ -161,7 +162,9 @@ function read_number(reader::JSONReader)
     return whole === nothing ? parse(Float64, found.match) : whole
 end
 
-const SHORT_ESCAPES = Dict('"' => '"', '\\' => '\\', '/' => '/', 'b' => '\b', 'f' => '\f', 'n' => '\n', 'r' => '\r', 't' => '\t')
+const SHORT_ESCAPES = Dict(
+    '"' => '"', '\\' => '\\', '/' => '/', 'b' => '\b', 'f' => '\f', 'n' => '\n', 'r' => '\r', 't' => '\t',
+)
 
 function read_string(reader::JSONReader)
     out = IOBuffer()

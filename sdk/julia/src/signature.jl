@@ -24,7 +24,7 @@ function infer_columns(example, may_be_missing, levels)
     columns = columns_of(example)
     isempty(last(first(columns))) && throw(YardError("The example has no rows.", "Give at least one row."))
     names = first.(columns)
-    named = may_be_missing === true ? names : may_be_missing === false ? String[] : [string(n) for n in may_be_missing]
+    named = may_be_missing isa Bool ? (may_be_missing ? names : String[]) : [string(n) for n in may_be_missing]
     only_known("missing", named, names)
     closed = Dict(string(name) => [string(level) for level in given] for (name, given) in pairs(levels))
     only_known("levels", keys(closed), names)
@@ -34,7 +34,8 @@ end
 function only_known(keyword::String, named, names)
     unknown = setdiff(named, names)
     isempty(unknown) && return
-    throw(YardError("`$keyword` names $(join(unknown, ", ")), which the example does not have.", "Its columns: $(join(names, ", "))."))
+    said = "`$keyword` names $(join(unknown, ", ")), which the example does not have."
+    throw(YardError(said, "Its columns: $(join(names, ", "))."))
 end
 
 function input_column(name::String, values::AbstractVector, named::Bool, levels)
@@ -45,7 +46,8 @@ function input_column(name::String, values::AbstractVector, named::Bool, levels)
     type == "string" || throw(YardError("The column $name has levels and is $type.", "Only strings have levels."))
     others = setdiff(there(column), levels)
     isempty(others) && return column
-    throw(YardError("The column $name has the value $(repr(first(others))), which is none of its levels.", "Add it to `levels`."))
+    said = "The column $name has the value $(repr(first(others))), which is none of its levels."
+    throw(YardError(said, "Add it to `levels`."))
 end
 
 "The values that are not missing."

@@ -3,14 +3,16 @@
 """
     columns_of(rows) -> Vector{Pair{String,AbstractVector}}
 
-The columns of a NamedTuple of vectors, a DataFrame (anything whose properties are its columns), a Dict of vectors (in the
-order of their names), a vector of NamedTuples or Dicts, or one such row. A key that a row does not have is missing there.
+The columns of a NamedTuple of vectors, a DataFrame (anything whose properties are its columns), a Dict of vectors (in
+the order of their names), a vector of NamedTuples or Dicts, or one such row. A key that a row does not have is missing
+there.
 """
 function columns_of(rows)
     columns = named_columns(rows)
-    isempty(columns) && throw(YardError("The rows have no columns.", "Give a NamedTuple of vectors, as (x = [1.0, 2.0],)."))
+    hint = "Give a NamedTuple of vectors, as (x = [1.0, 2.0],)."
+    isempty(columns) && throw(YardError("The rows have no columns.", hint))
     lengths = unique(length(values) for (_, values) in columns)
-    length(lengths) == 1 || throw(YardError("The columns are not of one length: $(join(lengths, ", ")).", "Make them so."))
+    length(lengths) == 1 || throw(YardError("The columns are not of one length: $(join(lengths, ", ")).", hint))
     return columns
 end
 
@@ -23,12 +25,15 @@ end
 function as_values(name, value, single::Bool)
     value isa AbstractVector && return value
     single && return [value]
-    throw(YardError("The column $name is a $(typeof(value)), not a vector.", "Give a vector with a value for each row."))
+    hint = "Give a vector with a value for each row."
+    throw(YardError("The column $name is a $(typeof(value)), not a vector.", hint))
 end
 
 function named_columns(rows::AbstractVector)
-    all(row -> row isa Union{NamedTuple,AbstractDict}, rows) ||
-        throw(YardError("The rows are a $(typeof(rows)).", "Give a vector of NamedTuples or Dicts, or a NamedTuple of vectors."))
+    if !all(row -> row isa Union{NamedTuple,AbstractDict}, rows)
+        hint = "Give a vector of NamedTuples or Dicts, or a NamedTuple of vectors."
+        throw(YardError("The rows are a $(typeof(rows)).", hint))
+    end
     names = Any[]
     for row in rows, name in (row isa NamedTuple ? keys(row) : sort!(collect(keys(row)); by = string))
         name in names || push!(names, name)
@@ -39,8 +44,10 @@ end
 named_columns(rows::AbstractArray) =
     throw(YardError("The rows are a $(typeof(rows)): their columns have no names.", "Give a NamedTuple of vectors."))
 
-named_columns(rows) =
-    Pair{String,AbstractVector}[string(name) => as_values(name, getproperty(rows, name), false) for name in propertynames(rows)]
+function named_columns(rows)
+    named(name) = string(name) => as_values(name, getproperty(rows, name), false)
+    return Pair{String,AbstractVector}[named(name) for name in propertynames(rows)]
+end
 
 "The type a column has in a signature: float64, int64, bool or string."
 function type_of(name::String, values::AbstractVector)

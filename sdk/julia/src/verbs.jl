@@ -1,19 +1,20 @@
 # The verbs: what a person does with a yard.
 
 const WAIT_SECONDS = 30
+const LOG_SHOWN = 2_000                 # characters
 
 """
     publish(model, ref; example, source, alias, why, wait = true, …) -> Dict
 
-Publish a model of this session as a new version of `ref` (`department/name`), and wait until the yard has checked it. Returns
-the version's record (`"version"`, `"state"`, `"aliases"` …).
+Publish a model of this session as a new version of `ref` (`department/name`), and wait until the yard has checked it.
+Returns the version's record (`"version"`, `"state"`, `"aliases"` …).
 
 - `alias`: an alias to point to it once it is checked, as `"champion"`; `why`: the reason, for the alias's history.
 - `wait = false` returns at once, before the check.
 - `example`, `source` and all others: as in [`save`](@ref).
 
-Throws [`YardError`](@ref) if the model cannot be published (nothing has been sent then) or did not pass its check (the version
-is kept, with the reason).
+Throws [`YardError`](@ref) if the model cannot be published (nothing has been sent then) or did not pass its check (the
+version is kept, with the reason).
 
 ```julia
 publish(model, "maintenance/turnaround"; example = rows, source = "model.jl", metrics = (mae = 12.1,))
@@ -43,7 +44,8 @@ function wait_for(version::Dict)
     end
     name = "version $(version["version"]) of $(version["model"])"
     version["state"] == "checked" && (progress("$name is checked"); return version)
-    throw(YardError("V$(name[2:end]) did not pass its check: $(get(version, "reason", ""))"; log = last(get(version, "log", ""), 2_000)))
+    said = "V$(name[2:end]) did not pass its check: $(get(version, "reason", ""))"
+    throw(YardError(said; log = last(get(version, "log", ""), LOG_SHOWN)))
 end
 
 "Says what goes on to a person at a terminal."
@@ -55,15 +57,15 @@ progress(words) = stderr isa Base.TTY && println(stderr, "yard: ", words)
 Predictions of a model of the yard, in any language, for rows of any kind that [`save`](@ref) takes as an example. `ref` is
 `department/name`, or one with `@alias` or `/version` behind it.
 
-Returns what a Julia model's own `predict` returns: a `Vector{Float64}`; `(label = …, probabilities = (late = …, …))` for
-classes; a NamedTuple of vectors for several outputs. Throws [`YardError`](@ref).
+Returns what a Julia model's own `predict` returns: a `Vector{Float64}`; `(label = …, probabilities = (late = …, …))`
+for classes; a NamedTuple of vectors for several outputs. Throws [`YardError`](@ref).
 
 ```julia
 Modelyard.predict("maintenance/turnaround", (distance = [1400.0], carrier = ["AA"]))
 ```
 
-Your own `predict(model, columns)` in `Main` hides this one's short name there; the long name always works. A source file that
-begins with `import Modelyard: predict` adds its methods to this function instead, and then the short name does both.
+Your own `predict(model, columns)` in `Main` hides this one's short name there; the long name always works. A source file
+that begins with `import Modelyard: predict` adds its methods to this function instead, and then the short name does both.
 """
 function predict(ref::AbstractString, rows)
     at = parse_reference(ref)
@@ -87,8 +89,8 @@ models() = ask_yard("GET", "/api/v1/models")
 """
     show_version(ref) -> Dict
 
-The version that `department/name/7` or `department/name@alias` names; for `department/name` its champion, or the latest one
-where it has none.
+The version that `department/name/7` or `department/name@alias` names; for `department/name` its champion, or the latest
+one where it has none.
 
 ```julia
 show_version("maintenance/turnaround/1")["state"]
@@ -158,7 +160,8 @@ Make the champion what it was before. Returns the model.
 rollback("maintenance/turnaround"; why = "worse on Mondays")
 ```
 """
-rollback(model::AbstractString; why = "") = ask_yard("POST", "$(model_path(model))/rollback"; body = (why = why,))
+rollback(model::AbstractString; why = "") =
+    ask_yard("POST", "$(model_path(model))/rollback"; body = (why = why,))
 
 """
     history(model) -> Vector

@@ -1,4 +1,5 @@
 using Modelyard
+using Pkg
 using Test
 
 const M = Modelyard
@@ -188,6 +189,23 @@ end
             end
             @test occursin("letter.txt", words(() -> save(Line(2.0), "full"; example = ROWS, source = MODEL)))
             @test read("full/letter.txt", String) == "dear"
+        end
+    end
+
+    @testset "the active project goes along" begin
+        in_new_folder() do
+            before = Base.active_project()
+            write("Project.toml", "[deps]\nJSON = \"682c06a0-de6a-54ab-a142-c8b1cf79cde6\"\n")
+            write("Manifest.toml", "[[JSON]]\nuuid = \"682c06a0-de6a-54ab-a142-c8b1cf79cde6\"\nversion = \"0.21.1\"\n")
+            Pkg.activate(pwd())
+            try
+                save(Line(2.0), "bundle"; example = ROWS, source = MODEL)
+            finally
+                Pkg.activate(before)
+            end
+            @test read("bundle/environment/Project.toml") == read("Project.toml")
+            @test read("bundle/environment/Manifest.toml") == read("Manifest.toml")
+            @test occursin("[packages]\nJSON = \"0.21.1\"\n", read("bundle/yardbundle.toml", String))
         end
     end
 
