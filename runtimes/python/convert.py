@@ -224,6 +224,7 @@ def probed(native: object, model: object, rows: Batch) -> dict:
         (n, kind, values[:1], None if valid is None else valid[:1]) for n, kind, values, valid in rows.columns
     ]
     refuses, limits, known, encoded = [], {}, {}, _known(model)
+    found = {-1.0: [], 1.0: []}
 
     def refused(i: int, column: tuple) -> bool:
         return _refused(native, [*base[:i], column, *base[i + 1 :]])
@@ -232,7 +233,7 @@ def probed(native: object, model: object, rows: Batch) -> dict:
         if kind == "float64":
             if refused(i, _with(base[i], float("nan"))):
                 refuses.append(name)
-            ends = [_end(lambda x, i=i: not refused(i, _with(base[i], x)), sign) for sign in (-1.0, 1.0)]
+            ends = [_end(lambda x, i=i: not refused(i, _with(base[i], x)), s, found[s]) for s in (-1.0, 1.0)]
             if ends != [-_INFINITE, _INFINITE]:
                 limits[name] = ends
             continue
@@ -243,18 +244,31 @@ def probed(native: object, model: object, rows: Batch) -> dict:
     return {"refuses": refuses, "limits": limits, "known": known}
 
 
-def _end(takes: object, sign: float) -> float:
-    """The last number in this direction that is taken, to the bit: doubles are in the order of their bits."""
+def _end(takes: object, sign: float, found: list) -> float:
+    """The last number in this direction that is taken, to the bit: doubles are in the order of their bits.
+
+    It is often the same in all columns, so those `found` before are tried first.
+    """
     if takes(sign * _INFINITE):
         return sign * _INFINITE
-    low, high = 0, struct.unpack("<q", struct.pack("<d", sys.float_info.max))[0]
-    if takes(sign * sys.float_info.max):
-        return sign * sys.float_info.max
+    low, high = 0, _bits(_INFINITE)
+    for bits in [_bits(sys.float_info.max), *found[-1:]]:
+        if takes(sign * _double(bits)) and not takes(sign * _double(bits + 1)):
+            low, high = bits, bits + 1
+            break
     while high - low > 1:
         middle = (low + high) // 2
-        is_taken = takes(sign * struct.unpack("<d", struct.pack("<q", middle))[0])
-        low, high = (middle, high) if is_taken else (low, middle)
-    return sign * struct.unpack("<d", struct.pack("<q", low))[0]
+        low, high = (middle, high) if takes(sign * _double(middle)) else (low, middle)
+    found.append(low)
+    return sign * _double(low)
+
+
+def _bits(number: float) -> int:
+    return struct.unpack("<q", struct.pack("<d", number))[0]
+
+
+def _double(bits: int) -> float:
+    return struct.unpack("<d", struct.pack("<q", bits))[0]
 
 
 def _with(column: tuple, value: float) -> tuple:
