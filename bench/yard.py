@@ -23,10 +23,13 @@ class Yard:
 
     Args:
         data: the data folder.
+        portable: whether models may answer in their portable form; native ones only by default, since that
+            is what most figures are about.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, portable: bool = False) -> None:
         self.data = data
+        self.portable = portable
         self.url = ""
         self.ready_after = 0.0  # seconds
         self._process: subprocess.Popen[str] | None = None
@@ -46,7 +49,13 @@ class Yard:
         command = [str(program), "up", "--data", str(self.data), "--port", "0"]
         began = time.perf_counter()
         with (self.data.parent / "yard.log").open("a") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "YARD_PORTABLE": str(self.portable).lower()},
+            )
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if " is up at " in line:

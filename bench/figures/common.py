@@ -39,11 +39,11 @@ def alternate(rounds: int, a: Callable[[], A], b: Callable[[], B]) -> list[tuple
 
 
 @contextmanager
-def yard_with(run: Run, name: str, bundles: Mapping[str, bytes]) -> Iterator[Yard]:
-    """A yard on a new folder that serves these models."""
+def yard_with(run: Run, name: str, bundles: Mapping[str, bytes], *, portable: bool = False) -> Iterator[Yard]:
+    """A yard on a new folder that serves these models, natively unless `portable`."""
     folder = run.folder / name
     folder.mkdir(parents=True)
-    with Yard(folder / "data") as yard, yard.client() as client:
+    with Yard(folder / "data", portable=portable) as yard, yard.client() as client:
         for model, bundle in bundles.items():
             yard.publish(client, model, bundle)
         yield yard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -19,6 +20,7 @@ from bench.yard import Yard
 _CONNECTIONS = 8
 _PYTHON_REACH = 3.0
 _R_REACH = 8.0
+_DECIDED_SECONDS = 120
 
 Serving = Callable[[str], AbstractContextManager[Request]]
 
@@ -36,6 +38,7 @@ def measure_python(run: Run) -> Iterator[Figure]:
     with yard_with(run, "python-rows", {"bench/logistic": bundle}) as yard:
         request = request_to(yard, "bench/logistic", body)
         scale = f"for scale, a bare echo on the same uvicorn: {_echo(yard, request, run)}"
+        ahead = f"ahead of issue 3, the same model in its portable form: {_portable(run, bundle, body)}"
         what = "one-row predictions, 8 connections, native Python worker, against MLServer, same model"
         yield _figure(
             run,
@@ -46,7 +49,23 @@ def measure_python(run: Run) -> Iterator[Figure]:
             serving,
             mlserver.SETTINGS,
             scale,
+            ahead,
         )
+
+
+def _portable(run: Run, bundle: bytes, body: bytes) -> str:
+    """One-row predictions once the portable form has been proved equal and answers."""
+    model, deadline = "bench/portable", time.monotonic() + _DECIDED_SECONDS
+    with yard_with(run, "portable", {model: bundle}, portable=True) as yard, yard.client() as client:
+        while not (version := client.get(f"/api/v1/models/{model}/versions/1").json())["form_reason"]:
+            if time.monotonic() > deadline:
+                return "not decided in time"
+            time.sleep(0.2)
+        if version["form"] != "portable":
+            return f"stays native, {version['form_reason']}"
+        request = request_to(yard, model, body)
+        load(request, _CONNECTIONS, run.seconds)
+        return "; ".join(by_connections(yard, request, run.seconds))
 
 
 def measure_r(run: Run) -> Iterator[Figure]:
