@@ -24,7 +24,7 @@ lint:    ## formatting, rules, types, the direction of imports, the examples in 
 	@$(RUN) ruff check
 	@$(RUN) mypy
 	@$(RUN) lint-imports
-	@$(RUN) pytest -q -p no:cacheprovider --doctest-modules src tools
+	@$(RUN) pytest -q -p no:cacheprovider --doctest-modules --ignore=src/modelyard/store/migrations --ignore=src/modelyard/demo/projects src tools
 
 bench:   ## the figures, as ratios in one run
 	@$(SETUP) test
