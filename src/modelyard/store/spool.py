@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelyard.records.errors import TooLargeError, UnavailableError
+from modelyard.store.folder import sync_folder
 
 MIB = 1024 * 1024
 _HEAD = struct.Struct("<II")
@@ -94,7 +95,7 @@ class SpoolWriter:
                     self._file = os.open(path, flags, 0o600)
                     self.path = path
             if self._sync:
-                _sync_folder(self._folder)
+                sync_folder(self._folder)
         except OSError as error:
             self.close()
             raise _explained(error, self._folder) from error
@@ -180,14 +181,6 @@ def _sealed(record: bytes) -> bytes:
 
 def _crc(record: bytes) -> int:
     return zlib.crc32(record, zlib.crc32(_LENGTH.pack(len(record))))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _explained(error: OSError, folder: Path) -> UnavailableError:
