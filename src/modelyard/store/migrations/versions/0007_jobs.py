@@ -1,0 +1,12 @@
+"""Projects, jobs and their logs."""
+
+from __future__ import annotations
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet: the number is reserved."""

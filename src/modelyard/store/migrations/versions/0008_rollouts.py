@@ -1,0 +1,12 @@
+"""Policies, duties of the loop, verdicts and rollouts."""
+
+from __future__ import annotations
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet: the number is reserved."""

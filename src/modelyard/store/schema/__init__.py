@@ -1,0 +1,33 @@
+"""The tables, one file a noun. A change comes with a migration; a test compares the two on both databases.
+
+Natural keys throughout: a model is `department/name`, a version its model and number.
+"""
+
+from __future__ import annotations
+
+from modelyard.store.schema.base import Moment, metadata
+from modelyard.store.schema.models import (
+    alias_history,
+    aliases,
+    models,
+    version_files,
+    version_forms,
+    versions,
+)
+from modelyard.store.schema.people import departments, principals, tokens
+from modelyard.store.schema.state import state
+
+__all__ = [
+    "Moment",
+    "alias_history",
+    "aliases",
+    "departments",
+    "metadata",
+    "models",
+    "principals",
+    "state",
+    "tokens",
+    "version_files",
+    "version_forms",
+    "versions",
+]
