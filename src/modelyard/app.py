@@ -23,6 +23,7 @@ from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.engine.engine import Engine
+from modelyard.loop.tick import Step, Tick
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
@@ -64,10 +65,23 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     """Be the engine until SIGTERM."""
     set_up_logging(settings.log_level)
-    engine = Engine(settings, _records(settings)[2], LocalWorkers(settings))
+    database, _, registry = _records(settings)
+    engine = Engine(settings, registry, LocalWorkers(settings))
+    for steps in loop_steps():
+        engine.drive(Tick(database, f"{socket.gethostname()}:{settings.data}", steps))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     engine.run(ready)
+
+
+def loop_steps() -> tuple[dict[str, Step], ...]:
+    """The steps of the loop by kind of duty: the quick ones, and those that may take minutes.
+
+    They run in ticks of their own, so that a rollback does not wait for a comparison of models.
+    """
+    quick: dict[str, Step] = {}
+    slow: dict[str, Step] = {}
+    return tuple(steps for steps in (quick, slow) if steps)
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:

@@ -19,6 +19,7 @@ from modelyard.engine.hub import Hub
 from modelyard.engine.keeper import Keeper
 from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
 from modelyard.engine.portable import Portables, plan_of
+from modelyard.loop.tick import Tick
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.rollouts import RouteTable, ServedVersion
@@ -50,12 +51,17 @@ class Engine:
         self._refreshing = threading.Lock()
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
+        self._ticks: list[Tick] = []
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
         self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked)
         self._forms: Forms = registry.forms
         self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
+
+    def drive(self, tick: Tick) -> None:
+        """Have a part of the loop run for as long as this engine does; before `run`."""
+        self._ticks.append(tick)
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Work until `stop` is called.
@@ -70,12 +76,16 @@ class Engine:
         self.hub.start()
         self.checker.start()
         self.portables.start()
+        for tick in self._ticks:
+            tick.start()
         # In a thread, so that a slow refresh does not hold up the end.
         threading.Thread(target=self._poll_on, name="poll", daemon=True).start()
         ready()
         os.read(self._end, 1)
         self._stopping.set()
         self.hub.close()
+        for tick in self._ticks:
+            tick.stop()
         self.checker.stop()
         self.portables.stop()
         self.keeper.stop()

@@ -1,0 +1,1 @@
+"""The circle of a refit: watch, trigger, train, gate, rollout. It meets serving through the database."""
