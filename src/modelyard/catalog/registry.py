@@ -21,7 +21,7 @@ from modelyard.records.models import AliasChange, File, Model, Version, VersionS
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
-from modelyard.store import aliases, departments, models, state, tokens, versions
+from modelyard.store import aliases, departments, models, rollouts, state, tokens, versions
 from modelyard.store.aliases import Cause, Step
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -338,9 +338,13 @@ class Registry:
             found: dict[str, dict[int, ServedVersion]] = {name: {} for name in models.names(connection)}
             for version in versions.served(connection):
                 found[version.model][version.version] = version
+            trials = rollouts.trials(connection)
             return RouteTable(
                 generation=state.generation(connection),
-                models={name: ModelRoutes(pointers.get(name, {}), own) for name, own in found.items()},
+                models={
+                    name: ModelRoutes(pointers.get(name, {}), own, trials.get(name))
+                    for name, own in found.items()
+                },
                 tokens=tokens.grants(connection, _now()),
             )
 

@@ -19,6 +19,7 @@ class Cause(StrEnum):
     PERSON = "person"
     CHECK = "check"  # a version passed, and was asked to be there or is the first
     ROLLBACK = "rollback"
+    ROLLOUT = "rollout"  # the loop, after its stages
 
 
 class Step(Struct, frozen=True):

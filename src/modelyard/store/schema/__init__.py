@@ -16,6 +16,7 @@ from modelyard.store.schema.models import (
     versions,
 )
 from modelyard.store.schema.people import departments, principals, tokens
+from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
 
 __all__ = [
@@ -26,7 +27,10 @@ __all__ = [
     "duties",
     "metadata",
     "models",
+    "policies",
     "principals",
+    "rollout_steps",
+    "rollouts",
     "state",
     "tokens",
     "version_files",

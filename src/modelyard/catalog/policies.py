@@ -1,0 +1,96 @@
+"""Policies: what a model's owner wants the yard to do by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelyard.records.errors import NotFoundError
+from modelyard.records.policies import Policy, Promote, Retrain
+from modelyard.store import duties, models, policies
+from modelyard.store.database import Database
+
+NOBODY = ""  # who set a policy that was never set
+
+
+class Policies:
+    """Policies by model. Every method is one transaction.
+
+    Methods raise NotFoundError for an unknown model.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def policy(self, model: str) -> Policy:
+        """A model's policy; where none was set, the default, which starts no training by itself."""
+        with self._database.read() as connection:
+            return policy_of(connection, model)
+
+    def put(
+        self, model: str, retrain: Retrain, promote: Promote, *, by: str, source: str = "by hand"
+    ) -> Policy:
+        """Set a model's policy; the same one again changes nothing."""
+        with self._database.write() as connection:
+            if not models.lock(connection, model):
+                raise _unknown(model)
+            return set_policy(connection, model, retrain, promote, by=by, source=source)
+
+    def pause(self, model: str, *, paused: bool, by: str) -> Policy:
+        """Let the yard start no training by itself, or let it again."""
+        with self._database.write() as connection:
+            if not models.lock(connection, model):
+                raise _unknown(model)
+            before = policy_of(connection, model)
+            if before.paused == paused:
+                return before
+            after = msgspec.structs.replace(before, paused=paused, changed_at=_now(), changed_by=by)
+            return _keep(connection, after)
+
+
+def policy_of(connection: Connection, model: str) -> Policy:
+    """A model's policy, or the default.
+
+    Raises:
+        NotFoundError: there is no such model.
+    """
+    if found := policies.get(connection, model):
+        return found
+    known = models.get(connection, model)
+    if known is None:
+        raise _unknown(model)
+    return Policy(
+        model=model,
+        retrain=Retrain(),
+        promote=Promote(),
+        paused=False,
+        source="the default",
+        changed_at=known.created_at,
+        changed_by=NOBODY,
+    )
+
+
+def set_policy(  # whose, the two tables of yard.toml, who and from where
+    connection: Connection, model: str, retrain: Retrain, promote: Promote, *, by: str, source: str
+) -> Policy:
+    """Set the policy of a locked model, in the caller's transaction; a pause stays a pause."""
+    before = policy_of(connection, model)
+    if (before.retrain, before.promote) == (retrain, promote):
+        return before
+    return _keep(connection, Policy(model, retrain, promote, before.paused, source, _now(), by))
+
+
+def _keep(connection: Connection, policy: Policy) -> Policy:
+    policies.put(connection, policy)
+    duties.ensure(connection, "trigger", policy.model, policy.changed_at)
+    return policy
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _unknown(model: str) -> NotFoundError:
+    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

@@ -1,0 +1,67 @@
+"""The metrics a policy can name: what each is of, and which direction is better."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from modelyard.records.errors import InvalidError
+from modelyard.records.references import shown
+from modelyard.records.signatures import Signature, Task
+
+
+class Metric(StrEnum):
+    """How good predictions were, over rows whose outcomes are known.
+
+    MAE, RMSE: of numbers, in the target's unit. LOGLOSS: mean -ln of the probability given to the class that
+    came. BRIER: mean squared distance between the probabilities and what came, over all classes. ACCURACY:
+    share of right labels. AUC: of two classes, the chance that one that came has the higher probability.
+    """
+
+    MAE = "mae"
+    RMSE = "rmse"
+    LOGLOSS = "logloss"
+    BRIER = "brier"
+    ACCURACY = "accuracy"
+    AUC = "auc"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger value is a better model."""
+        return self in (Metric.ACCURACY, Metric.AUC)
+
+    @property
+    def task(self) -> Task:
+        """The task whose predictions it is of."""
+        return Task.REGRESSION if self in (Metric.MAE, Metric.RMSE) else Task.CLASSIFICATION
+
+    @property
+    def needs_probabilities(self) -> bool:
+        """Whether labels alone are not enough for it."""
+        return self in (Metric.LOGLOSS, Metric.BRIER, Metric.AUC)
+
+
+def default_metric(signature: Signature) -> Metric:
+    """The metric where a policy names none: MAE of numbers, log-loss of probabilities, accuracy of labels."""
+    if signature.task is Task.REGRESSION:
+        return Metric.MAE
+    return Metric.LOGLOSS if signature.classes else Metric.ACCURACY
+
+
+def metric_for(name: str, signature: Signature) -> Metric:
+    """The metric that a policy names, or the default if it names none.
+
+    Raises:
+        InvalidError: this model's answers have no such metric.
+    """
+    if not name:
+        return default_metric(signature)
+    metric = Metric(name)
+    if metric.task is not signature.task or (metric.needs_probabilities and not signature.classes):
+        raise InvalidError(
+            f"The metric {shown(name)} does not fit this model, which answers "
+            f"{'numbers' if signature.task is Task.REGRESSION else 'labels'}"
+            f"{' with probabilities' if signature.classes else ''}.",
+            f"Set [promote] metric to another, as {default_metric(signature)!s}.",
+            key="promote.metric",
+        )
+    return metric
