@@ -23,7 +23,8 @@ from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.engine.engine import Engine
-from modelyard.loop.tick import Step, Tick
+from modelyard.loop.rollout import RolloutStep
+from modelyard.loop.tick import Step, Tick, now
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
@@ -34,11 +35,12 @@ from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
 from modelyard.serving.table import EMPTY, load_table
 from modelyard.serving.tap import Tap
+from modelyard.serving.trials import Trials
 from modelyard.settings import Settings
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.spool import SpoolWriter
-from modelyard.workers.control import Message, Routes, Stuck, Swapped, Used, WorkerInfo, Workers
+from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
 
 log = logging.getLogger(__name__)
@@ -67,19 +69,21 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     set_up_logging(settings.log_level)
     database, _, registry = _records(settings)
     engine = Engine(settings, registry, LocalWorkers(settings))
-    for steps in loop_steps():
+    for steps in loop_steps(engine, registry):
         engine.drive(Tick(database, f"{socket.gethostname()}:{settings.data}", steps))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     engine.run(ready)
 
 
-def loop_steps() -> tuple[dict[str, Step], ...]:
+def loop_steps(engine: Engine, registry: Registry) -> tuple[dict[str, Step], ...]:
     """The steps of the loop by kind of duty: the quick ones, and those that may take minutes.
 
     They run in ticks of their own, so that a rollback does not wait for a comparison of models.
     """
-    quick: dict[str, Step] = {}
+    quick: dict[str, Step] = {
+        "rollout": RolloutStep(registry.rollouts, lambda _: (), engine.refresh, now),
+    }
     slow: dict[str, Step] = {}
     return tuple(steps for steps in (quick, slow) if steps)
 
@@ -174,7 +178,9 @@ class Front:
         self._link = EngineLink(settings.engine_socket, self._name, self._news, settings.load_timeout)
         limits = Limits(settings.batch_rows, settings.queue_rows, settings.answer_timeout)
         self._pool = Pool(limits, settings.max_rows, self._ensure, self._stuck, Tap(spool.append))
-        predictor = Predictor(self._pool, self._counters)
+        self._trials = Trials(self._pool, settings.answer_timeout)
+        self._trials.swap(self._table)
+        predictor = Predictor(self._pool, self._counters, self._trials)
         self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body)
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         self._metrics = Metrics(lambda: self._table, self._link.report)
@@ -228,6 +234,7 @@ class Front:
             case Routes():
                 self._table = load_table(self._settings.routes_file)
                 self._pool.swap(self._table)
+                self._trials.swap(self._table)
                 self._link.tell(Swapped(self._table.generation))
                 self._say_ready()
             case Workers(version_id=version_id, sockets=sockets, takes=takes):
@@ -245,3 +252,5 @@ class Front:
         while True:
             await asyncio.sleep(_TELL_SECONDS)
             self._link.tell(Used(self._counters.values, self._pool.take_used()))
+            if evidence := self._trials.take():
+                self._link.tell(Tried(evidence))

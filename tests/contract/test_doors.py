@@ -30,6 +30,7 @@ from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
 from modelyard.serving.table import EMPTY
 from modelyard.serving.tap import Tap
+from modelyard.serving.trials import Trials
 from modelyard.workers.control import Reply, WorkerInfo
 from modelyard.workers.wire import Frame, from_values, to_values
 from tests.contract.scripted import LIMITS, SIGNATURE, Dock, Worker, dock, doubles, error, numbers, run, turns
@@ -97,7 +98,7 @@ class Front:
             return await yard.ensure("finance.fuel-cost.1")
 
         pool = Pool(LIMITS, 100, ensure, yard.stuck, Tap(yard.append))
-        predictor = Predictor(pool, self.counters)
+        predictor = Predictor(pool, self.counters, Trials(pool, 30.0))
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
         self.metrics = Metrics(lambda: self.table, self._report)

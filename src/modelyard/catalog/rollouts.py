@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
+from modelyard.records.compatibility import refusal
 from modelyard.records.errors import ConflictError, NotFoundError
 from modelyard.records.models import AliasChange
 from modelyard.records.references import CHAMPION
@@ -189,10 +190,22 @@ def _check(connection: Connection, model: str, candidate: int, champion: int | N
         raise ConflictError(f"{model} has no champion to compare with.", f"Promote it: yard promote {name}.")
     if champion == candidate:
         raise ConflictError(f"{name} is champion already.", "Roll out another version.")
+    _check_signatures(connection, model, candidate, champion)
     if other := rollouts.active(connection, model):
         raise ConflictError(
             f"{model}/{other.candidate} is being rolled out already.",
             f"Wait for its end, or stop it: yard rollout stop {model}.",
+        )
+
+
+def _check_signatures(connection: Connection, model: str, candidate: int, champion: int) -> None:
+    now, new = versions.get(connection, model, champion), versions.get(connection, model, candidate)
+    assert now is not None  # noqa: S101 - aliases point to versions that are there
+    assert new is not None  # noqa: S101 - it is checked
+    if found := refusal(now.bundle.signature, new.bundle.signature):
+        raise ConflictError(
+            f"{model}/{candidate} cannot answer the champion's callers: {found}.",
+            f"Publish it as a model of its own, or move all at once: yard promote {model}/{candidate}.",
         )
 
 

@@ -19,6 +19,7 @@ from modelyard.engine.hub import Hub
 from modelyard.engine.keeper import Keeper
 from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
 from modelyard.engine.portable import Portables, plan_of
+from modelyard.engine.trying import Trying
 from modelyard.loop.tick import Tick
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
@@ -26,7 +27,18 @@ from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.serving.table import EMPTY, load_table, save_table
 from modelyard.settings import Settings
 from modelyard.workers import control
-from modelyard.workers.control import Check, Ensure, Message, Refresh, Reply, Report, Routes, Stuck, Used
+from modelyard.workers.control import (
+    Check,
+    Ensure,
+    Message,
+    Refresh,
+    Reply,
+    Report,
+    Routes,
+    Stuck,
+    Tried,
+    Used,
+)
 from modelyard.workers.plans import Plan, Progress, Worker, Workers
 
 log = logging.getLogger(__name__)
@@ -57,6 +69,7 @@ class Engine:
         self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked)
         self._forms: Forms = registry.forms
         self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh)
+        self.trying = Trying(registry.rollouts, self.keeper, self._replicas)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
     def drive(self, tick: Tick) -> None:
@@ -184,6 +197,8 @@ class Engine:
         while not self._stopping.wait(_POLL_SECONDS):
             try:
                 self.keeper.sweep()
+                self.trying.warm(self._table)
+                self.trying.write_down()
                 if self._registry.generation() != self._table.generation:
                     self.refresh()
                 self._swap_forms(self._table)  # one that was starting when its form changed
@@ -212,6 +227,8 @@ class Engine:
         match message:
             case Stuck(version_id=version_id, socket=socket, why=why):
                 self.keeper.kill(version_id, socket, why)
+            case Tried(evidence=evidence):
+                self.trying.tell(evidence)
             case Used(versions=versions):
                 self.keeper.used(versions)
             case _:

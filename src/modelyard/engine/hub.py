@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modelyard.records.errors import MalformedError, YardError
 from modelyard.workers import control
-from modelyard.workers.control import Hello, Message, Reply, Routes, Stuck, Swapped, Used
+from modelyard.workers.control import Hello, Message, Reply, Routes, Stuck, Swapped, Tried, Used
 
 log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
@@ -152,6 +152,8 @@ class Hub:
                 self._changed.notify_all()
         elif isinstance(message, Used):
             front.counters = message.counters
+            self._tell(message)
+        elif isinstance(message, Tried):
             self._tell(message)
         elif isinstance(message, Stuck):
             threading.Thread(target=self._tell, args=(message,), daemon=True).start()

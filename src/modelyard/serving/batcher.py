@@ -162,6 +162,11 @@ class Batcher:
         self.set_fleet(Fleet((), ()))
 
     @property
+    def is_warm(self) -> bool:
+        """Whether a worker is there to answer at once."""
+        return any(line.ready for line in self._lines.values())
+
+    @property
     def idle(self) -> bool:
         """Nothing waits and nothing is on its way."""
         return not self._queue and not self._busy

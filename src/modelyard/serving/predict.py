@@ -7,12 +7,14 @@ import secrets
 import time
 
 from modelyard.records.errors import YardError
+from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import ServedVersion
 from modelyard.serving.answers import Answer
 from modelyard.serving.counters import Counters
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.pool import Pool
 from modelyard.serving.tap import Asked
+from modelyard.serving.trials import Trials
 
 
 class Predictor:
@@ -21,11 +23,13 @@ class Predictor:
     Args:
         pool: the versions' batchers.
         counters: what is counted of each answer.
+        trials: the rollouts that go on.
     """
 
-    def __init__(self, pool: Pool, counters: Counters) -> None:
+    def __init__(self, pool: Pool, counters: Counters, trials: Trials) -> None:
         self._pool = pool
         self._counters = counters
+        self._trials = trials
         self._boot = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
@@ -56,9 +60,13 @@ class Predictor:
                     [[] for _ in served.signature.outputs],
                 )
             asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys)
-            answer = await self._pool.batcher(served).submit(inputs, asked)
+            live = self._trials.of(served) if route == CHAMPION else None
+            if live is not None:
+                answer = await self._trials.answer(live, inputs, asked)
+            else:
+                answer = await self._pool.batcher(served).submit(inputs, asked)
         except YardError as error:
             self._counters.failed(served.model, served.version, error.code)
             raise
-        self._counters.answered(served.model, served.version, inputs.count, time.monotonic() - began)
+        self._counters.answered(answer.model, answer.version, inputs.count, time.monotonic() - began)
         return answer

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
 from modelyard.records.errors import ConflictError, ForbiddenError, NotFoundError
 from modelyard.records.people import Grant, Need
-from modelyard.records.rollouts import RouteTable, ServedVersion
+from modelyard.records.rollouts import RouteTable, ServedVersion, Trial
+from modelyard.records.signatures import Signature
+from modelyard.serving.inputs import Inputs
+from modelyard.workers.wire import to_values
 
 
 def find_version(
@@ -44,3 +52,34 @@ def find_version(
             f"Promote a checked version: `yard promote {model}/1`.",
         )
     return routes.champion
+
+
+def goes_to_candidate(trial: Trial, champion: Signature, inputs: Inputs, request_id: str) -> bool:
+    """Whether a canary's candidate answers a request, by chance of the stage's share.
+
+    Where the rollout is sticky the chance is drawn once for each value of that column, for all stages: who
+    saw the candidate goes on seeing it while its share grows. A request whose rows fall on both sides is
+    the champion's.
+    """
+    if not trial.sticky:
+        return draw(f"{trial.rollout} {request_id}") < trial.share
+    values = set(_values(trial.sticky, champion, inputs))
+    return all(draw(f"{trial.rollout} {value}") < trial.share for value in values)
+
+
+def draw(text: str) -> float:
+    """A number from 0 to below 1, always the same for the same text.
+
+    >>> draw("3 anna") == draw("3 anna") != draw("3 bert")
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
+
+
+def _values(name: str, champion: Signature, inputs: Inputs) -> Iterable[object]:
+    for place, column in enumerate(champion.inputs):
+        if column.name == name:
+            if inputs.columns is not None:
+                return to_values(inputs.columns[place])
+            return [row[place] for row in inputs.rows or ()]
+    return [msgspec.json.decode(key).get(name) if key else None for key in inputs.keys or [None]]

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from modelyard.records.errors import MalformedError
+from modelyard.records.rollouts import Evidence
 
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -69,6 +70,12 @@ class Used(Message, frozen=True):
     versions: tuple[str, ...] = ()
 
 
+class Tried(Message, frozen=True):
+    """What a front has counted of rollouts, by their id, since its last such message."""
+
+    evidence: dict[int, Evidence]
+
+
 class Swapped(Message, frozen=True):
     """A front answers by this generation now."""
 
@@ -123,7 +130,9 @@ class Workers(Message, frozen=True):
     takes: tuple[str, ...] = ()
 
 
-AnyMessage = Hello | Ensure | Refresh | Check | Report | Stuck | Used | Swapped | Reply | Routes | Workers
+AnyMessage = (
+    Hello | Ensure | Refresh | Check | Report | Stuck | Used | Tried | Swapped | Reply | Routes | Workers
+)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyMessage)
 
