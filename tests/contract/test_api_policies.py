@@ -49,6 +49,14 @@ POLICIES = {
     ("PUT", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("DELETE", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollback"): Need.PROMOTE,
+    ("GET", "/api/v1/rollouts"): Need.SIGNED_IN,
+    ("GET", "/api/v1/models/{department}/{name}/rollouts"): Need.SEE,
+    ("POST", "/api/v1/models/{department}/{name}/rollouts"): Need.PROMOTE,
+    ("POST", "/api/v1/models/{department}/{name}/rollouts/approve"): Need.PROMOTE,
+    ("POST", "/api/v1/models/{department}/{name}/rollouts/stop"): Need.PROMOTE,
+    ("GET", "/api/v1/models/{department}/{name}/policy"): Need.SEE,
+    ("PUT", "/api/v1/models/{department}/{name}/policy"): Need.PROMOTE,
+    ("PUT", "/api/v1/models/{department}/{name}/policy/paused"): Need.PROMOTE,
 }
 OF_THE_YARD = {Need.SIGNED_IN, Need.ADMINISTER}
 BODIES: dict[str, dict[str, Any]] = {
@@ -56,6 +64,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "tokens": {"json": {"name": "x", "principal": "y", "role": "viewer"}},
     "champion": {"json": {"version": 1}},
     "rollback": {"json": {}},
+    "rollouts": {"json": {"version": 1}},
+    "approve": {"json": {}},
+    "stop": {"json": {}},
+    "policy": {"json": {}},
+    "paused": {"json": {"paused": True}},
 }
 
 

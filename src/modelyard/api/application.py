@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
-from modelyard.api import aliases, health, models, predictions, publish, tokens, versions, yard
+from modelyard.api import aliases, health, models, predictions, publish, rollouts, tokens, versions, yard
 from modelyard.api.auth import check_policies, guard
 from modelyard.api.door import Door
 from modelyard.api.errors import handle
@@ -28,6 +28,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *publish.HANDLERS,
     *aliases.HANDLERS,
     *predictions.HANDLERS,
+    *rollouts.HANDLERS,
     *tokens.HANDLERS,
 )
 

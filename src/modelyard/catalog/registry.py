@@ -16,6 +16,7 @@ from modelyard.catalog import bundles, champions, words
 from modelyard.catalog.bundles import Limits, Received
 from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
+from modelyard.catalog.policies import Policies
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, File, Model, Version, VersionState
@@ -56,6 +57,7 @@ class Registry:
         self._limits = limits or Limits()
         self.forms = Forms(database, blobs)
         self.rollouts = Rollouts(database)
+        self.policies = Policies(database)
 
     # Publishing
 

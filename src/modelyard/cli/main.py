@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 import modelyard
-from modelyard.cli import doctor, login, models, output, predict, publish, sdk, server, tokens
+from modelyard.cli import doctor, login, models, output, predict, publish, rollouts, sdk, server, tokens
 from modelyard.records.errors import YardError
 
 _EPILOG = "Set YARD_URL and YARD_TOKEN, or run `yard login URL` once. Documentation: docs/ of the source."
@@ -40,6 +40,8 @@ for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
+app.add_typer(rollouts.rollout, name="rollout", rich_help_panel="Models")
+app.add_typer(rollouts.policy, name="policy", rich_help_panel="Models")
 
 
 def _show_version(wanted: bool) -> None:

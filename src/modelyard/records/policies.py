@@ -19,7 +19,7 @@ from msgspec import Struct
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import Metric
 from modelyard.records.references import Reference, shown
-from modelyard.records.rollouts import Stage, StageKind
+from modelyard.records.rollouts import Rules, Stage, StageKind
 from modelyard.records.schedules import check_schedule
 from modelyard.records.spans import bytes_of, seconds_of, share_of
 
@@ -184,6 +184,26 @@ class Promote(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     def stages(self) -> tuple[Stage, ...]:
         """`rollout` as stages."""
         return read_stages(self.rollout)
+
+    def rules(self, edges: tuple[float, ...] = (), *expected: tuple[float, ...]) -> Rules:
+        """What a rollout keeps to.
+
+        Args:
+            edges: of the bins of outputs,
+            expected: and the shares in them on the held-out rows: the candidate's, then the champion's.
+        """
+        mine, champion = expected or ((), ())
+        return Rules(
+            stages=self.stages,
+            needs_approval=self.approval is Approval.OWNER,
+            sticky=self.sticky,
+            latency_times=self.latency_times,
+            latency_seconds=self.latency_seconds,
+            differ=self.differ_share,
+            edges=edges,
+            expected=mine,
+            champion_expected=champion,
+        )
 
     @property
     def tolerance(self) -> float:
