@@ -54,6 +54,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_bundle: bytes of a bundle, unpacked.
         queue_rows: rows that may wait for one version on one front before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
+        allow_uncontained: whether models with code of their own run where no sandbox can be had. Whoever may
+            publish then has the rights of the yard's own user on this machine.
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
         portable: whether portable forms of new versions are tried; those that are there answer in any case.
         portable_timeout: seconds the converter may take, and the proof after it.
@@ -81,6 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_rows: int = 1_024
     portable: bool = True
     portable_timeout: float = 300.0
+    allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     programs: dict[str, str] = field(default_factory=dict)
 

@@ -37,6 +37,7 @@ TEXTS = {
     "host": "::1",
     "engine": "local",
     "portable": "true",
+    "allow_uncontained": "true",
     "log_level": "DEBUG",
 }
 

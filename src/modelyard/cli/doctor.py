@@ -81,7 +81,7 @@ def _machine(data: Path | None) -> Iterator[Finding]:
         with installed():
             from modelyard import up  # noqa: F401, PLC0415 - an optional dependency
             from modelyard.settings import Settings  # noqa: PLC0415 - the same
-            from modelyard.workers import runtimes  # noqa: PLC0415 - the same
+            from modelyard.workers import runtimes, sandbox  # noqa: PLC0415 - the same
     except NotInstalledError as error:
         yield Finding("note", "server", "not installed here, only SDK and command", error.hint)
         return
@@ -90,7 +90,7 @@ def _machine(data: Path | None) -> Iterator[Finding]:
     yield _sqlite()
     for runtime in runtimes.find_runtimes().values():
         yield _language(runtimes, runtime, settings.programs)
-    yield _walls()
+    yield _walls(sandbox, allowed=settings.allow_uncontained)
 
 
 def _folder(folder: Path) -> Finding:
@@ -122,11 +122,15 @@ def _language(runtimes: Any, runtime: Any, programs: dict[str, str]) -> Finding:
         return Finding("note", runtime.title, error.message, error.hint)
 
 
-def _walls() -> Finding:
-    if shutil.which("prlimit") is None:
-        hint = "Install util-linux, so that a model that allocates without end ends itself alone."
-        return Finding("problem", "limits of workers", "prlimit is not there", hint)
-    return Finding("ok", "limits of workers", "memory, files and open files are limited (prlimit)")
+def _walls(sandbox: Any, *, allowed: bool) -> Finding:  # noqa: ANN401 - an optional part
+    what, why = "walls of workers", sandbox.missing()
+    if not why:
+        return Finding("ok", what, "models run contained: no network, no other files, limits (bubblewrap)")
+    if allowed:
+        words = f"MODELS RUN UNCONTAINED, as YARD_ALLOW_UNCONTAINED says: {why}"
+        return Finding("problem", what, words, "Install bubblewrap and util-linux, and unset it.")
+    hint = "Install bubblewrap and util-linux. Until then, portable models alone are served."
+    return Finding("problem", what, f"models with code of their own are refused: {why}", hint)
 
 
 def _yard() -> Iterator[Finding]:

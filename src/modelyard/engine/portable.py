@@ -170,7 +170,7 @@ class Portables:
         command = [program, "-I", "-B", str(runtimes_folder() / "python" / "convert.py"), str(folder)]
         with (folder / "log").open("wb") as output:
             converter = subprocess.Popen(
-                sandbox.limited(command, self._settings.worker_memory),
+                self._within_walls(command, plan, overlay, folder),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -190,6 +190,26 @@ class Portables:
         if code != 0:
             last = _read(folder / "log", 1 << 20).decode(errors="replace").strip().splitlines()[-1:]
             raise NotPortableError(" ".join([f"the converter ended: {how_it_ended(code)}", *last]))
+
+    def _within_walls(self, command: list[str], plan: Plan, overlay: str, folder: Path) -> list[str]:
+        why = sandbox.missing()
+        if why and not self._settings.allow_uncontained:
+            raise NotPortableError(f"the converter runs the model's code, which cannot be contained: {why}")
+        if why:
+            return sandbox.limited(command, self._settings.worker_memory)
+        sandbox.show(Path(plan.bundle))
+        sandbox.hand_over(folder)
+        code = str(runtimes_folder() / "python")
+        own = (overlay,) if overlay else ()
+        walls = sandbox.Walls(
+            read_only=(*sandbox.needs(command[0]), code, *own, plan.bundle),
+            writable=(str(folder),),
+            hidden=(str(self._settings.data),),
+            folder=str(folder),
+            environment=_variables(folder),
+            memory=self._settings.worker_memory,
+        )
+        return sandbox.contained(command, walls)
 
     def _outcome(self, converter: subprocess.Popen[bytes], question: bytes) -> int:
         """The converter's exit code. Its input stays open: when this engine is gone, it ends by itself."""

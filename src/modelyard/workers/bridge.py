@@ -236,7 +236,7 @@ def main(arguments: list[str]) -> int:
         os.waitpid(pid, 0)
         return EXIT_MALFORMED
     finally:
-        with contextlib.suppress(FileNotFoundError):  # the engine may have been faster
+        with contextlib.suppress(OSError):  # the engine was faster, or within walls nothing can be removed
             os.unlink(path)  # noqa: PTH108
     os.close(questions)
     _, status = os.waitpid(pid, 0)

@@ -29,6 +29,7 @@ from modelyard.workers import environments, sandbox
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
 from modelyard.workers.runtimes import (
+    SERVER,
     Runtime,
     find_runtime,
     installed_version,
@@ -66,13 +67,14 @@ class LocalWorkers:
     def start(self, plan: Plan, progress: Progress) -> Worker:
         """See `Workers.start`."""
         runtime = find_runtime(plan.language)
+        self._refuse_code_without_walls(runtime)
         program = self._program(runtime, plan, progress)
         progress("starting the worker")
         log = self._logs / f"{plan.version_id}-{plan.replica}.log"
         before = log.stat().st_size if log.exists() else 0
         # Each worker has a socket of its own: one that is still on its way out shares nothing with the next,
         # and a front that connects to a replaced worker's socket is refused instead of kept waiting.
-        path = self._folder / f"{secrets.token_hex(8)}.sock"
+        path = self._folder / secrets.token_hex(8) / "s"
         child = self._spawn(runtime, program, plan, path, log)
         worker = Worker(plan, str(path), child.pid, _start_time(child.pid), log=str(log))
         try:
@@ -98,8 +100,10 @@ class LocalWorkers:
     def stop(self, worker: Worker) -> None:
         """See `Workers.stop`."""
         if _is(worker):
-            with suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGTERM)
+            for pid in tree(worker.pid):
+                if _name(pid) != "bwrap":  # the walls would fall at once, and end what is inside unasked
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
             _gone(worker.pid, _POLITE_SECONDS)
         _end(worker)
         self.wait(worker)
@@ -147,8 +151,17 @@ class LocalWorkers:
         return how
 
     def memory(self, worker: Worker) -> int:
-        """See `Workers.memory`; counts the whole process group's leader and its direct child (a bridge's)."""
-        return sum(map(_resident, _with_children(worker.pid)))
+        """See `Workers.memory`; counts the process and all below it."""
+        return sum(map(_resident, tree(worker.pid)))
+
+    def _refuse_code_without_walls(self, runtime: Runtime) -> None:
+        why = sandbox.missing()
+        if why and runtime.program != SERVER and not self._settings.allow_uncontained:
+            raise EnvironmentBuildError(
+                f"Models with code of their own are not run here: they cannot be contained, for {why}.",
+                "Install bubblewrap and util-linux on the server and start the yard again. An administrator "
+                "who trusts everybody who can publish may set YARD_ALLOW_UNCONTAINED=true instead.",
+            )
 
     def _program(self, runtime: Runtime, plan: Plan, progress: Progress) -> str:
         if runtime.language == "python" and "python" not in self._settings.programs:
@@ -170,23 +183,22 @@ class LocalWorkers:
             command = [sys.executable, "-I", "-S", bridge, *socket_option, "--", *command]
         else:
             command += socket_option
-        home = path.with_suffix(".tmp")
         with log.open("ab") as output, self._lock:
             if self._closed:
                 raise WorkerStartError("The yard is going down.", "Ask again when it is up.")
-            home.mkdir()
+            path.parent.mkdir()
             try:
                 child = subprocess.Popen(
-                    sandbox.limited(command, self._settings.worker_memory),
+                    self._within_walls(command, runtime, program, plan, path.parent),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     cwd=plan.bundle,
-                    env=_environment(runtime, home),
+                    env=_environment(runtime, path.parent),
                     start_new_session=True,
                 )
             except OSError as error:
-                home.rmdir()
+                path.parent.rmdir()
                 raise EnvironmentBuildError(
                     f"The {runtime.title} worker does not start: {error}.", runtime.hint
                 ) from error
@@ -194,10 +206,31 @@ class LocalWorkers:
             self._loading.add(child.pid)
         return child
 
+    def _within_walls(
+        self, command: list[str], runtime: Runtime, program: str, plan: Plan, home: Path
+    ) -> list[str]:
+        """The command within walls; without, where there are none and the model is data or trusted."""
+        if sandbox.missing():
+            return sandbox.limited(command, self._settings.worker_memory)
+        own = sandbox.needs(sys.executable) if runtime.transport == "pipes" else ()
+        code = (str(runtimes_folder()), str(Path(__file__).with_name("bridge.py")))
+        sandbox.show(Path(plan.bundle))
+        sandbox.hand_over(home)
+        walls = sandbox.Walls(
+            read_only=(*sandbox.needs(program), *own, *code, plan.bundle),
+            writable=(str(home),),
+            hidden=(str(self._settings.data),),
+            folder=plan.bundle,
+            environment=_environment(runtime, Path(sandbox.HOME)),
+            memory=self._settings.worker_memory,
+        )
+        return sandbox.contained(command, walls)
+
     def _load(self, child: subprocess.Popen[bytes], path: Path, plan: Plan) -> Frame:
         deadline = time.monotonic() + self._settings.load_timeout
         try:
             with self._connect(child, path, deadline) as talk:
+                path.parent.chmod(0o555)  # it listens: before model code runs, nothing more can be put there
                 return talk.ask(plan.load_question(), max(0.001, deadline - time.monotonic()))
         except ModelError as error:
             raise WorkerStartError(f"The model does not load: {error.message}") from error
@@ -229,17 +262,18 @@ class LocalWorkers:
 
 def _record(worker: Worker) -> None:
     """Write down that it runs, whole or not at all, for an engine that comes after this one."""
-    new = Path(worker.socket).with_suffix(".new")
+    new = Path(worker.socket).parent.with_suffix(".new")
     new.write_bytes(msgspec.json.encode(worker))
     new.rename(new.with_suffix(".json"))
 
 
 def _forget(worker: Worker) -> None:
     """Remove what a worker leaves in the folder of sockets."""
-    path = Path(worker.socket)
-    for suffix in (".json", ".sock"):
-        path.with_suffix(suffix).unlink(missing_ok=True)
-    shutil.rmtree(path.with_suffix(".tmp"), ignore_errors=True)
+    home = Path(worker.socket).parent
+    home.with_suffix(".json").unlink(missing_ok=True)
+    with suppress(OSError):
+        home.chmod(0o700)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def how_it_ended(code: int) -> str:
@@ -305,11 +339,20 @@ def _gone(pid: int, timeout: float | None) -> bool:
         os.close(handle)
 
 
-def _with_children(pid: int) -> list[int]:
-    with suppress(OSError, ValueError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
-    return [pid]
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it, parents first."""
+    found = [pid]
+    for parent in found:  # which grows: walls and a bridge stand between it and the model
+        with suppress(OSError, ValueError):
+            found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return found
 
 
 def _resident(pid: int) -> int:
