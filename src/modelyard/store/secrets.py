@@ -1,0 +1,101 @@
+"""Secrets at rest: sealed with AES-256-GCM under a key that is kept in a file of the data folder.
+
+A sealed secret is: format 1 (1 byte), the key's id (8), a nonce (12), the ciphertext with its tag. What it is
+for (`context`) is authenticated with it, so that one cannot be put in another's place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from modelyard.records.errors import UnavailableError
+
+_FORMAT = b"\x01"
+_KEY, _ID, _NONCE, _TAG = 32, 8, 12, 16
+
+
+class Keyring:
+    """Keys in a file, one a line in hexadecimal; the last one seals, all of them open.
+
+    Args:
+        path: the file; made with mode 0600 and a first key where it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            own = path.with_name(f".{path.name}-{os.urandom(8).hex()}")
+            _append_key(own)
+            with suppress(FileExistsError):  # another process was first
+                os.link(own, path)  # whole or not at all
+            own.unlink()
+
+    def rotate(self) -> None:
+        """Add a key that seals from now on; what older keys sealed can still be opened."""
+        _append_key(self._path)
+
+    def keys(self) -> dict[bytes, bytes]:
+        """The keys by their ids, oldest first.
+
+        Raises:
+            UnavailableError: the file is gone or damaged.
+        """
+        try:
+            keys = [bytes.fromhex(line) for line in self._path.read_text("ascii").split()]
+        except (OSError, ValueError) as error:
+            raise _unreadable(self._path, str(error)) from error
+        if not keys or any(len(key) != _KEY for key in keys):
+            raise _unreadable(self._path, "it does not hold keys of 256 bits")
+        return {hashlib.sha256(key).digest()[:_ID]: key for key in keys}
+
+
+class Secrets:
+    """Seals and opens secrets with the keys of a keyring."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def seal(self, secret: bytes, context: str) -> bytes:
+        """The secret, encrypted under the newest key, for this context alone."""
+        number, key = list(self._keyring.keys().items())[-1]
+        nonce = os.urandom(_NONCE)
+        head = _FORMAT + number
+        return head + nonce + AESGCM(key).encrypt(nonce, secret, head + context.encode())
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """What was sealed for this context.
+
+        Raises:
+            UnavailableError: it was changed, is another context's, or its key is not in the keyring.
+        """
+        head, rest = sealed[: 1 + _ID], sealed[1 + _ID :]
+        key = self._keyring.keys().get(head[1:])
+        if head[:1] != _FORMAT or key is None or len(rest) < _NONCE + _TAG:
+            raise UnavailableError(
+                "A stored secret cannot be opened: its key is not here.",
+                "Restore the key file that belongs to this database, or store the secret anew.",
+            )
+        try:
+            return AESGCM(key).decrypt(rest[:_NONCE], rest[_NONCE:], head + context.encode())
+        except InvalidTag as error:
+            raise UnavailableError(
+                "A stored secret cannot be opened: it was changed, or is another's.", "Store it anew."
+            ) from error
+
+
+def _append_key(path: Path) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(os.urandom(_KEY).hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unreadable(path: Path, why: str) -> UnavailableError:
+    return UnavailableError(f"The key file {path.name} cannot be used: {why}.", "Restore it from the backup.")
