@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import httpx
@@ -75,13 +77,16 @@ def test_a_failed_check_keeps_the_version_with_reason_and_log(client: httpx.Clie
 
 
 def test_a_failed_version_published_again_is_checked_again(client: httpx.Client, tmp_path: Path) -> None:
-    licence = tmp_path / "licence"
+    licence = Path(sys.prefix) / f".{tmp_path.name}-{os.getpid()}.licence"  # what workers see of the server
     source = f"open({str(licence)!r}).close()\ndef predict(columns):\n    return columns['x']\n"
     tar = code_bundle(source)
     assert publish(client, "ops/again", tar)["state"] == "failed"
     assert publish(client, "ops/again", tar)["state"] == "failed"
     licence.touch()
-    version = publish(client, "ops/again", tar)
+    try:
+        version = publish(client, "ops/again", tar)
+    finally:
+        licence.unlink()
     assert (version["version"], version["state"], version["reason"]) == (1, "checked", "")
     assert ask(client, "ops/again", [{"x": 1}]).status_code == 200
 
