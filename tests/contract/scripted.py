@@ -139,8 +139,11 @@ class Dock:
         spool: the frames that were recorded.
     """
 
-    def __init__(self, folder: Path, behave: Behave = doubles, replicas: int = 1) -> None:
+    def __init__(
+        self, folder: Path, behave: Behave = doubles, replicas: int = 1, version_id: str = SERVED.id
+    ) -> None:
         self.folder = folder
+        self.version_id = version_id
         self.behave = behave
         self.replicas = replicas
         self.workers: list[Worker] = []
@@ -157,7 +160,7 @@ class Dock:
 
     async def ensure(self, version_id: str) -> Fleet:
         """Workers for the version: those that live, else new ones."""
-        assert version_id == SERVED.id
+        assert version_id == self.version_id
         self.ensured += 1
         await asyncio.sleep(0)
         if self.refuse is not None:
@@ -205,10 +208,12 @@ class Dock:
 
 
 @asynccontextmanager
-async def dock(behave: Behave = doubles, replicas: int = 1) -> AsyncIterator[Dock]:
+async def dock(
+    behave: Behave = doubles, replicas: int = 1, version_id: str = SERVED.id
+) -> AsyncIterator[Dock]:
     """A dock, and the end of all its workers."""
     async with AsyncExitStack() as stack:
-        made = Dock(stack.enter_context(short_folder()), behave, replicas)
+        made = Dock(stack.enter_context(short_folder()), behave, replicas, version_id)
         yield made
         for batcher in made.batchers:
             batcher.close()
