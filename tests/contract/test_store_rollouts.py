@@ -1,4 +1,4 @@
-"""Rollouts and policies on both databases: one a model, one champion at all times, nothing by a fenced engine."""
+"""Rollouts and policies on both databases: one a model, always one champion, nothing by a fenced engine."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from modelyard.serving.predict import Predictor
 from modelyard.serving.routes import goes_to_candidate
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials, converter
-from modelyard.workers.wire import Frame, from_values, to_values
+from modelyard.workers.wire import Frame, Value, from_values, to_values
 from tests.contract.scripted import SERVED, SIGNATURE, Dock, Worker, answer, dock, error, numbers, run
 from tests.rows import FLOAT64, INT64, PREDICTION, STRING
 
@@ -57,7 +57,7 @@ class House:
         self.trials.swap(table(trial))
         fleet = await self._ensure(CANDIDATE.id)
         self.pool.set_fleet(CANDIDATE.id, fleet)
-        while not self.pool.batcher(CANDIDATE).is_warm:
+        while not self.pool.batcher(CANDIDATE).is_warm:  # noqa: ASYNC110 - it has no event to await
             await asyncio.sleep(0.001)
 
     async def ask(self, value: float, key: str | None = None) -> Any:
@@ -290,9 +290,8 @@ def test_rows_are_turned_into_the_candidates_columns() -> None:
     assert refusal(WIDE, NARROW) == ""
     convert = converter(WIDE, NARROW)
     assert convert(Inputs(1, rows=[(3, "a", 0.5)])).rows == [(0.5, 3.0, None)]
-    columns = tuple(
-        from_values(c.name, c.type, v) for c, v in zip(WIDE.inputs, ([3], ["a"], [0.5]), strict=True)
-    )
+    values: tuple[list[Value], ...] = ([3], ["a"], [0.5])
+    columns = tuple(from_values(c.name, c.type, v) for c, v in zip(WIDE.inputs, values, strict=True))
     turned = convert(Inputs(1, columns=columns)).columns
     assert turned is not None
     assert [to_values(c) for c in turned[:2]] == [[0.5], [3.0]]

@@ -50,6 +50,12 @@ def test_start(desk: tuple[RunningYard, dict[str, str]]) -> None:
     assert "champion" in printed
 
 
+def test_rolling_out(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    printed = "".join(run("self-driving.md", desk))
+    assert "Stopped by administrator. wait for the new tariff" in printed
+    assert "canary with 50 % for 30 min" in printed or "1 of 3" in printed
+
+
 @pytest.mark.r
 @pytest.mark.julia
 def test_applications(desk: tuple[RunningYard, dict[str, str]], r_library: Path) -> None:

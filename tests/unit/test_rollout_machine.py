@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -125,8 +126,6 @@ class TestFaults:
         ],
     )
     def test_each_is_rolled_back_and_said(self, evidence: Evidence, words: str) -> None:
-        import re
-
         found = decided(rollout(evidence))
         assert found.state is RolloutState.ROLLED_BACK
         assert re.search(words, found.words)
@@ -166,8 +165,8 @@ def test_a_person_who_promotes_ends_it() -> None:
 
 
 def test_many_looks_stop_what_is_good_in_a_few_cases_only() -> None:
-    """At the very limits, with a look after each request: at most 5 % would be stopped by all tests together."""
-    draw = random.Random(1)
+    """At the very limits, with a look after each request: all tests together would stop 5 % at most."""
+    draw = random.Random(1)  # noqa: S311 - a simulation
     stopped = 0
     for _ in range(200):
         failed = slow = 0
@@ -186,7 +185,7 @@ def test_many_looks_stop_what_is_good_in_a_few_cases_only() -> None:
     [(0.01, 0.001, 2500), (0.05, 0.001, 400), (1.0, 0.10, 8), (0.9, 0.5, 60)],
 )
 def test_what_is_bad_is_found_soon(rate: float, limit: float, soon: int) -> None:
-    draw = random.Random(2)
+    draw = random.Random(2)  # noqa: S311 - a simulation
     events = trials = 0
     while sequential.chance(events, trials, limit) < 4.61:
         trials += 1
