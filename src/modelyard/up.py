@@ -34,6 +34,7 @@ _RESTART_AT_MOST_EVERY = 0.5
 _FAILED = 70
 _LOOK_EVERY = 60.0
 _MANY = 4096
+_OURS_ALONE = ("logs", "spool", "bundles", "environments", "scratch")  # what is in them others may read
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Announce = Callable[[str], None]
@@ -73,8 +74,11 @@ def _process_began() -> float:
 def _take_folder(settings: Settings) -> IO[str]:
     """The data folder, made if need be and locked against a second yard."""
     try:
-        for folder in (settings.data, settings.data / "logs", settings.data / "spool"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in _OURS_ALONE:
+            folder = settings.data / name
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)  # whatever the data folder lets others do: it may have been there before
         settings.run.mkdir(exist_ok=True, mode=0o700)
         if settings.run.stat().st_uid != os.getuid():
             raise InvalidError(

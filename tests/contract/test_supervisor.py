@@ -156,6 +156,18 @@ def test_an_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         up._listen(Settings(data=tmp_path, host="192.0.2.1", port=8080))
 
 
+def test_folders_that_were_open_to_others_are_closed(tmp_path: Path) -> None:
+    data = tmp_path / "yard"
+    (data / "bundles").mkdir(parents=True)
+    for folder in (data, data / "bundles"):
+        folder.chmod(0o755)
+    with RunningYard(data):
+        modes = {p.name: p.stat().st_mode & 0o077 for p in data.iterdir() if p.is_dir()}
+    assert {
+        n: modes[n] for n in ("bundles", "environments", "logs", "spool", "scratch", "run")
+    } == dict.fromkeys(("bundles", "environments", "logs", "spool", "scratch", "run"), 0)
+
+
 def test_the_lock_is_of_one_yard_alone(tmp_path: Path) -> None:
     chosen = Settings(data=tmp_path / "yard")
     lock = up._take_folder(chosen)
