@@ -523,4 +523,4 @@ def test_a_thousand_models_are_read_in_a_few_statements(registry: Registry, data
         database._engines.writer, "before_cursor_execute", lambda *a: statements.append(a[2]), named=False
     )
     registry.route_table()
-    assert len([s for s in statements if s.startswith("SELECT")]) == 5
+    assert len([s for s in statements if s.startswith("SELECT")]) == 6

@@ -16,6 +16,7 @@ import pytest
 from tests.contract.hands import DOUBLE, ask, is_alive, plan, quiet, settings
 from tests.journeys.running import until
 
+from modelyard.engine import keeper
 from modelyard.engine.keeper import Keeper
 from modelyard.records.errors import UnavailableError, WorkerStartError
 from modelyard.settings import MIB
@@ -162,9 +163,18 @@ def test_versions_start_side_by_side(stage: Stage) -> None:
     assert first.result(10)
 
 
-def test_a_failed_start_is_everybodys_error_and_the_next_call_tries_again(stage: Stage) -> None:
+def test_a_failed_start_is_everybodys_error_and_the_next_call_tries_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, first_ready = threading.Semaphore(0), keeper._first_ready
+
+    def waits(starts: list[Future[Worker]]) -> list[Worker]:
+        joined.release()
+        return first_ready(starts)
+
+    monkeypatch.setattr(keeper, "_first_ready", waits)
     asked = [stage.ensure(), stage.ensure()]
-    until(lambda: all(f.running() for f in asked))
+    assert all(joined.acquire(timeout=10) for _ in asked)
     stage.workers.fail(0, WorkerStartError("no weights", log="Traceback"))
     errors = [f.exception(10) for f in asked]
     assert isinstance(errors[0], WorkerStartError)

@@ -10,9 +10,9 @@ import typer
 
 from modelyard.cli import output
 from modelyard.cli.models import Model, Why
+from modelyard.cli.rollout_calls import RolloutCalls, going_on
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.suggest import suggestions
-from modelyard.client.rollouts import RolloutCalls, going_on
 from modelyard.records.errors import InvalidError, MalformedError
 from modelyard.records.policies import Policy, read_promote, read_retrain
 from modelyard.records.references import Reference

@@ -1,14 +1,16 @@
-"""Rollouts and policies, for the command line; an SDK of few verbs leaves them out."""
+"""What the API says and takes of rollouts and policies; an SDK of few verbs leaves them out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelyard.client.connection import Connection
 from modelyard.records.policies import Policy
 from modelyard.records.references import Reference
 from modelyard.records.rollouts import Rollout
+
+if TYPE_CHECKING:
+    from modelyard.client.connection import Connection  # brings httpx: `yard --help` does without
 
 
 class RolloutCalls:
