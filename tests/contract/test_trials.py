@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.loop.rollout import Facts, fault
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import ModelError
 from modelyard.records.people import Grant
-from modelyard.records.rollouts import Evidence, ModelRoutes, RouteTable, StageKind, Trial
+from modelyard.records.rollouts import Evidence, ModelRoutes, RouteTable, Rules, StageKind, Trial
 from modelyard.records.signatures import Column, Signature
 from modelyard.serving.batcher import Fleet, Limits
 from modelyard.serving.counters import Counters
@@ -28,7 +29,18 @@ from modelyard.serving.routes import goes_to_candidate
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials, converter
 from modelyard.workers.wire import Frame, Value, from_values, to_values
-from tests.contract.scripted import SERVED, SIGNATURE, Dock, Worker, answer, dock, error, numbers, run
+from tests.contract.scripted import (
+    SERVED,
+    SIGNATURE,
+    Dock,
+    Worker,
+    answer,
+    dock,
+    doubles,
+    error,
+    numbers,
+    run,
+)
 from tests.rows import FLOAT64, INT64, PREDICTION, STRING
 
 MODEL = SERVED.model
@@ -229,13 +241,34 @@ def test_a_slow_candidate_is_seen() -> None:
 
     async def test(made: House) -> None:
         await made.begin(StageKind.SHADOW, latency_times=2.0)
-        for _ in range(40):
+        for _ in range(25):
             await made.ask(1.0)
+            await asyncio.gather(*made.trials._shadows)
         tally = (await made.settled()).candidate
         assert tally.timed > 0
         assert tally.slow == tally.timed
 
     trying(test, late)
+
+
+def test_one_stall_of_a_candidate_is_one_slow_answer_however_many_waited() -> None:
+    async def test(made: House) -> None:
+        await made.begin(StageKind.SHADOW, latency_times=2.0)
+        for _ in range(30):  # the candidate is warm, and it is known how long the champion takes
+            await made.ask(1.0)
+            await asyncio.gather(*made.trials._shadows)
+        worker = made.docks[CANDIDATE.id].workers[0]
+        worker.gate.clear()
+        for _ in range(40):
+            await made.ask(1.0)
+        await asyncio.sleep(0.06)  # the stall itself: longer than what is never called slow
+        worker.gate.set()
+        tally = (await made.settled()).candidate
+        assert tally.asked == 70
+        assert tally.slow == 1
+        assert fault(Rules(()), Evidence(tally), Facts(1)) == ""
+
+    trying(test, doubles)
 
 
 def test_outputs_are_counted_in_bins() -> None:

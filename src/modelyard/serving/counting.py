@@ -29,6 +29,7 @@ class Counting:
         self._times: deque[float] = deque(maxlen=_KEPT)
         self._limit = math.inf
         self._warm = 0
+        self._is_timing = False
         self._seen, self._mean, self._squares = 0, 0.0, 0.0
         self._candidate = _Counts(len(trial.edges) + 1)
         self._champion = _Counts(len(trial.edges) + 1)
@@ -43,12 +44,26 @@ class Counting:
             self._champion.bin(value, self._trial.edges)
             self._spread(value)
 
-    def candidate(self, answer: Answer, seconds: float) -> None:
+    def time_one(self) -> bool:
+        """Whether the candidate's request that begins now is timed; then `timed_one` is called at its end.
+
+        One at a time: a stall of the machine holds up all that are on their way, and would count as many
+        slow answers where the test takes each for one of its own.
+        """
+        begins = not self._is_timing
+        self._is_timing = True
+        return begins
+
+    def timed_one(self) -> None:
+        """The timed request has ended."""
+        self._is_timing = False
+
+    def candidate(self, answer: Answer, seconds: float, *, timed: bool) -> None:
         """The candidate answered a request."""
         counts = self._candidate
         counts.answered(seconds)
         self._warm += 1
-        if self._warm > _NEW and self._limit < math.inf:
+        if timed and self._warm > _NEW and self._limit < math.inf:
             counts.timed += 1
             counts.slow += seconds > self._limit
         for value in _scores(answer, self._at[1]):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from modelyard.records.errors import BusyError, ModelError, UnavailableError, YardError
+from modelyard.records.errors import BusyError, DeadlineError, ModelError, UnavailableError, YardError
 from modelyard.records.rollouts import CANARY, SHADOW, Evidence, RouteTable, ServedVersion, StageKind, Trial
 from modelyard.records.signatures import ColumnType, Signature
 from modelyard.serving.answers import Answer
@@ -113,20 +113,28 @@ class Trials:
     async def _by_candidate(self, live: Live, inputs: Inputs, asked: Asked) -> Answer:
         try:
             return await self._ask(live, inputs, asked, CANARY)
-        except (YardError, TimeoutError) as error:
+        except YardError as error:
             answer = await self._by_champion(live, inputs, asked)  # if it fails, too, the rows are to blame
             _count_failure(live, error)
             return answer
 
     async def _ask(self, live: Live, inputs: Inputs, asked: Asked, route: str) -> Answer:
+        counting, timed = live.counting, live.counting.time_one()
         began = time.monotonic()
         own = msgspec.structs.replace(asked, route=route)
-        future = self._pool.batcher(live.candidate).submit(live.convert(inputs), own)
-        async with asyncio.timeout(self._patience):
-            answer = await future
+        try:
+            future = self._pool.batcher(live.candidate).submit(live.convert(inputs), own)
+            async with asyncio.timeout(self._patience):
+                answer = await future
+        except TimeoutError:
+            words = f"It did not answer within {self._patience:g} s."
+            raise (DeadlineError(words) if timed else BusyError(words)) from None
+        finally:
+            if timed:
+                counting.timed_one()
         if not is_whole(answer):
             raise ModelError("It answered rows without a number.")
-        live.counting.candidate(answer, time.monotonic() - began)
+        counting.candidate(answer, time.monotonic() - began, timed=timed)
         return answer
 
     def _shadow(self, live: Live, inputs: Inputs, asked: Asked, answer: Answer) -> None:
@@ -142,7 +150,7 @@ class Trials:
         began = msgspec.structs.replace(asked, began=time.monotonic())
         try:
             other = await self._ask(live, inputs, began, SHADOW)
-        except (YardError, TimeoutError) as error:
+        except YardError as error:
             if is_whole(answer):
                 _count_failure(live, error)
         else:
@@ -153,11 +161,11 @@ class Trials:
             self._left.append((live.trial.rollout, evidence))
 
 
-def _count_failure(live: Live, error: YardError | TimeoutError) -> None:
-    if isinstance(error, _NOT_ITS_FAULT):  # the yard was overloaded or busy restarting
+def _count_failure(live: Live, error: YardError) -> None:
+    if isinstance(error, _NOT_ITS_FAULT):  # the yard is overloaded or restarting, or one stall counts already
         live.counting.dropped()
     else:
-        live.counting.failed(str(error) or "It did not answer in time.")
+        live.counting.failed(str(error))
 
 
 def _live(trial: Trial, table: RouteTable, model: str) -> Live | None:
