@@ -40,6 +40,9 @@ from modelyard.settings import Settings
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.spool import SpoolWriter
+from modelyard.web.behind import Behind
+from modelyard.web.pages import create_pages
+from modelyard.web.pulse import Pulse
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
 
@@ -50,6 +53,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TELL_SECONDS = 1.0
+_ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -145,7 +149,7 @@ class Front:
         """Answer one connection's request, or run the lifespan."""
         if scope["type"] == "http":
             path = scope["path"]
-            if path.startswith("/models/"):
+            if path.startswith("/models/") and path.endswith(_ASKED):
                 await self._predict(scope, receive, send)
             elif path.startswith("/v2"):
                 await self._v2(scope, receive, send)
@@ -184,8 +188,11 @@ class Front:
         self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body)
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         self._metrics = Metrics(lambda: self._table, self._link.report)
-        self._api = create_api(self._services())
+        pulse = Pulse(self._count)
+        behind = Behind(pulse=pulse, ask=self._predict.ask, max_body=settings.max_body)
+        self._api = create_api(self._services(), create_pages(behind))
         self._keep(self._link.run())
+        self._keep(pulse.run())
         self._keep(self._tell_used())
 
     def _services(self) -> Services:
@@ -211,6 +218,9 @@ class Front:
 
     async def _warm(self, version: Version) -> None:
         await self._link.ensure(version.id, self._settings.load_timeout)
+
+    async def _count(self) -> dict[str, float]:
+        return (await self._link.report()).counters
 
     async def _workers(self) -> list[WorkerInfo]:
         return list((await self._link.report()).workers)

@@ -11,10 +11,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from modelyard.api.changes import changed
+from modelyard.api.changes import changed, warm
 from modelyard.api.models import MODEL
 from modelyard.api.services import Services
-from modelyard.records.models import AliasChange, VersionState
+from modelyard.records.models import AliasChange
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import check_name
 
@@ -50,7 +50,7 @@ async def set_alias(
     not all of them do yet. 409 if the version is not checked.
     """
     check_name(alias, "alias")
-    await _warm(services, model, data.version)
+    await warm(services, model, data.version)
     call = partial(services.registry.set_alias, model, alias, data.version, by=grant.principal, why=data.why)
     return await changed(services, await asyncio.to_thread(call))
 
@@ -79,16 +79,9 @@ async def rollback(
     grant: NamedDependency[Grant],
 ) -> Response[AliasChange]:
     """409 if there is nothing before. Answers 202 like moving an alias does."""
-    await _warm(services, model, await asyncio.to_thread(services.registry.rollback_target, model))
+    await warm(services, model, await asyncio.to_thread(services.registry.rollback_target, model))
     call = partial(services.registry.rollback, model, by=grant.principal, why=data.why)
     return await changed(services, await asyncio.to_thread(call))
-
-
-async def _warm(services: Services, model: str, number: int) -> None:
-    """Start a version's workers before requests come to it; an alias never moves to one that cannot start."""
-    version = await asyncio.to_thread(services.registry.version, model, number)
-    if version.state is VersionState.CHECKED:  # of others the registry says why they cannot have an alias
-        await services.warm(version)
 
 
 HANDLERS = (set_alias, drop_alias, rollback)

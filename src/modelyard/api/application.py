@@ -11,7 +11,18 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
-from modelyard.api import aliases, health, models, predictions, publish, rollouts, tokens, versions, yard
+from modelyard.api import (
+    aliases,
+    cards,
+    health,
+    models,
+    predictions,
+    publish,
+    rollouts,
+    tokens,
+    versions,
+    yard,
+)
 from modelyard.api.auth import check_policies, guard
 from modelyard.api.door import Door
 from modelyard.api.errors import handle
@@ -27,6 +38,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *versions.HANDLERS,
     *publish.HANDLERS,
     *aliases.HANDLERS,
+    *cards.HANDLERS,
     *predictions.HANDLERS,
     *rollouts.HANDLERS,
     *tokens.HANDLERS,

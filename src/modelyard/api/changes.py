@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TypeVar
 
@@ -9,10 +10,18 @@ from litestar import Response
 
 from modelyard.api.services import Services
 from modelyard.records.errors import YardError
+from modelyard.records.models import VersionState
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+async def warm(services: Services, model: str, number: int) -> None:
+    """Start a version's workers before requests come to it; an alias never moves to one that cannot start."""
+    version = await asyncio.to_thread(services.registry.version, model, number)
+    if version.state is VersionState.CHECKED:  # of others the registry says why they cannot have an alias
+        await services.warm(version)
 
 
 async def changed(services: Services, record: T, status: int = 200) -> Response[T]:

@@ -24,9 +24,9 @@ from modelyard.api.exchange import (
     read_body,
 )
 from modelyard.records.errors import NotFoundError, UnsupportedError
-from modelyard.records.people import Need
+from modelyard.records.people import Grant, Need
 from modelyard.records.references import CHAMPION
-from modelyard.records.rollouts import RouteTable
+from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.serving import answers, tables
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.parquet import ParquetReader
@@ -104,13 +104,45 @@ class PredictDoor:
             raise MethodError("Predictions are asked for with POST.", hint, allow="POST")
         served = find_version(table, grant, target.model, target.alias, target.version)
         body = await read_body(scope, receive, self._max_body)
+        kinds = _kind(header(scope, b"content-type")), header(scope, b"accept")
+        return await self._predict(served, grant, target, body, kinds, request_id)
+
+    async def ask(
+        self, grant: Grant, target: Target, body: bytes, kind: bytes, accept: bytes = JSON
+    ) -> Reply:
+        """The answer to a request that came in by another door, as the pages' do.
+
+        Args:
+            kind: the body's content type.
+            accept: the content type wanted.
+
+        Raises:
+            YardError: as a caller of the address would meet it.
+        """
+        served = find_version(self._table(), grant, target.model, target.alias, target.version)
+        request_id = self._predictor.new_request_id()
+        return await self._predict(served, grant, target, body, (kind, accept), request_id)
+
+    async def _predict(  # which version, who asks by which name, what, how, under which id
+        self,
+        served: ServedVersion,
+        grant: Grant,
+        target: Target,
+        body: bytes,
+        kinds: tuple[bytes, bytes],
+        request_id: str,
+    ) -> Reply:
         began = time.monotonic()
-        kind = header(scope, b"content-type").partition(b";")[0].strip().lower()
+        kind, accept = kinds
         inputs = await read_inputs(self._predictor.plan(served), kind, body, self._parquet)
         answer = await self._predictor.answer(
             served, inputs, grant.principal, target.route, began, request_id
         )
-        return await write_answer(answer, header(scope, b"accept"))
+        return await write_answer(answer, accept)
+
+
+def _kind(content_type: bytes) -> bytes:
+    return content_type.partition(b";")[0].strip().lower()
 
 
 async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: ParquetReader) -> Inputs:

@@ -122,7 +122,7 @@ async def _create(
         data.principal,
         data.role,
         department,
-        _lifetime(grant, data.expires_in_days),
+        lifetime(grant, data.expires_in_days),
         by=grant.principal,
     )
     return await changed(services, await asyncio.to_thread(call), status=201)
@@ -133,7 +133,7 @@ async def _revoke(services: Services, grant: Grant, number: int) -> Response[Tok
     return await changed(services, await asyncio.to_thread(revoke))
 
 
-def _lifetime(grant: Grant, days: float | None) -> timedelta | None:
+def lifetime(grant: Grant, days: float | None) -> timedelta | None:
     """How long a new token may live: no longer than the one it is made with."""
     if grant.expires is None:
         return None if days is None else timedelta(days=days)

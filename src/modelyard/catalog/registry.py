@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from modelyard.catalog import bundles, champions, words
 from modelyard.catalog.bundles import Limits, Received
+from modelyard.catalog.cards import Cards
 from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
 from modelyard.catalog.policies import Policies
@@ -55,6 +56,7 @@ class Registry:
         self._blobs = blobs
         self._scratch = scratch
         self._limits = limits or Limits()
+        self.cards = Cards(database)
         self.forms = Forms(database, blobs)
         self.rollouts = Rollouts(database)
         self.policies = Policies(database)
@@ -163,11 +165,11 @@ class Registry:
                 raise _no_alias(reference.model, alias)
             return _found(connection, reference.model, number)
 
-    def versions(self, model: str) -> list[Version]:
-        """All versions of a model, newest first."""
+    def versions(self, model: str, below: int | None = None, most: int | None = None) -> list[Version]:
+        """The versions of a model, newest first: those under a number, and at most so many (None: all)."""
         with self._database.read() as connection:
             _known(connection, _model(model))
-            return versions.of_model(connection, model)
+            return versions.of_model(connection, model, below, most)
 
     def model(self, model: str) -> Model:
         """One model."""

@@ -10,7 +10,19 @@ import msgspec
 import typer
 
 import modelyard
-from modelyard.cli import doctor, login, models, output, predict, publish, rollouts, sdk, server, tokens
+from modelyard.cli import (
+    cards,
+    doctor,
+    login,
+    models,
+    output,
+    predict,
+    publish,
+    rollouts,
+    sdk,
+    server,
+    tokens,
+)
 from modelyard.records.errors import YardError
 
 _EPILOG = "Set YARD_URL and YARD_TOKEN, or run `yard login URL` once. Documentation: docs/ of the source."
@@ -25,6 +37,7 @@ _GROUPS = {
         models.promote,
         models.alias,
         models.rollback,
+        cards.card,
     ),
     "Predictions": (predict.predict, predict.predictions),
 }

@@ -122,3 +122,18 @@ class AliasChange(Struct, frozen=True):
     at: datetime
     by: str
     why: str = ""
+
+
+class Card(Struct, frozen=True):
+    """A model card: what a model is for, in Markdown, as it holds from one version on.
+
+    Attributes:
+        version: the first version it is of; it holds for later ones until another is written.
+        text: Markdown; empty where none was ever written (and `changed_by` is empty, too).
+    """
+
+    model: str
+    version: int
+    text: str
+    changed_at: datetime
+    changed_by: str

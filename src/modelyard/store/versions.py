@@ -62,9 +62,14 @@ def by_digest(connection: Connection, model: str, digest: str) -> Version | None
     return next(iter(_records(connection, model, same)), None)
 
 
-def of_model(connection: Connection, model: str) -> list[Version]:
-    """All versions of a model, newest first."""
-    return _records(connection, model, versions.c.model == model)[::-1]
+def of_model(
+    connection: Connection, model: str, below: int | None = None, most: int | None = None
+) -> list[Version]:
+    """The versions of a model, newest first: those under a number, and at most so many (None: all)."""
+    where = versions.c.model == model
+    if below is not None:
+        where = and_(where, versions.c.version < below)
+    return _records(connection, model, where, most)
 
 
 def due(connection: Connection) -> list[Version]:
@@ -134,11 +139,14 @@ def _is(model: str, number: int) -> ColumnElement[bool]:
     return and_(versions.c.model == model, versions.c.version == number)
 
 
-def _records(connection: Connection, model: str, where: ColumnElement[bool]) -> list[Version]:
+def _records(
+    connection: Connection, model: str, where: ColumnElement[bool], most: int | None = None
+) -> list[Version]:
     pointers: dict[int, list[str]] = {}
     for alias, number in aliases.of_model(connection, model).items():
         pointers.setdefault(number, []).append(alias)
-    rows = connection.execute(select(versions).where(where).order_by(versions.c.version)).mappings()
+    query = select(versions).where(where).order_by(versions.c.version.desc()).limit(most)
+    rows = connection.execute(query).mappings()
     return [_record(row, tuple(pointers.get(row["version"], ()))) for row in rows]
 
 

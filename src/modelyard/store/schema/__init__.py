@@ -6,6 +6,7 @@ Natural keys throughout: a model is `department/name`, a version its model and n
 from __future__ import annotations
 
 from modelyard.store.schema.base import Moment, metadata
+from modelyard.store.schema.cards import cards
 from modelyard.store.schema.duties import duties
 from modelyard.store.schema.models import (
     alias_history,
@@ -23,6 +24,7 @@ __all__ = [
     "Moment",
     "alias_history",
     "aliases",
+    "cards",
     "departments",
     "duties",
     "metadata",

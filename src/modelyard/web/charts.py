@@ -1,0 +1,84 @@
+"""Small charts as SVG, drawn here so that they are there without any script. Pure.
+
+Colours come from the stylesheet by class, so a chart follows the theme; nothing has a `style`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+_PAD = 2.0
+
+
+def points(values: Sequence[float], width: float = 120, height: float = 28, top: float | None = None) -> str:
+    """The `points` of a polyline through values evenly apart, from zero at the bottom to `top`.
+
+    >>> points([0, 1, 2], 10, 10)
+    '0,8 5,5 10,2'
+    """
+    if not values:
+        return ""
+    most = max(top or 0.0, *values) or 1.0
+    step = width / max(1, len(values) - 1)
+    room = height - 2 * _PAD
+    return " ".join(
+        f"{round(i * step, 1):g},{round(height - _PAD - room * max(0.0, v) / most, 1):g}"
+        for i, v in enumerate(values)
+    )
+
+
+def sparkline(values: Sequence[float], label: str, width: int = 120, height: int = 28) -> Markup:
+    """A line with the area below it; `label` says in words what it shows."""
+    line = points(values, width, height)
+    words = escape(label)
+    if not line:
+        return Markup('<span class="none">\N{EN DASH}</span>')
+    area = f"0,{height} {line} {width},{height}"
+    return Markup(  # noqa: S704 - numbers, and the label escaped above
+        f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{words}"><polygon class="spark-area" points="{area}"/>'
+        f'<polyline class="spark-line" points="{line}"/></svg>'
+    )
+
+
+def bars(
+    shares: Sequence[float], label: str, width: int = 160, height: int = 40, tone: str = "one"
+) -> Markup:
+    """Bars side by side, the highest as high as the chart."""
+    most = max(shares, default=0.0) or 1.0
+    step = width / max(1, len(shares))
+    drawn = "".join(
+        f'<rect class="bar {tone}" x="{round(i * step + 0.5, 1):g}" width="{round(max(step - 1, 0.5), 1):g}" '
+        f'y="{round(height - height * s / most, 1):g}" height="{round(height * s / most, 1):g}"/>'
+        for i, s in enumerate(shares)
+    )
+    return Markup(  # noqa: S704 - numbers, and the label escaped
+        f'<svg class="bars" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{drawn}</svg>'
+    )
+
+
+def two_distributions(
+    before: Sequence[float], now: Sequence[float], label: str, width: int = 320, height: int = 90
+) -> Markup:
+    """Two histograms over the same bins: what was, filled; what is, as a stepped outline."""
+    most = max([*before, *now], default=0.0) or 1.0
+    step = width / max(1, len(before))
+
+    def y(value: float) -> str:
+        return f"{round(height - _PAD - (height - 2 * _PAD) * value / most, 1):g}"
+
+    filled = "".join(
+        f'<rect class="bar reference" x="{round(i * step, 1):g}" width="{round(step, 1):g}" y="{y(v)}" '
+        f'height="{round(height - float(y(v)), 1):g}"/>'
+        for i, v in enumerate(before)
+    )
+    outline = " ".join(
+        f"{round(i * step, 1):g},{y(v)} {round((i + 1) * step, 1):g},{y(v)}" for i, v in enumerate(now)
+    )
+    return Markup(  # noqa: S704 - numbers, and the label escaped
+        f'<svg class="distributions" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{filled}<polyline class="outline" points="{outline}"/></svg>'
+    )

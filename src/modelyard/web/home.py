@@ -1,0 +1,179 @@
+"""The first page: the models of a person's departments, how they are, and how an empty yard is begun."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from modelyard.api.models import seen_by
+from modelyard.api.services import Services
+from modelyard.records.models import Model
+from modelyard.records.people import Grant, Need
+from modelyard.records.references import NAME
+from modelyard.records.rollouts import Rollout, RouteTable
+from modelyard.web.behind import Behind
+from modelyard.web.look import page
+from modelyard.web.pulse import Counted, Pulse
+from modelyard.web.requests import PageRequest
+
+ON_A_PAGE = 60
+_MANY_FAIL = 0.05  # of the requests of the last minutes
+_LOOKED_BACK = 300.0  # seconds
+_LONGEST_SEARCH = 200  # characters
+
+
+class Health(Struct, frozen=True):
+    """How a model is, in a word, with its tone (good, busy, bad, idle) and a sentence."""
+
+    tone: str
+    word: str
+    words: str
+
+
+class Row(Struct, frozen=True):
+    """A model in the list."""
+
+    model: Model
+    name: str
+    health: Health
+    rate: float
+    line: list[float]
+
+
+class Group(Struct, frozen=True):
+    """A department's models."""
+
+    department: str
+    rows: list[Row]
+
+
+class Listing(Struct, frozen=True):
+    """A page of the list.
+
+    Attributes:
+        found: how many models fit the search, `number` the page, `pages` how many there are.
+    """
+
+    groups: list[Group]
+    found: int
+    number: int
+    pages: int
+
+
+@get("/", opt={"need": Need.SIGNED_IN})
+async def home(
+    request: PageRequest,
+    services: NamedDependency[Services],
+    behind: NamedDependency[Behind],
+    grant: NamedDependency[Grant],
+) -> Response[bytes]:
+    """The models that one may see, with a search; with no model at all, the first steps."""
+    models = await asyncio.to_thread(services.registry.models, seen_by(grant))
+    if not models:
+        return page(request, "start.html", **first_steps(request, grant))
+    rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, seen_by(grant))
+    search = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
+    listing = list_models(
+        matching(models, search),
+        rollouts,
+        services.table(),
+        behind.pulse,
+        _whole(request.query_params.get("page")),
+    )
+    template = "parts/models.html" if request.is_part else "home.html"
+    return page(
+        request,
+        template,
+        listing=listing,
+        search=search,
+        total=len(models),
+        departments=len({m.model.partition("/")[0] for m in models}),
+        waiting=[r for r in rollouts if r.state == "waiting"],
+        known=behind.pulse.known,
+    )
+
+
+@get("/start", opt={"need": Need.SIGNED_IN})
+async def start(request: PageRequest, grant: NamedDependency[Grant]) -> Response[bytes]:
+    """The first steps again: how to publish a model and ask it."""
+    return page(request, "start.html", **first_steps(request, grant))
+
+
+def first_steps(request: PageRequest, grant: Grant) -> dict[str, Any]:
+    """What the page of the first steps shows."""
+    asked = request.query_params.get("department", "").strip().lower()
+    named = request.query_params.get("name", "").strip().lower()
+    department = grant.department or (asked if NAME.fullmatch(asked) else "finance")
+    return {
+        "department": department,
+        "name": named if NAME.fullmatch(named) else "fuel-cost",
+        "odd": bool(asked and not NAME.fullmatch(asked)) or bool(named and not NAME.fullmatch(named)),
+        "asked": asked,
+        "named": named,
+        "may_publish": grant.allows(Need.PUBLISH, department),
+        "url": request.site,
+    }
+
+
+def matching(models: Sequence[Model], search: str) -> list[Model]:
+    """The models in whose name or description all the words are.
+
+    >>> matching([], "fuel")
+    []
+    """
+    words = search.lower().split()
+    return [m for m in models if all(w in f"{m.model} {m.description} {m.language}".lower() for w in words)]
+
+
+def list_models(
+    models: Sequence[Model], rollouts: Iterable[Rollout], table: RouteTable, pulse: Pulse, number: int
+) -> Listing:
+    """One page of the list, by department."""
+    pages = max(1, -(-len(models) // ON_A_PAGE))
+    number = min(max(1, number), pages)
+    shown = models[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
+    rolling = {r.model: r for r in rollouts}
+    rates, lines = pulse.rates(), pulse.lines(frozenset(m.model for m in shown))
+    rows = [
+        Row(
+            m,
+            m.model.partition("/")[2],
+            health(m, table, rolling.get(m.model), pulse.counted(m.model, _LOOKED_BACK)),
+            rates.get(m.model, 0.0),
+            lines.get(m.model, []),
+        )
+        for m in shown
+    ]
+    grouped = groupby(rows, key=lambda row: row.model.model.partition("/")[0])
+    return Listing([Group(name, list(own)) for name, own in grouped], len(models), number, pages)
+
+
+def health(model: Model, table: RouteTable, rollout: Rollout | None, lately: Counted) -> Health:
+    """How a model is: what is wrong goes before what goes on."""
+    routes = table.models.get(model.model)
+    if lately.requests and lately.failed / lately.requests > _MANY_FAIL:
+        failed = f"{100 * lately.failed / lately.requests:.0f} %"
+        return Health("bad", "failing", f"{failed} of the requests of the last minutes had no answer.")
+    if model.champion is None:
+        return Health("bad", "not in use", "No version has passed its check yet, so nothing answers.")
+    if rollout is not None:
+        word = "waits for you" if rollout.state == "waiting" else "rolling out"
+        return Health("busy", word, f"Version {rollout.candidate}: {rollout.words}")
+    if routes is not None and model.latest not in routes.versions:
+        return Health("busy", "in check", f"Version {model.latest} has not passed its check.")
+    if lately.requests:
+        return Health("good", "answers", f"{lately.requests:.0f} requests in the last minutes.")
+    return Health("idle", "ready", "Ready; nobody has asked it lately.")
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 9 else 1  # noqa: PLR2004
+
+
+HANDLERS = (home, start)

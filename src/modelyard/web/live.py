@@ -1,0 +1,93 @@
+"""One stream of news for each open page: what is asked now, and that something has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.response import Stream
+
+from modelyard.api.auth import identify
+from modelyard.api.services import Services
+from modelyard.records.errors import UnauthenticatedError
+from modelyard.records.people import Grant, Need
+from modelyard.web import charts, words
+from modelyard.web.behind import Behind
+from modelyard.web.requests import PageRequest
+
+_PATIENCE = 15.0  # seconds after which a sign of life is sent where there is no news
+_LONGEST = 3_600.0  # seconds; the page then asks anew
+_MOST_NAMES = 200
+
+
+@get("/live", opt={"need": Need.SIGNED_IN})
+async def live(
+    request: PageRequest,
+    services: NamedDependency[Services],
+    behind: NamedDependency[Behind],
+    grant: NamedDependency[Grant],
+) -> Stream:
+    """Server-sent events for the models named in `of`, as far as one may see them."""
+    named = request.query_params.get("of", "").split(",")[:_MOST_NAMES]
+    seen = frozenset(name for name in named if name and grant.sees(name.partition("/")[0]))
+    signed = request.headers.get("authorization")
+    return Stream(
+        _news(services, behind, seen, signed),
+        media_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _news(
+    services: Services, behind: Behind, models: frozenset[str], signed: str | None
+) -> AsyncGenerator[bytes, None]:
+    """Each tick what has changed since the last; it ends when the rights do."""
+    sent: dict[str, dict[str, str]] = {}
+    generation = services.table().generation
+    began = time.monotonic()
+    yield b"retry: 3000\n\n"
+    while time.monotonic() < began + _LONGEST:
+        came = await behind.pulse.next(_PATIENCE)
+        if not _still_known(services, signed):
+            yield b"event: gone\ndata: {}\n\n"
+            return
+        now = services.table().generation
+        told = {name: facts for name, facts in facts_of(behind, models).items() if sent.get(name) != facts}
+        sent |= told
+        if told or now != generation:
+            news = {"models": told, "changed": now != generation}
+            generation = now
+            yield b"data: " + msgspec.json.encode(news) + b"\n\n"
+        elif not came:
+            yield b": still here\n\n"
+
+
+def facts_of(behind: Behind, models: frozenset[str]) -> dict[str, dict[str, str]]:
+    """What the pages show of these models now, as text and as the points of a line."""
+    rates, lines = behind.pulse.rates(), behind.pulse.lines(models)
+    found: dict[str, dict[str, str]] = {}
+    for model, line in lines.items():
+        counted = behind.pulse.counted(model)
+        found[model] = {
+            "rate": words.rate(rates.get(model, 0.0)),
+            "line": charts.points(line),
+            "asked": words.short(counted.requests),
+            "failed": words.short(counted.failed),
+            "median": words.seconds(counted.quantile(0.5)),
+            "slow": words.seconds(counted.quantile(0.95)),
+        }
+    return found
+
+
+def _still_known(services: Services, signed: str | None) -> bool:
+    try:
+        identify(signed, services.table())
+    except UnauthenticatedError:
+        return False
+    return True
+
+
+HANDLERS = (live,)

@@ -1,0 +1,45 @@
+"""The yard itself: fronts, engine, workers, versions of the software, and what is not as it should be."""
+
+from __future__ import annotations
+
+import shutil
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from modelyard.api.services import Services
+from modelyard.records.errors import YardError
+from modelyard.records.people import Need
+from modelyard.web.behind import Behind
+from modelyard.web.look import page
+from modelyard.web.requests import PageRequest
+
+
+@get("/yard", opt={"need": Need.ADMINISTER})
+async def yard(
+    request: PageRequest, services: NamedDependency[Services], behind: NamedDependency[Behind]
+) -> Response[bytes]:
+    """What runs here, and what to do about what does not."""
+    trouble: YardError | None = None
+    workers = []
+    try:
+        workers = await services.workers()
+    except YardError as error:
+        trouble = error
+    table = services.table()
+    return page(
+        request,
+        "yard.html",
+        version=services.version,
+        not_ready=services.not_ready(),
+        generation=table.generation,
+        models=len(table.models),
+        versions=sum(len(routes.versions) for routes in table.models.values()),
+        workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
+        trouble=trouble,
+        disk=shutil.disk_usage(services.scratch),
+        rate=sum(behind.pulse.rates().values()),
+    )
+
+
+HANDLERS = (yard,)

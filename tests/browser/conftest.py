@@ -1,0 +1,121 @@
+"""A real yard and a real browser for the pages' tests: one of each a module."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.bundles import tar_of
+from tests.conftest import ROOT
+from tests.journeys.running import RunningYard, publish
+
+ARTEFACTS = ROOT / ".artefacts/pages"
+HERE = "finance"
+MODEL = "finance/fuel-cost"
+DESCRIPTION = """\
+format = 1
+language = "python"
+entry = "model:predict"
+description = {words}
+
+[metrics]
+mae = {mae}
+
+[[signature.inputs]]
+name = "distance"
+type = "float64"
+low = 80.0
+high = 4983.0
+example = "1400"
+
+[[signature.inputs]]
+name = "carrier"
+type = "string"
+levels = ["UA", "DL", "AA"]
+example = "DL"
+"""
+CODE = """\
+def predict(data):
+    return [2.0 * d + {offset} for d in data["distance"]]
+"""
+
+
+def bundle(offset: int, mae: float, words: str = '"What a flight burns"') -> bytes:
+    """A model of two columns in code; each offset is another version."""
+    files = {
+        "yardbundle.toml": DESCRIPTION.format(mae=mae, words=words).encode(),
+        "model.py": CODE.format(offset=offset).encode(),
+        "example.csv": b"distance,carrier\n1400,DL\n80,UA\n",
+    }
+    return tar_of(files)
+
+
+class Yard(NamedTuple):
+    """A running yard with a model of two versions, and secrets by role."""
+
+    url: str
+    secrets: dict[str, str]
+    client: httpx.Client
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """A yard that runs, with a department, a model of two versions and a person of each role."""
+    started = RunningYard(tmp_path_factory.mktemp("yard"), options=("--fronts", "1"))
+    with started as running, running.client() as client:
+        for offset, mae in ((1, 12.1), (2, 11.0)):
+            assert publish(client, MODEL, bundle(offset, mae))["state"] == "checked"
+        secrets = {"administrator": running.token}
+        for role in ("viewer", "caller", "builder", "owner"):
+            body = {"name": "browser", "principal": f"{role}-anna", "role": role}
+            made = client.post(f"/api/v1/departments/{HERE}/tokens", json=body)
+            secrets[role] = made.json()["secret"]
+        body = {"name": "browser", "principal": "auditor-anna", "role": "auditor"}
+        secrets["auditor"] = client.post("/api/v1/tokens", json=body).json()["secret"]
+        yield Yard(running.url, secrets, client)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Mark the test `chromium`."""
+    program = shutil.which("chromium")
+    assert program, "mark the test with @pytest.mark.chromium"
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def come_in(browser: Browser, yard: Yard, role: str, **options: object) -> BrowserContext:
+    """A context of the browser in which a person of this role has signed in, as a person does."""
+    context = browser.new_context(base_url=yard.url, **options)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto("/sign-in")
+    page.get_by_label("Token").fill(yard.secrets[role])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile(r"/$"))
+    page.close()
+    return context
+
+
+def watched(context: BrowserContext) -> tuple[Page, list[str]]:
+    """A page, and what its console and its errors say: nothing, if all is well."""
+    page, said = context.new_page(), list[str]()
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return page, said
+
+
+def keep(page: Page, name: str) -> Path:
+    """A picture of the whole page, to be looked at; not committed."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    path = ARTEFACTS / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    return path
