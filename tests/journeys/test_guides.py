@@ -93,4 +93,5 @@ def test_every_page_with_code_is_run_here() -> None:
         "python.md",
         "r.md",
         "julia.md",
+        "self-driving.md",
     }
