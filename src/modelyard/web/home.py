@@ -76,7 +76,7 @@ async def home(
     """The models that one may see, with a search; with no model at all, the first steps."""
     models = await asyncio.to_thread(services.registry.models, seen_by(grant))
     if not models:
-        return page(request, "start.html", **first_steps(request, grant))
+        return page(request, "start.html", **first_steps(request, grant, services.table()))
     rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, seen_by(grant))
     search = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
     listing = list_models(
@@ -100,19 +100,25 @@ async def home(
 
 
 @get("/start", opt={"need": Need.SIGNED_IN})
-async def start(request: PageRequest, grant: NamedDependency[Grant]) -> Response[bytes]:
+async def start(
+    request: PageRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[bytes]:
     """The first steps again: how to publish a model and ask it."""
-    return page(request, "start.html", **first_steps(request, grant))
+    return page(request, "start.html", **first_steps(request, grant, services.table()))
 
 
-def first_steps(request: PageRequest, grant: Grant) -> dict[str, Any]:
+def first_steps(request: PageRequest, grant: Grant, table: RouteTable) -> dict[str, Any]:
     """What the page of the first steps shows."""
     asked = request.query_params.get("department", "").strip().lower()
     named = request.query_params.get("name", "").strip().lower()
     department = grant.department or (asked if NAME.fullmatch(asked) else "finance")
+    name = named if NAME.fullmatch(named) else "fuel-cost"
+    seen = [model for model in table.models if grant.sees(model.partition("/")[0])]
     return {
         "department": department,
-        "name": named if NAME.fullmatch(named) else "fuel-cost",
+        "name": name,
+        "is_empty": not seen,
+        "is_there": f"{department}/{name}" in seen,
         "odd": bool(asked and not NAME.fullmatch(asked)) or bool(named and not NAME.fullmatch(named)),
         "asked": asked,
         "named": named,
