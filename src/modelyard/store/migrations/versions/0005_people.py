@@ -1,0 +1,10 @@
+"""Nothing yet: the number is reserved for people."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
