@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.records.errors import EnvironmentBuildError
-from modelyard.workers import sandbox
+from modelyard.workers import cgroups, sandbox
 from modelyard.workers.local import LocalWorkers
 from tests.contract.hands import plan, quiet, settings, started
 
@@ -47,6 +47,16 @@ def fill(folder):
 def files():
     kept = []
     for _ in range(100_000): kept.append(open("/dev/null"))
+def call(number, *arguments):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, *arguments) < 0: raise OSError(ctypes.get_errno(), "refused")
+    return "called"
+def is_filtered(number, *arguments):  # not only for lack of a capability or an argument
+    try: call(number, *arguments)
+    except OSError as error:
+        if error.errno in (1, 38, 97): raise
+    return "reached"
+def family(number): return socket.socket(number, socket.SOCK_STREAM).close() or "made"
 probes = {
     "data": lambda: read(DATA + "/secret"), "database": lambda: read(DATA + "/yard.sqlite"),
     "root": lambda: read("/proc/1/root" + DATA + "/secret"),
@@ -70,6 +80,15 @@ probes = {
     "memory": lambda: len(bytearray(100 << 30)), "disk": lambda: fill("/tmp"),
     "shared": lambda: fill("/dev/shm"),
     "forks": forks, "files": files,
+    "filter": lambda: read("/proc/self/status").split("Seccomp:")[1].split()[0],
+    "keyring": lambda: call(250, 0, -3, 1), "unshare": lambda: call(272, 0x10000000),
+    "clone": lambda: call(56, 0x10000011, 0, 0, 0, 0),
+    "clone3": lambda: is_filtered(435, 0, 0), "trace": lambda: call(101, 0, 0, 0, 0),
+    "io_uring": lambda: is_filtered(425, 1, 0), "bpf": lambda: is_filtered(321, 0, 0, 0),
+    "perf": lambda: is_filtered(298, 0, 0, -1, -1, 0), "userfault": lambda: is_filtered(323, 0),
+    "handles": lambda: is_filtered(304, -1, 0, 0), "clock": lambda: is_filtered(227, 0, 0),
+    "vsock": lambda: family(40), "packet": lambda: family(17), "crypto": lambda: family(38),
+    "bluetooth": lambda: family(31), "memory of others": lambda: is_filtered(310, 1, 0, 0, 0, 0, 0),
 }
 got = {}
 for name, probe in probes.items():
@@ -114,13 +133,48 @@ def test_60_61_62_a_hostile_worker_gets_nothing(tmp_path: Path, monkeypatch: pyt
         with started(workers, plan(bundle, source)) as worker:
             said = Path(worker.log).read_text()
     got = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    assert len(got) >= 30
+    assert len(got) >= 45
     assert CANARY not in json.dumps(got)
-    harmless = {"fds": "got []", "others": "got False", "environ": got["environ"]}
+    harmless = {"fds": "got []", "others": "got False", "environ": got["environ"], "filter": "got 2"}
     allowed = {"neighbours": "got ['own']"}
     for name, words in got.items():
         assert words in ("refused", harmless.get(name), allowed.get(name)), (name, words)
     assert not list(chosen.data.glob("x"))
+
+
+TOGETHER = """
+import os, time
+made = []
+for _ in range(4):  # each is within the limit of one process
+    pid = os.fork()
+    if pid == 0:
+        kept = bytearray(300 << 20)
+        for i in range(0, len(kept), 4096): kept[i] = 1
+        time.sleep(60)
+        os._exit(0)
+    made.append(pid)
+ended, until = 0, time.monotonic() + 20
+while not ended and time.monotonic() < until:
+    ended += sum(os.waitpid(pid, os.WNOHANG)[0] != 0 for pid in made)
+print("ended:", ended, flush=True)
+for pid in made:
+    try: os.kill(pid, 9)
+    except ProcessLookupError: pass
+def predict(columns): return columns["x"] * 2
+"""
+
+
+def test_62_processes_that_are_small_each_but_not_together(tmp_path: Path) -> None:
+    if sandbox.missing() or not any(c.memory for c in cgroups.here()):
+        pytest.skip("this machine lets nobody make control groups")
+    workers = LocalWorkers(settings(tmp_path / "data", worker_memory=512 * sandbox.MIB))
+    with started(workers, plan(tmp_path / "bundle", TOGETHER)) as worker:
+        name = Path(worker.socket).parent.name
+        assert all(Path(c.folder, f"modelyard-{name}").is_dir() for c in cgroups.here())
+        said = Path(worker.log).read_text()
+    assert "ended: 0" not in said
+    assert "ended: " in said
+    assert not any(Path(c.folder, f"modelyard-{name}").exists() for c in cgroups.here())
 
 
 def test_without_walls_code_is_refused_and_a_setting_allows_it(

@@ -25,7 +25,7 @@ from modelyard.records.errors import (
     WorkerStartError,
 )
 from modelyard.settings import Settings
-from modelyard.workers import environments, sandbox
+from modelyard.workers import cgroups, environments, sandbox
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
 from modelyard.workers.runtimes import (
@@ -199,6 +199,7 @@ class LocalWorkers:
                 )
             except OSError as error:
                 path.parent.rmdir()
+                cgroups.remove(path.parent.name)
                 raise EnvironmentBuildError(
                     f"The {runtime.title} worker does not start: {error}.", runtime.hint
                 ) from error
@@ -223,8 +224,13 @@ class LocalWorkers:
             folder=plan.bundle,
             environment=_environment(runtime, Path(sandbox.HOME)),
             memory=self._settings.worker_memory,
+            groups=self._groups(home.name),
         )
         return sandbox.contained(command, walls)
+
+    def _groups(self, name: str) -> tuple[str, ...]:
+        scratch = sandbox.Walls().scratch  # memory as well, and counted by the group alone
+        return cgroups.make(name, self._settings.worker_memory + scratch, sandbox.Walls().processes)
 
     def _load(self, child: subprocess.Popen[bytes], path: Path, plan: Plan) -> Frame:
         deadline = time.monotonic() + self._settings.load_timeout
@@ -274,6 +280,7 @@ def _forget(worker: Worker) -> None:
     with suppress(OSError):
         home.chmod(0o700)
     shutil.rmtree(home, ignore_errors=True)
+    cgroups.remove(home.name)
 
 
 def how_it_ended(code: int) -> str:

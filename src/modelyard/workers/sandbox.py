@@ -2,13 +2,16 @@
 
 Inside, there is no network, no process but its own, and no file but the system's programs and what the walls
 name. The data folder is not among them, so a worker that the server started as root cannot read it either.
-The process that is started stays in its parent's process group, and its end is that of the code within.
+On top, the kernel refuses calls that no model needs (`seccomp.py`), and counts its processes together where
+it may (`cgroups.py`). The process that is started stays in its parent's process group, and its end is that
+of the code within.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from msgspec import Struct, field
+
+from modelyard.workers import seccomp
 
 MIB = 1024 * 1024
 HOME = "/tmp"  # noqa: S108  # of the process within: a private tmpfs
@@ -52,6 +57,7 @@ class Walls(Struct, frozen=True, kw_only=True):
         cpu_seconds: of each process; 0 sets no limit.
         processes: processes and threads at once.
         network: whether it has the machine's network; a job with named hosts alone.
+        groups: control groups it is in; see `cgroups.make`.
         dies_with_parent: whether it is killed when the thread that started it ends; a worker outlives it.
     """
 
@@ -65,6 +71,7 @@ class Walls(Struct, frozen=True, kw_only=True):
     cpu_seconds: int = 0
     processes: int = 512
     network: bool = False
+    groups: tuple[str, ...] = ()
     dies_with_parent: bool = False
 
 
@@ -97,7 +104,17 @@ def contained(command: list[str], walls: Walls) -> list[str]:
         user = [f"--reuid={number}", f"--regid={number}", "--clear-groups", "--bounding-set=-all"]
         inside = ["setpriv", *user, "--inh-caps=-all", "--no-new-privs", "--", *inside]
     variables = [part for pair in walls.environment.items() for part in ("--setenv", *pair)]
-    return ["bwrap", *_namespaces(walls, own_user), *_files(walls), "--clearenv", *variables, "--", *inside]
+    outside = [*_namespaces(walls, own_user), *_files(walls), "--clearenv", *variables]
+    return [*_entrance(walls.groups), *outside, "--", *inside]
+
+
+def _entrance(groups: tuple[str, ...]) -> list[str]:
+    """Join the groups, open the filter of calls, and become bubblewrap."""
+    filter_path = seccomp.filter_path()
+    script = "".join(f"echo 0 > {shlex.quote(file)} && " for file in groups) + 'exec "$@"'
+    if filter_path:
+        return ["/bin/sh", "-c", f"{script} 9< {filter_path}", "sh", "bwrap", "--seccomp", "9"]
+    return ["/bin/sh", "-c", script, "sh", "bwrap"] if groups else ["bwrap"]
 
 
 def _namespaces(walls: Walls, own_user: bool) -> list[str]:

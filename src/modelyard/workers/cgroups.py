@@ -1,0 +1,117 @@
+"""Limits for the processes of a worker together, by control groups, where this server may make some.
+
+Version 1: groups below the server's own, a controller each. Version 2: beside the server's own group, where
+that is called `server` (systemd: `Delegate=yes` and `DelegateSubgroup=server`), for a group with processes
+of its own cannot pass controllers on.
+
+Sources: the kernel's `cgroup-v1/memory`, `cgroup-v1/pids`, `cgroup-v2`; `systemd.resource-control(5)`.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from msgspec import Struct
+
+_ROOT = Path("/sys/fs/cgroup")
+_OWN = "/proc/self/cgroup"
+_PROCESSES = "cgroup.procs"
+_SERVER = "server"
+_OURS = "modelyard-"
+_TRIES, _PAUSE = 40, 0.025  # a killed process leaves its group when the kernel has cleared it away
+
+
+class Controller(Struct, frozen=True):
+    """A folder below which groups can be made, and the names of their limits there.
+
+    Attributes:
+        folder: the parent of the groups.
+        memory: the file for bytes, or "" where this folder has no such limit.
+        processes: the file for processes and threads, or "".
+    """
+
+    folder: str
+    memory: str = ""
+    processes: str = ""
+
+
+def controllers(root: Path = _ROOT, own: str | None = None) -> tuple[Controller, ...]:
+    """Where this process may make groups.
+
+    Args:
+        own: the text of `/proc/self/cgroup`, read from there by default.
+    """
+    with suppress(OSError):
+        lines = (Path(_OWN).read_text() if own is None else own).splitlines()
+        found = [c for line in lines if (c := _controller(root, *line.split(":", 2)[1:])) is not None]
+        return tuple(c for c in found if _works(c))
+    return ()
+
+
+def _controller(root: Path, names: str, path: str) -> Controller | None:
+    below = path.lstrip("/")
+    if "memory" in names.split(","):
+        return Controller(str(root / "memory" / below), memory="memory.limit_in_bytes")
+    if "pids" in names.split(","):
+        return Controller(str(root / "pids" / below), processes="pids.max")
+    if not names and below.rpartition("/")[2] == _SERVER:
+        return Controller(str((root / below).parent), memory="memory.max", processes="pids.max")
+    return None
+
+
+def _works(controller: Controller) -> bool:
+    """Whether a group can be made there, and limited; found out by trying."""
+    folder = Path(controller.folder)
+    with suppress(OSError):
+        if controller.memory and controller.processes:
+            (folder / "cgroup.subtree_control").write_text("+memory +pids")
+        files = _make(controller, "probe", 1 << 30, 100)
+        files.parent.rmdir()
+        return True
+    return False
+
+
+@cache
+def here() -> tuple[Controller, ...]:
+    """`controllers()` of this machine, looked for once."""
+    return controllers()
+
+
+def make(
+    name: str, memory: int, processes: int, where: tuple[Controller, ...] | None = None
+) -> tuple[str, ...]:
+    """Make the groups of one worker; the files that a process which is to be in them writes 0 to.
+
+    Args:
+        name: letters, digits and dashes; nobody else's.
+        memory: bytes that all its processes may have together, files in memory (tmpfs) among them.
+        processes: how many processes and threads.
+    """
+    return tuple(str(_make(c, name, memory, processes)) for c in (here() if where is None else where))
+
+
+def _make(controller: Controller, name: str, memory: int, processes: int) -> Path:
+    folder = Path(controller.folder) / (_OURS + name)
+    folder.mkdir(exist_ok=True)
+    for file, limit in ((controller.memory, memory), (controller.processes, processes)):
+        if file:
+            (folder / file).write_text(str(limit))
+    return folder / _PROCESSES
+
+
+def remove(name: str, where: tuple[Controller, ...] | None = None) -> None:
+    """Remove a worker's groups, whose processes have been killed; waits a moment for the last of them."""
+    for controller in here() if where is None else where:
+        folder = Path(controller.folder) / (_OURS + name)
+        for _ in range(_TRIES):
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(_PAUSE)
+            else:
+                break

@@ -1,0 +1,37 @@
+"""Control groups: where they can be made, on folders that look like the kernel's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelyard.workers import cgroups
+
+
+def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
+    for name in ("memory/own", "pids"):
+        (tmp_path / name).mkdir(parents=True)
+    found = cgroups.controllers(tmp_path, "4:memory:/own\n3:cpu:/\n2:pids:/\n0::/\n")
+    assert [
+        Path(c.folder).relative_to(tmp_path).as_posix() for c in found
+    ] == []  # plain files stay: no kernel
+    made = cgroups.Controller(str(tmp_path / "memory" / "own"), memory="memory.limit_in_bytes")
+    (file,) = cgroups.make("a", 5, 7, (made,))
+    assert file == f"{made.folder}/modelyard-a/cgroup.procs"
+    assert (tmp_path / "memory/own/modelyard-a/memory.limit_in_bytes").read_text() == "5"
+
+
+def test_version_2_needs_a_group_of_the_servers_own(tmp_path: Path) -> None:
+    (tmp_path / "yard.service" / "server").mkdir(parents=True)
+    assert cgroups.controllers(tmp_path, "0::/yard.service\n") == ()
+    assert cgroups.controllers(tmp_path, "0::/\n") == ()
+    beside = cgroups.Controller(str(tmp_path / "yard.service"), memory="memory.max", processes="pids.max")
+    cgroups.make("b", 9, 11, (beside,))
+    group = tmp_path / "yard.service" / "modelyard-b"
+    assert (group / "memory.max").read_text() == "9"
+    assert (group / "pids.max").read_text() == "11"
+
+
+def test_a_machine_without_groups_has_none(tmp_path: Path) -> None:
+    assert cgroups.controllers(tmp_path, "4:memory:/nowhere\n0::/x/server\n") == ()
+    assert cgroups.make("c", 1, 1, ()) == ()
+    cgroups.remove("c", ())
