@@ -7,6 +7,7 @@ import io
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,6 +18,8 @@ from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.signatures import Column, Signature
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.parquet import ParquetReader
+from modelyard.workers import sandbox
+from modelyard.workers.local import tree
 from tests.rows import BOOL, FLOAT64, INT64, STRING, frame_of, rows_of, signatures, values_of
 
 COLUMNS = tuple(
@@ -48,8 +51,9 @@ class Reading:
         return self.runner.run(self.reader.read(plan, body))
 
     def pid(self) -> int:
+        """Of the process that reads: walls stand before it."""
         assert self.reader._process is not None
-        return self.reader._process.pid
+        return tree(self.reader._process.pid)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,17 @@ def reading() -> Iterator[Reading]:
         made = Reading(runner)
         yield made
         runner.run(made.reader.close())
+
+
+def test_the_reader_sees_neither_the_network_nor_a_file_of_the_server(reading: Reading) -> None:
+    if sandbox.missing():
+        pytest.skip(sandbox.missing())
+    check_it_lives(reading)
+    inside = Path(f"/proc/{reading.pid()}")
+    assert (inside / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    assert not (inside / "root" / Path(__file__).relative_to("/")).exists()
+    assert len((inside / "net/dev").read_text().splitlines()) == 3  # two of headings, and the loop
+    assert "CapEff:\t0000000000000000" in (inside / "status").read_text()
 
 
 def check_it_lives(reading: Reading) -> None:

@@ -8,28 +8,39 @@ replies on standard output, each a length and a msgpack; it ends with its input.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 from msgspec import Struct
 
+import modelyard
 from modelyard.records import errors
 from modelyard.records.errors import InvalidError, MalformedError, UnavailableError, YardError
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.tables import from_table, read_parquet
+from modelyard.workers import sandbox
 from modelyard.workers.wire import ColumnData
 
 MEMORY = 4 << 30  # bytes of address space the reader may have
 SECONDS = 60.0
+_THREADS = 64
 _LENGTH = struct.Struct("<Q")
-_ENVIRONMENT = {"POLARS_MAX_THREADS": "1", "RUST_BACKTRACE": "0"}
+_HOUSE = str(Path(modelyard.__file__).parents[1])
+_ENVIRONMENT = {
+    "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    "PYTHONPATH": _HOUSE,
+    "POLARS_MAX_THREADS": "1",
+    "RUST_BACKTRACE": "0",
+}
 _KINDS = {kind.code: kind for kind in (errors.InvalidError, errors.MalformedError, errors.TooLargeError)}
 
 
@@ -91,10 +102,9 @@ class ParquetReader:
 
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
-            command = (sys.executable, "-I", "-m", "modelyard.serving.parquet")
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_ENVIRONMENT
+                    *_command(), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_ENVIRONMENT
                 )
             except OSError as error:
                 raise UnavailableError(
@@ -109,6 +119,22 @@ class ParquetReader:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.communicate()
+
+
+def _command() -> list[str]:
+    """How the process is started. It runs nobody's code: where no walls can be had, limits are enough."""
+    command = [sys.executable, "-P", "-s", "-m", "modelyard.serving.parquet"]
+    if sandbox.missing():
+        return command
+    read_only = (*sandbox.needs(sys.executable), _HOUSE)
+    walls = sandbox.Walls(
+        read_only=read_only,
+        environment=_ENVIRONMENT,
+        memory=MEMORY,
+        processes=_THREADS,
+        dies_with_parent=True,
+    )
+    return sandbox.contained(command, walls)
 
 
 def _inputs(reply: _Reply) -> Inputs:
