@@ -19,6 +19,17 @@ from modelyard.store.schema.models import (
 from modelyard.store.schema.people import departments, principals, tokens
 from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
+from modelyard.store.schema.watch import (
+    findings,
+    keeping,
+    labelled,
+    labels,
+    performance,
+    segments,
+    spool_offsets,
+    summaries,
+    waiting,
+)
 
 __all__ = [
     "Moment",
@@ -27,15 +38,24 @@ __all__ = [
     "cards",
     "departments",
     "duties",
+    "findings",
+    "keeping",
+    "labelled",
+    "labels",
     "metadata",
     "models",
+    "performance",
     "policies",
     "principals",
     "rollout_steps",
     "rollouts",
+    "segments",
+    "spool_offsets",
     "state",
+    "summaries",
     "tokens",
     "version_files",
     "version_forms",
     "versions",
+    "waiting",
 ]
