@@ -190,7 +190,7 @@ class Front:
         self._metrics = Metrics(lambda: self._table, self._link.report)
         pulse = Pulse(self._count)
         behind = Behind(pulse=pulse, ask=self._predict.ask, max_body=settings.max_body)
-        self._api = create_api(self._services(), create_pages(behind))
+        self._api = create_api(self._services(), create_pages(behind), names=settings.names)
         self._keep(self._link.run())
         self._keep(pulse.run())
         self._keep(self._tell_used())

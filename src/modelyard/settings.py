@@ -29,6 +29,7 @@ _POSITIVE = (
     "batch_rows",
     "portable_timeout",
 )
+_LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
 
 
@@ -38,6 +39,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         data: the data folder; everything the node writes is in it.
+        hosts: the names under which people and programs reach the yard (through a proxy, say), separated by
+            commas. With none, a yard that listens on this machine alone answers to this machine's own
+            names, and one that listens on the network to any.
         database: `sqlite:///…` or `postgresql://…`; by default SQLite in the data folder.
         blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
         blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
@@ -65,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    hosts: str = ""
     database: str = ""
     blobs: str = ""
     blobs_endpoint: str = ""
@@ -108,6 +113,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     def blobs_url(self) -> str:
         """Where the blobs are."""
         return self.blobs or str(self.data / "blobs")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The hosts that pages and API answer to, in lower case; empty: to any."""
+        given = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
+        return given | _LOOP if given or self.host.lower() in _LOOP or self.host == "::1" else given
 
     @property
     def run(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -9,8 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.api.door import Door, check_address
-from modelyard.records.errors import NotFoundError, TooLargeError, YardError
+from modelyard.api.door import METHODS, Door, check_address, check_site
+from modelyard.records.errors import (
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    TooLargeError,
+    YardError,
+)
+from modelyard.settings import Settings
 
 
 def scope(path: str, raw: bytes | None = None, method: str = "GET") -> dict[str, Any]:
@@ -113,3 +121,76 @@ def test_websockets_are_closed() -> None:
 def test_the_lifespan_passes() -> None:
     seen, _ = enter({"type": "lifespan"})
     assert seen == [{"type": "lifespan"}]
+
+
+OURS = frozenset({"localhost", "127.0.0.1", "[::1]", "yard.example.com"})
+
+
+def asked_of(host: str, **headers: str) -> dict[str, Any]:
+    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return scope("/api/v1/models") | {"headers": [(b"host", host.encode()), *given]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        asked_of("evil.example"),
+        asked_of("127.0.0.1.evil.example:8080"),
+        asked_of("localhost@evil.example"),
+        asked_of(""),
+        asked_of("yard.example.com", origin="https://evil.example"),
+        asked_of("yard.example.com", origin="null"),
+        asked_of("yard.example.com", origin="file://"),
+        asked_of("yard.example.com", origin="https://yard.example.com.evil.example"),
+        asked_of("localhost:8080", origin="http://localhost:9090"),
+        asked_of("yard.example.com", origin="https://evil.example", sec_fetch_site="cross-site"),
+    ],
+)
+def test_52_a_foreign_host_or_origin_gets_nothing_by_any_method(method: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ForbiddenError):
+        check_site(wrong | {"method": method}, OURS)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        asked_of("localhost:8080"),
+        asked_of("LocalHost:8080"),
+        asked_of("127.0.0.1"),
+        asked_of("[::1]:8080"),
+        asked_of("yard.example.com", origin="https://yard.example.com"),
+        asked_of("127.0.0.1:8080", origin="https://yard.example.com"),  # a proxy that puts its own host in
+        asked_of("localhost:8080", origin="http://localhost:8080"),
+        asked_of("10.0.0.7:8080", origin="https://elsewhere", sec_fetch_site="same-origin")
+        | {"path": "/health/live"},
+    ],
+)
+def test_our_own_hosts_and_pages_come_in(right: dict[str, Any]) -> None:
+    check_site(right, OURS)
+
+
+def test_a_yard_on_the_network_answers_to_any_name_but_not_to_foreign_pages() -> None:
+    check_site(asked_of("any.example"), frozenset())
+    with pytest.raises(ForbiddenError):
+        check_site(asked_of("any.example", origin="https://evil.example"), frozenset())
+
+
+def test_52_two_hosts_are_none() -> None:
+    twice = asked_of("localhost")
+    twice["headers"].append((b"host", b"evil.example"))
+    with pytest.raises(MalformedError):
+        check_site(twice, OURS)
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "names"),
+    [
+        ("127.0.0.1", "", {"localhost", "127.0.0.1", "[::1]"}),
+        ("::1", "", {"localhost", "127.0.0.1", "[::1]"}),
+        ("10.1.2.3", "", set()),
+        ("10.1.2.3", "Yard.Example.com, b ", {"localhost", "127.0.0.1", "[::1]", "yard.example.com", "b"}),
+    ],
+)
+def test_the_names_a_yard_answers_to(host: str, hosts: str, names: set[str]) -> None:
+    assert Settings(data=Path("x"), host=host, hosts=hosts).names == names

@@ -54,12 +54,15 @@ class _Application(Litestar):
         return plugins
 
 
-def create_api(services: Services, *more: ControllerRouterHandler) -> Door:
+def create_api(
+    services: Services, *more: ControllerRouterHandler, names: frozenset[str] = frozenset()
+) -> Door:
     """The ASGI application that answers under `/api` and `/health`, behind its door.
 
     Args:
         services: what the handlers work with.
         more: handlers of other parts of the house; they declare a policy like all others.
+        names: the hosts it answers to; see `Door`.
 
     Raises:
         ImproperlyConfiguredException: a route without a policy.
@@ -67,7 +70,7 @@ def create_api(services: Services, *more: ControllerRouterHandler) -> Door:
     openapi = describe(lambda: api_schema(services.version, *more))
     app = _build((*HANDLERS, *more, openapi), services)
     check_policies(app)
-    return Door(app)
+    return Door(app, names)
 
 
 def api_schema(version: str, *more: ControllerRouterHandler) -> dict[str, Any]:

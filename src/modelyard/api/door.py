@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from modelyard.api.errors import NOWHERE, MethodError, explain
-from modelyard.records.errors import NotFoundError, TooLargeError, YardError
+from modelyard.records.errors import (
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    TooLargeError,
+    YardError,
+)
+from modelyard.records.references import shown
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,13 +42,19 @@ class Door:
     """ASGI middleware around the API; fit for the other parts of a front, too.
 
     - An address with `//`, `.`, `..`, a hidden slash or a control character is 404 before any routing.
+    - A request for a name that is not ours, or from a page of another site, is refused, whatever its method:
+      a browser that was made to believe that this address is another's (DNS rebinding) gets nothing.
     - Only GET, HEAD, POST, PUT and DELETE come in. HEAD is GET without the body, so it has GET's policy.
     - Each answer has `X-Request-Id`, made here and never taken from outside, and the headers above
       unless the handler has set its own.
+
+    Args:
+        names: the hosts it answers to, without ports, in lower case; empty: to any.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, names: frozenset[str] = frozenset()) -> None:
         self._app = app
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -65,6 +78,7 @@ class Door:
 
         try:
             check_address(scope)
+            check_site(scope, self._names)
         except YardError as error:
             await _refuse(scope, guarded_send, error, request_id)
             return
@@ -86,6 +100,48 @@ def check_address(scope: Scope) -> None:
         raise TooLargeError(f"The address is over {_MAX_PATH} characters.", "Names have up to 63.")
     if _ODD.search(path) or _HIDDEN_SLASH.search(raw):
         raise NotFoundError(NOWHERE)
+
+
+def check_site(scope: Scope, names: frozenset[str]) -> None:
+    """Nothing if a request is meant for us, and does not come from a page of another site.
+
+    Raises:
+        MalformedError: it names two hosts.
+        ForbiddenError: another host than ours, or a foreign page.
+    """
+    hosts, origins, sites = (
+        [value.decode("latin-1").strip().lower() for name, value in scope["headers"] if name == wanted]
+        for wanted in (b"host", b"origin", b"sec-fetch-site")
+    )
+    if len(hosts) > 1 or len(origins) > 1:
+        raise MalformedError("The request has two Host or Origin headers.", "Send one.")
+    host = hosts[0] if hosts else ""
+    if names and without_port(host) not in names and not scope["path"].startswith("/health/"):
+        raise ForbiddenError(
+            f"This yard does not answer under the name {shown(host)}.",
+            "Ask under a name of its own; an operator adds names with YARD_HOSTS=yard.example.com.",
+        )
+    ours = {"same-origin", "none"}
+    if origins and not (sites and sites[0] in ours) and _host_of(origins[0]) not in ({host} | names):
+        raise ForbiddenError(
+            f"The request was sent by a page of {shown(origins[0])}, and pages of other sites have no leave.",
+            "Ask from the yard's own pages, or from a program.",
+        )
+
+
+def without_port(host: str) -> str:
+    """The name in a Host header.
+
+    >>> without_port("yard.example:8080"), without_port("[::1]:8080"), without_port("[::1]")
+    ('yard.example', '[::1]', '[::1]')
+    """
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() and not name.endswith(":") else host
+
+
+def _host_of(origin: str) -> str:
+    scheme, mark, host = origin.partition("://")
+    return host if mark and scheme in ("http", "https") else "null"
 
 
 async def _refuse(scope: Scope, send: Send, error: YardError, request_id: str) -> None:
