@@ -26,14 +26,20 @@ class RunningYard:
         data: the data folder.
         environment: further variables for `yard up`.
         options: further words for `yard up`.
+        watcher: a program and its options that start it, and look on.
     """
 
     def __init__(
-        self, data: Path, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+        self,
+        data: Path,
+        environment: dict[str, str] | None = None,
+        options: tuple[str, ...] = (),
+        watcher: tuple[str, ...] = (),
     ) -> None:
         self.data = data
         self.environment = environment or {}
         self.options = options
+        self.watcher = watcher
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
@@ -50,7 +56,7 @@ class RunningYard:
         """Start it and wait until it says that it is up."""
         command = [sys.executable, "-c", _UP, "up", "--data", str(self.data), "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [*command, *self.options],
+            [*self.watcher, *command, *self.options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -31,6 +31,7 @@ from modelyard.workers.plans import Plan, Progress, Worker
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
+    environment_of,
     find_runtime,
     installed_version,
     program_of,
@@ -194,7 +195,7 @@ class LocalWorkers:
                     stdout=output,
                     stderr=output,
                     cwd=plan.bundle,
-                    env=_environment(runtime, path.parent),
+                    env=environment_of(runtime, path.parent),
                     start_new_session=True,
                 )
             except OSError as error:
@@ -222,7 +223,7 @@ class LocalWorkers:
             writable=(str(home),),
             hidden=(str(self._settings.data),),
             folder=plan.bundle,
-            environment=_environment(runtime, Path(sandbox.HOME)),
+            environment=environment_of(runtime, Path(sandbox.HOME)),
             memory=self._settings.worker_memory,
             groups=self._groups(home.name),
         )
@@ -297,18 +298,6 @@ def how_it_ended(code: int) -> str:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-def _environment(runtime: Runtime, home: Path) -> dict[str, str]:
-    """Nothing of the server's own environment goes to a model but where programs are."""
-    return {
-        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        **runtime.environment,
-    }
 
 
 def _values(frame: Frame, key: str) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -13,6 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from modelyard.records.errors import EnvironmentBuildError
+from modelyard.workers import sandbox
 
 SERVER = "server"  # as a runtime's program: the interpreter that this is
 _PROBE_SECONDS = 30
@@ -79,13 +82,32 @@ def program_of(runtime: Runtime, programs: dict[str, str]) -> str:
     return programs.get(runtime.language, own)
 
 
+def environment_of(runtime: Runtime, home: Path) -> dict[str, str]:
+    """Nothing of the server's own environment goes to a model but where programs are."""
+    return {
+        "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        **runtime.environment,
+    }
+
+
 def installed_version(runtime: Runtime, program: str) -> str:
-    """The language's version on this machine.
+    """The language's version on this machine, as it says itself where its workers will run: within walls.
 
     Raises:
         EnvironmentBuildError: it is not installed, does not start or is too old.
     """
     command = [part.format(program=program) for part in runtime.check]
+    if shutil.which(command[0]) is None:
+        raise EnvironmentBuildError(f"{runtime.title} is not installed here: no {command[0]}.", runtime.hint)
+    if not sandbox.missing():
+        walls = sandbox.Walls(
+            read_only=sandbox.needs(command[0]), environment=environment_of(runtime, Path(sandbox.HOME))
+        )
+        command = sandbox.contained(command, walls)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
