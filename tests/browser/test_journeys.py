@@ -103,7 +103,7 @@ def test_a_file_that_does_not_fit_is_told_why(caller: Page, tmp_path: Path) -> N
     expect(caller.locator("form[data-file] .note.bad")).to_contain_text("carrier")
 
 
-def test_an_owner_writes_the_card_and_no_script_of_it_runs(owner: Page) -> None:
+def test_50_an_owner_writes_the_card_and_no_script_of_it_runs(owner: Page) -> None:
     owner.goto(ROOT)
     owner.get_by_role("link", name=re.compile("the card")).click()
     text = (

@@ -99,7 +99,7 @@ def test_a_model_that_hangs_at_load(tmp_path: Path) -> None:
         ("import ctypes\nctypes.string_at(0)", "SIGSEGV"),
     ],
 )
-def test_a_model_whose_process_dies_at_load(
+def test_63_a_model_whose_process_dies_at_load(
     workers: LocalWorkers, tmp_path: Path, source: str, words: str
 ) -> None:
     assert words in failing(workers, plan(tmp_path / "bundle", source)).message
@@ -133,7 +133,7 @@ def test_garbage_on_standard_output_disturbs_nothing(workers: LocalWorkers, tmp_
         ("    import os; os.kill(os.getpid(), 9)\n", "killed by SIGKILL"),
     ],
 )
-def test_a_worker_that_dies_in_the_middle_of_a_batch(
+def test_63_a_worker_that_dies_in_the_middle_of_a_batch(
     workers: LocalWorkers, tmp_path: Path, source: str, words: str
 ) -> None:
     with started(workers, plan(tmp_path / "bundle", PREDICT + source)) as worker:

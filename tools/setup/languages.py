@@ -34,6 +34,8 @@ _TESTS = (
     Need("curl", ("curl",), "tests of the guides and of the Julia SDK are skipped"),
     Need("bubblewrap", ("bubblewrap",), "tests of the sandbox are skipped"),
     Need("PostgreSQL", ("postgresql",), "tests marked postgresql are skipped"),
+    Need("haproxy", ("haproxy",), "tests of the yard behind it are skipped"),
+    Need("nginx", ("nginx-light",), "tests of the yard behind it are skipped"),
     Need("Chromium", ("chromium",), "tests of the pages are skipped"),
 )
 
