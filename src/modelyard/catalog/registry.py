@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import bundles, champions, words
@@ -20,7 +21,7 @@ from modelyard.catalog.forms import Forms
 from modelyard.catalog.policies import Policies
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
-from modelyard.records.models import AliasChange, File, Model, Version, VersionState
+from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
@@ -28,7 +29,7 @@ from modelyard.store import aliases, departments, models, rollouts, state, token
 from modelyard.store.aliases import Cause, Step
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
-from modelyard.store.versions import Wanted
+from modelyard.store.versions import Also, Wanted
 
 _MAX_REASON = 4_000  # characters of why a check failed
 _MAX_PROGRESS = 500
@@ -63,7 +64,7 @@ class Registry:
 
     # Publishing
 
-    def publish(
+    def publish(  # noqa: PLR0913  # what is said of a version, by name
         self,
         model: str,
         stream: Iterable[bytes],
@@ -73,6 +74,8 @@ class Registry:
         alias: str | None = None,
         why: str = "",
         may_create_department: bool = False,
+        lineage: Mapping[str, str] | None = None,
+        also: Also | None = None,
     ) -> tuple[Version, bool]:
         """Keep a new version, unchecked, and whether it is new: the same content is the same version.
 
@@ -80,6 +83,10 @@ class Registry:
         newer version, or by a person's hand (a rollback during a long check is not undone by it). Where the
         content is there, nothing changes, the alias neither; but a version that failed its check is checked
         again, for the cause may have been the server's (a language or package that was missing).
+
+        Args:
+            lineage: what the yard itself knows of where it comes from, beside what the bundle says.
+            also: what belongs to the same transaction.
 
         Raises:
             InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `read_bundle`.
@@ -97,20 +104,28 @@ class Registry:
                 model=model,
                 version=0,
                 digest=received.digest,
-                bundle=read_bundle(folder),
+                bundle=_with_lineage(read_bundle(folder), lineage or {}),
                 state=VersionState.UNCHECKED,
                 size=received.size,
                 created_at=_now(),
                 created_by=by,
             )
             if existing := self._existing(version):
-                return self._once_more(existing), False
+                return self._same(existing, also), False
             self._keep(received, folder)
-        return self._add(version, received, wanted, may_create_department=may_create_department)
+        return self._add(version, received, wanted, also, may_create_department=may_create_department)
 
     def _existing(self, version: Version) -> Version | None:
         with self._database.read() as connection:
             return versions.by_digest(connection, version.model, version.digest)
+
+    def _same(self, version: Version, also: Also | None) -> Version:
+        """The version that is there already."""
+        found = self._once_more(version)
+        if also is not None:
+            with self._database.write() as connection:
+                also(connection, found, is_new=False)
+        return found
 
     def _once_more(self, version: Version) -> Version:
         """The version itself, unchecked again if it had failed."""
@@ -129,7 +144,13 @@ class Registry:
                 raise UnavailableError(message, "Publish again.")
 
     def _add(
-        self, version: Version, received: Received, wanted: Wanted | None, *, may_create_department: bool
+        self,
+        version: Version,
+        received: Received,
+        wanted: Wanted | None,
+        also: Also | None,
+        *,
+        may_create_department: bool,
     ) -> tuple[Version, bool]:
         model, department = version.model, version.model.split("/")[0]
         by, at = version.created_by, version.created_at
@@ -139,12 +160,17 @@ class Registry:
             is_new_model = models.add(connection, model, by=by, at=at)
             models.lock(connection, model)
             if existing := versions.by_digest(connection, model, version.digest):
+                if also is not None:
+                    also(connection, existing, is_new=False)
                 return existing, False
             number = models.next_number(connection, model)
             versions.add(connection, version, number, received.files, wanted)
             if is_new_model:
                 state.bump_generation(connection)
-            return _found(connection, model, number), True
+            found = _found(connection, model, number)
+            if also is not None:
+                also(connection, found, is_new=True)
+            return found, True
 
     # Reading
 
@@ -431,6 +457,10 @@ def _gone_on(steps: list[Step], version: Version) -> bool:
     """Whether an alias points to a newer version, or was changed by a person after this one was published."""
     by_hand = any(step.at > version.created_at for step in steps if step.cause is not Cause.CHECK)
     return by_hand or (bool(steps) and (steps[-1].after or 0) > version.version)
+
+
+def _with_lineage(bundle: Bundle, lineage: Mapping[str, str]) -> Bundle:
+    return msgspec.structs.replace(bundle, lineage={**bundle.lineage, **lineage})
 
 
 def _sweep(scratch: Path) -> None:

@@ -11,9 +11,8 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
-import msgspec
 from msgspec import Struct
 
 from modelyard.records.errors import InvalidError
@@ -22,6 +21,7 @@ from modelyard.records.references import Reference, shown
 from modelyard.records.rollouts import Rules, Stage, StageKind
 from modelyard.records.schedules import check_schedule
 from modelyard.records.spans import bytes_of, seconds_of, share_of
+from modelyard.records.tables import read_table
 
 _BUDGET = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) cpu-(hours|minutes) ?/ ?day", re.ASCII)
 _HOLDOUT = re.compile(r"newest (?:([0-9]{1,2}(?:\.[0-9]{1,2})?)%|([0-9]{1,9}) rows)", re.ASCII)
@@ -34,8 +34,6 @@ _MOST_SLICES = 20
 _MOST_UPSTREAM = 20
 _MOST_ROWS = 10**9
 _SPANS = "a number and s, m, h, d or w, as `6h`"
-
-Record = TypeVar("Record", bound=Struct)
 
 
 class Level(StrEnum):
@@ -266,7 +264,7 @@ def read_retrain(table: Mapping[str, object]) -> Retrain:
     Raises:
         InvalidError: an unknown key, a wrong type or a value that means nothing; `key` is `retrain.NAME`.
     """
-    return _read(table, Retrain, "retrain")
+    return read_table(table, Retrain, "retrain")
 
 
 def read_promote(table: Mapping[str, object]) -> Promote:
@@ -275,7 +273,7 @@ def read_promote(table: Mapping[str, object]) -> Promote:
     Raises:
         InvalidError: see `read_retrain`.
     """
-    return _read(table, Promote, "promote")
+    return read_table(table, Promote, "promote")
 
 
 def read_stages(texts: tuple[str, ...]) -> tuple[Stage, ...]:
@@ -301,22 +299,6 @@ def _stage(text: str) -> Stage:
         _refuse("promote.rollout", text, "`shadow 30m` or `canary 10% 30m` (1 to 99 %)")
     kind = StageKind.SHADOW if found[1] else StageKind.CANARY
     return Stage(kind, share, float(seconds_of(found[3]) or 0))
-
-
-def _read(table: Mapping[str, object], kind: type[Record], name: str) -> Record:
-    known = {field.name for field in msgspec.structs.fields(kind)}
-    for key in table:
-        if key not in known:
-            hint = f"[{name}] knows {', '.join(sorted(known))}."
-            raise InvalidError(
-                f"[{name}] has a key that is not known: {shown(key)}.", hint, key=f"{name}.{key}"
-            )
-    try:
-        return msgspec.convert(dict(table), kind)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
-        key = re.split(r"[`.\[]", where)[0]
-        raise InvalidError(f"[{name}] {key}: {what}.", key=f"{name}.{key}") from None
 
 
 def _holdout(text: str) -> tuple[float, int] | None:

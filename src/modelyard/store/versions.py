@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +28,13 @@ class Wanted(Struct, frozen=True):
 
     alias: str
     why: str
+
+
+class Also(Protocol):
+    """What belongs to the transaction that keeps a version."""
+
+    def __call__(self, connection: Connection, version: Version, *, is_new: bool) -> None:
+        """Told the version, and whether it was not there before."""
 
 
 _bundles = msgspec.json.Decoder(Bundle)

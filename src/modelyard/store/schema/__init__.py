@@ -8,6 +8,7 @@ from __future__ import annotations
 from modelyard.store.schema.base import Moment, metadata
 from modelyard.store.schema.cards import cards
 from modelyard.store.schema.duties import duties
+from modelyard.store.schema.jobs import job_logs, job_metrics, jobs, project_files, projects
 from modelyard.store.schema.models import (
     alias_history,
     aliases,
@@ -39,6 +40,9 @@ __all__ = [
     "departments",
     "duties",
     "findings",
+    "job_logs",
+    "job_metrics",
+    "jobs",
     "keeping",
     "labelled",
     "labels",
@@ -47,6 +51,8 @@ __all__ = [
     "performance",
     "policies",
     "principals",
+    "project_files",
+    "projects",
     "rollout_steps",
     "rollouts",
     "segments",
