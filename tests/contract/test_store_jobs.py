@@ -1,0 +1,253 @@
+"""Jobs in the catalog, the same on SQLite and PostgreSQL: queued, run, ended; logs, metrics and secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from modelyard.catalog.jobs import Jobs, Queue
+from modelyard.catalog.registry import Registry
+from modelyard.catalog.training import Begun, Ending, News, Training
+from modelyard.records.errors import BusyError, ConflictError, InvalidError, NotFoundError
+from modelyard.records.jobs import MOST_ATTEMPTS, Job, JobState, Point, Usage
+from modelyard.store import duties
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+from modelyard.store.duties import Duty, LostLeaseError
+from tests.bundles import TAR, bundle_tar, tar_of
+
+MODEL = "finance/fuel-cost"
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)  # all that is queued today is due then
+LEASE = timedelta(minutes=1)
+YARD = """\
+model = "finance/fuel-cost"
+language = "python"
+[train]
+run = "python train.py"
+[parameters]
+trees = 40
+"""
+
+
+class House:
+    """A catalog on a database, with what a job needs."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.database = Database(url)
+        blobs = Blobs(str(folder / "blobs"))
+        self.jobs = Jobs(self.database, blobs, folder / "scratch")
+        self.training = Training(self.database, Queue())
+        self.registry = Registry(self.database, blobs, folder / "scratch")
+
+    def submit(self, text: str = YARD, **told: object) -> Job:
+        project = tar_of({"yard.toml": text.encode(), "train.py": b"print(1)"})
+        return self.jobs.submit(MODEL, [project], TAR, by="ann", may_create_department=True, **told)  # type: ignore[arg-type]
+
+    def claim(self, at: datetime = NOW, by: str = "one") -> Duty:
+        with self.database.write() as connection:
+            duty = duties.claim(connection, ["train"], by, at, LEASE)
+        assert duty is not None
+        return duty
+
+    def begin(self, at: datetime = NOW) -> tuple[Duty, Begun]:
+        duty = self.claim(at)
+        begun = self.training.begin(duty, at)
+        assert isinstance(begun, Begun)
+        return duty, begun
+
+    def publish(self, duty: Duty, job: Job) -> int:
+        def also(connection: object, version: object, *, is_new: bool) -> None:
+            self.training.succeed(connection, duty, version, Usage(2.0, 1.5, 9, 0.1), is_new=is_new)  # type: ignore[arg-type]
+
+        version, _ = self.registry.publish(
+            MODEL, [bundle_tar()], TAR, by=job.by, lineage=job.lineage, also=also
+        )
+        return version.version
+
+
+@pytest.fixture
+def house(database_url: str, tmp_path: Path) -> Iterator[House]:
+    made = House(database_url, tmp_path)
+    yield made
+    made.database.close()
+
+
+def test_a_job_goes_from_the_queue_to_a_version_and_a_gate(house: House) -> None:
+    job = house.submit(code="git 4f1c2e", parameters={"trees": 80}, reason="more trees")
+    assert (job.id, job.state, job.parameters, job.reason) == (
+        1,
+        JobState.QUEUED,
+        {"trees": 80},
+        "more trees",
+    )
+    duty, begun = house.begin(LATER)
+    assert (begun.job.state, begun.job.attempt) == (JobState.RUNNING, 1)
+    assert house.publish(duty, begun.job) == 1
+    ended = house.jobs.job(1)
+    assert (ended.state, ended.version, ended.exit_code) == (JobState.SUCCEEDED, 1, 0)
+    assert ended.usage == Usage(2.0, 1.5, 9, 0.1)
+    lineage = house.registry.version(MODEL, 1).bundle.lineage
+    assert (lineage["job"], lineage["code"], lineage["project"]) == ("1", "git 4f1c2e", job.project)
+    with house.database.read() as connection:
+        assert duties.get(connection, "gate", f"{MODEL}/1") is not None
+
+
+def test_the_same_model_again_is_no_new_version_and_no_new_gate(house: House) -> None:
+    for _ in range(2):
+        house.submit()
+        duty, begun = house.begin(LATER)
+        house.publish(duty, begun.job)
+        with house.database.write() as connection:
+            duties.finish(connection, duty, None)
+    ended = house.jobs.job(2)
+    assert (ended.state, ended.version, ended.words) == (
+        JobState.SUCCEEDED,
+        1,
+        f"It made the same model as {MODEL}/1.",
+    )
+
+
+def test_policy_of_the_file_holds_once_the_job_has_succeeded_and_its_sender_may(house: House) -> None:
+    house.submit(YARD + '[promote]\napproval = "owner"\n', sets_policy=True)
+    duty, begun = house.begin(LATER)
+    assert begun.promote.approval == "owner"
+    house.publish(duty, begun.job)
+    policy = house.registry.policies.policy(MODEL)
+    assert (policy.promote.approval, policy.source, policy.changed_by) == ("owner", "job 1", "ann")
+    with house.database.write() as connection:
+        duties.finish(connection, duty, None)
+    house.submit(YARD + '[promote]\napproval = "auto"\n')
+    duty, begun = house.begin(LATER)
+    assert begun.promote.approval == "owner", "who may not set a policy trains under the one that holds"
+    house.publish(duty, begun.job)
+    assert house.registry.policies.policy(MODEL).promote.approval == "owner"
+
+
+def test_a_department_has_its_turn_and_a_full_queue_says_so(house: House) -> None:
+    house.jobs.queue = Queue(waiting=1, running=1)
+    house.submit()
+    first, _ = house.begin(LATER)
+    house.submit()
+    with pytest.raises(BusyError, match="1 jobs waiting"):
+        house.submit()
+    second = house.claim(LATER)
+    assert house.training.begin(second, LATER) == LATER + timedelta(seconds=30)
+    assert "runs 1 at a time" in house.jobs.job(2).progress
+    with house.database.write() as connection:
+        duties.finish(connection, second, LATER + timedelta(seconds=30))
+    house.training.end(first, Ending(JobState.FAILED, "It failed."), LATER)
+    with house.database.read() as connection:  # its end calls the next one at once
+        duty = duties.get(connection, "train", "2")
+    assert duty is not None
+    assert duty.due_at == LATER
+
+
+def test_an_engine_that_died_is_a_machine_fault_three_times_at_most(house: House) -> None:
+    house.submit()
+    house.begin(LATER)
+    moment = LATER
+    for attempt in range(2, MOST_ATTEMPTS + 1):
+        moment += 2 * LEASE
+        duty, begun = house.begin(moment)  # by the lease that ran out
+        assert begun.job.attempt == attempt
+    assert house.training.begin(house.claim(moment + 2 * LEASE), moment) is None
+    job = house.jobs.job(1)
+    assert job.state is JobState.FAILED
+    assert "Machines failed under it 3 times" in job.words
+    assert "its engine died" in house.jobs.log(1).text
+    with pytest.raises(LostLeaseError):
+        house.training.tell(duty, 1, News("too late"))
+
+
+def test_a_fault_is_tried_again_later_and_a_planned_stop_costs_no_attempt(house: House) -> None:
+    house.submit()
+    duty, _ = house.begin(LATER)
+    house.training.tell(duty, 1, News(points=[Point(1, NOW, "mae", 2.0)]))
+    again = house.training.fault(duty, "the disk is full", Usage(1.0), LATER)
+    assert again == LATER + timedelta(seconds=5)
+    with house.database.write() as connection:
+        duties.finish(connection, duty, again)
+    duty, begun = house.begin(again)
+    assert (begun.job.attempt, begun.job.usage.seconds, begun.job.metrics) == (2, 1.0, {})
+    assert house.jobs.points(1) == []
+    assert house.training.give_back(duty, Usage(1.0), LATER) == LATER
+    assert (house.jobs.job(1).state, house.jobs.job(1).attempt) == (JobState.QUEUED, 1)
+
+
+def test_a_waiting_job_is_cancelled_at_once_a_running_one_is_asked_to_end(house: House) -> None:
+    house.submit()
+    assert house.jobs.cancel(1, by="bo", why="wrong data").state is JobState.CANCELLED
+    assert house.training.begin(house.claim(LATER), LATER) is None
+    with pytest.raises(ConflictError, match="cancelled already"):
+        house.jobs.cancel(1, by="bo")
+    house.submit()
+    duty, _ = house.begin(LATER)
+    house.jobs.cancel(2, by="bo")
+    assert house.training.cancelled_by(2) == "bo"
+    assert house.training.tell(duty, 2, News("on it\n")) == "bo"
+    house.training.say(duty, 2, "still here")
+    assert house.training.cancelled_by(2) == "bo"
+
+
+def test_logs_are_read_in_parts_and_hold_no_secrets(house: House) -> None:
+    house.submit()
+    duty, _ = house.begin(LATER)
+    begun = house.jobs.log(1)
+    house.training.tell(duty, 1, News("token yard_0123456789abcdefghijABCDEFGHIJ of the yard\n"))
+    house.training.tell(duty, 1, News("a NUL \0 and half a pair \ud800\n"))
+    rest = house.jobs.log(1, begun.next)
+    assert rest.text == "token *** of the yard\na NUL \ufffd and half a pair ?\n"
+    assert house.jobs.log(1, rest.next).text == ""
+    assert house.jobs.log(1, begun.next + 6).text == rest.text[6:]
+
+
+def test_metrics_are_kept_in_order_with_the_last_of_each(house: House) -> None:
+    house.submit()
+    duty, _ = house.begin(LATER)
+    points = [Point(1, NOW, "mae", 3.0), Point(2, NOW, "mae", 2.0), Point(2, NOW, "epoch", 2.0)]
+    house.training.tell(duty, 1, News(points=points))
+    house.training.tell(duty, 1, News(points=points[2:]))
+    assert house.jobs.points(1) == [points[0], points[2], points[1]]
+    assert house.jobs.job(1).metrics == {"mae": 2.0, "epoch": 2.0}
+
+
+def test_a_project_that_is_wrong_is_refused_with_its_line(house: House) -> None:
+    with pytest.raises(InvalidError) as caught:
+        house.submit(YARD.replace("trees = 40", "trees = [1]"))
+    assert (caught.value.fields["line"], caught.value.fields["key"]) == (6, "parameters.trees")
+    with pytest.raises(InvalidError, match="is of the model"):
+        house.submit(YARD.replace("fuel-cost", "other"))
+    with pytest.raises(NotFoundError, match="There is no dataset"):
+        house.submit(
+            YARD.replace("[parameters]", 'data = {x = "hr/pay"}\n[parameters]'),
+            may_read=lambda name: name != "hr",
+        )
+    with pytest.raises(InvalidError, match=r"no yard\.toml"):
+        house.jobs.submit(MODEL, [tar_of({"train.py": b""})], TAR, by="ann", may_create_department=True)
+    assert house.jobs.jobs() == []
+
+
+def test_the_last_project_is_trained_again_by_the_loop(house: House) -> None:
+    with pytest.raises(NotFoundError, match="No project has trained"):
+        house.jobs.submit(MODEL, None, by="yard", reason="1,000 new rows", trigger="new_rows")
+    first = house.submit(code="git 4f1c2e")
+    again = house.jobs.submit(MODEL, None, by="yard", reason="1,000 new rows", trigger="new_rows")
+    assert (again.id, again.project, again.trigger, again.code) == (
+        2,
+        first.project,
+        "new_rows",
+        "git 4f1c2e",
+    )
+    assert [job.id for job in house.jobs.jobs(frozenset({"finance"}), model=MODEL)] == [2, 1]
+    assert house.jobs.jobs(frozenset({"operations"})) == []
+
+
+def test_a_project_is_laid_out_as_it_was_sent(house: House, tmp_path: Path) -> None:
+    job = house.submit()
+    house.jobs.lay_out(job.project, tmp_path / "out")
+    assert (tmp_path / "out" / "train.py").read_bytes() == b"print(1)"
+    assert house.jobs.project(job.project).parameters == {"trees": 40}
