@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.figures import deaths, publish, rows, start, tables
+from bench.figures import deaths, publish, rows, sandbox, start, tables
 from bench.figures.common import Run
 from bench.figures.deaths import julia_program
 from bench.machine import ROOT, this_machine
@@ -21,6 +21,7 @@ FIGURES = {
     ("r-rows",): rows.measure_r,
     ("tables",): tables.measure,
     ("deaths",): deaths.measure,
+    ("sandbox",): sandbox.measure,
 }
 _PAGE = ROOT / "docs" / "benchmarks.md"
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,11 +26,15 @@ class Yard:
         data: the data folder.
         portable: whether models may answer in their portable form; native ones only by default, since that
             is what most figures are about.
+        environment: further variables.
     """
 
-    def __init__(self, data: Path, *, portable: bool = False) -> None:
+    def __init__(
+        self, data: Path, *, portable: bool = False, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
         self.portable = portable
+        self.environment = dict(environment or {})
         self.url = ""
         self.ready_after = 0.0  # seconds
         self._process: subprocess.Popen[str] | None = None
@@ -54,7 +59,7 @@ class Yard:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "YARD_PORTABLE": str(self.portable).lower()},
+                env={**os.environ, "YARD_PORTABLE": str(self.portable).lower(), **self.environment},
             )
         assert self._process.stdout is not None
         for line in self._process.stdout:

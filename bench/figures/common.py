@@ -39,11 +39,18 @@ def alternate(rounds: int, a: Callable[[], A], b: Callable[[], B]) -> list[tuple
 
 
 @contextmanager
-def yard_with(run: Run, name: str, bundles: Mapping[str, bytes], *, portable: bool = False) -> Iterator[Yard]:
+def yard_with(
+    run: Run,
+    name: str,
+    bundles: Mapping[str, bytes],
+    *,
+    portable: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Yard]:
     """A yard on a new folder that serves these models, natively unless `portable`."""
     folder = run.folder / name
     folder.mkdir(parents=True)
-    with Yard(folder / "data", portable=portable) as yard, yard.client() as client:
+    with Yard(folder / "data", portable=portable, environment=environment) as yard, yard.client() as client:
         for model, bundle in bundles.items():
             yard.publish(client, model, bundle)
         yield yard

@@ -1,5 +1,8 @@
 """Limits for the processes of a worker together, by control groups, where this server may make some.
 
+A group also has one share of the processor, however many processes are in it, so that a model that burns all
+it can get leaves the others theirs.
+
 Version 1: groups below the server's own, a controller each. Version 2: beside the server's own group, where
 that is called `server` (systemd: `Delegate=yes` and `DelegateSubgroup=server`), for a group with processes
 of its own cannot pass controllers on.
@@ -57,6 +60,8 @@ def _controller(root: Path, names: str, path: str) -> Controller | None:
         return Controller(str(root / "memory" / below), memory="memory.limit_in_bytes")
     if "pids" in names.split(","):
         return Controller(str(root / "pids" / below), processes="pids.max")
+    if "cpu" in names.split(","):
+        return Controller(str(root / "cpu" / below))
     if not names and below.rpartition("/")[2] == _SERVER:
         return Controller(str((root / below).parent), memory="memory.max", processes="pids.max")
     return None
@@ -67,7 +72,7 @@ def _works(controller: Controller) -> bool:
     folder = Path(controller.folder)
     with suppress(OSError):
         if controller.memory and controller.processes:
-            (folder / "cgroup.subtree_control").write_text("+memory +pids")
+            (folder / "cgroup.subtree_control").write_text("+cpu +memory +pids")
         files = _make(controller, "probe", 1 << 30, 100)
         files.parent.rmdir()
         return True
