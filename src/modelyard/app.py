@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -22,10 +23,14 @@ from modelyard.api.services import Services
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
+from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
+from modelyard.engine.heldout import HeldOutRows
+from modelyard.engine.portable import is_settled
+from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.tick import Step, Tick, now
-from modelyard.records.errors import UnavailableError
+from modelyard.records.errors import NotFoundError, UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.batcher import Fleet, Limits
@@ -71,16 +76,18 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     """Be the engine until SIGTERM."""
     set_up_logging(settings.log_level)
-    database, _, registry = _records(settings)
+    database, blobs, registry = _records(settings)
     engine = Engine(settings, registry, LocalWorkers(settings))
-    for steps in loop_steps(engine, registry):
+    for steps in loop_steps(settings, blobs, registry, engine):
         engine.drive(Tick(database, f"{socket.gethostname()}:{settings.data}", steps))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     engine.run(ready)
 
 
-def loop_steps(engine: Engine, registry: Registry) -> tuple[dict[str, Step], ...]:
+def loop_steps(
+    settings: Settings, blobs: Blobs, registry: Registry, engine: Engine
+) -> tuple[dict[str, Step], ...]:
     """The steps of the loop by kind of duty: the quick ones, and those that may take minutes.
 
     They run in ticks of their own, so that a rollback does not wait for a comparison of models.
@@ -88,8 +95,18 @@ def loop_steps(engine: Engine, registry: Registry) -> tuple[dict[str, Step], ...
     quick: dict[str, Step] = {
         "rollout": RolloutStep(registry.rollouts, lambda _: (), engine.refresh, now),
     }
-    slow: dict[str, Step] = {}
+    rows = HeldOutRows(blobs, _no_dataset, settings.data / "scratch")
+    compare = Comparing(engine.apart, rows, settings.answer_timeout)
+    slow: dict[str, Step] = {
+        "gate": GateStep(
+            registry.gates, compare, lambda v: is_settled(v, settings, now()), engine.refresh, now
+        ),
+    }
     return tuple(steps for steps in (quick, slow) if steps)
+
+
+def _no_dataset(dataset: str, _: int, __: Path) -> int:
+    raise NotFoundError(f"There is no dataset {dataset}.", "Give a file: yard gate REF --data FILE.")
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:

@@ -56,6 +56,9 @@ POLICIES = {
     ("POST", "/api/v1/models/{department}/{name}/rollouts"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollouts/approve"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollouts/stop"): Need.PROMOTE,
+    ("POST", "/api/v1/models/{department}/{name}/versions/{version}/verdicts/file"): Need.PUBLISH,
+    ("GET", "/api/v1/models/{department}/{name}/verdicts"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/verdicts/{verdict}"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/policy"): Need.SEE,
     ("PUT", "/api/v1/models/{department}/{name}/policy"): Need.PROMOTE,
     ("PUT", "/api/v1/models/{department}/{name}/policy/paused"): Need.PROMOTE,
@@ -63,6 +66,11 @@ POLICIES = {
 OF_THE_YARD = {Need.SIGNED_IN, Need.ADMINISTER}
 BODIES: dict[str, dict[str, Any]] = {
     "versions": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
+    "file": {
+        "content": b"x\n1\n",
+        "headers": {"Content-Type": "text/csv"},
+        "params": {"target": "x", "rolls_out": "false"},
+    },
     "tokens": {"json": {"name": "x", "principal": "y", "role": "viewer"}},
     "champion": {"json": {"version": 1}},
     "card": {"json": {"text": "What it is for."}},
@@ -88,6 +96,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
+    values["verdict"] = "1"
     return path.format(**values)
 
 

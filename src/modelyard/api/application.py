@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from modelyard.api import (
     aliases,
     cards,
+    gates,
     health,
     models,
     predictions,
@@ -41,6 +42,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *cards.HANDLERS,
     *predictions.HANDLERS,
     *rollouts.HANDLERS,
+    *gates.HANDLERS,
     *tokens.HANDLERS,
 )
 

@@ -18,6 +18,7 @@ from modelyard.catalog.bundles import Limits, Received
 from modelyard.catalog.cards import Cards
 from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
+from modelyard.catalog.gates import Gates
 from modelyard.catalog.policies import Policies
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
@@ -60,6 +61,7 @@ class Registry:
         self.cards = Cards(database)
         self.forms = Forms(database, blobs)
         self.rollouts = Rollouts(database)
+        self.gates = Gates(database)
         self.policies = Policies(database)
 
     # Publishing

@@ -13,6 +13,7 @@ import modelyard
 from modelyard.cli import (
     cards,
     doctor,
+    gates,
     login,
     models,
     output,
@@ -38,6 +39,8 @@ _GROUPS = {
         models.alias,
         models.rollback,
         cards.card,
+        gates.gate,
+        gates.verdicts,
     ),
     "Predictions": (predict.predict, predict.predictions),
 }

@@ -150,10 +150,25 @@ def answers_example(worker: Worker, signature: Signature, timeout: float) -> Sig
 
 
 def ask_rows(worker: Worker, columns: tuple[wire.ColumnData, ...], rows: int, timeout: float) -> Frame:
-    """A worker's answer to these columns.
+    """A worker's answer to its example.
 
     Raises:
         YardError: it failed, died or did not answer in time.
+    """
+    try:
+        return ask(worker, columns, rows, timeout)
+    except ModelError as error:
+        raise ModelError(f"The model fails on its own example: {error.message}") from error
+    except WorkerLostError as error:
+        raise WorkerLostError("The model's process ended while it answered the example.") from error
+
+
+def ask(worker: Worker, columns: tuple[wire.ColumnData, ...], rows: int, timeout: float) -> Frame:
+    """A worker's answer to these columns.
+
+    Raises:
+        ModelError: the model failed; the words are its own.
+        WorkerLostError, DeadlineError, MalformedError: its process ended, hangs or answers no frame.
     """
     takes = worker.takes
     taken = tuple(
@@ -162,10 +177,8 @@ def ask_rows(worker: Worker, columns: tuple[wire.ColumnData, ...], rows: int, ti
     try:
         with Talk(Path(worker.socket)) as talk:
             return talk.ask(Frame("infer", (("id", "1"),), rows, taken), timeout)
-    except ModelError as error:
-        raise ModelError(f"The model fails on its own example: {error.message}") from error
-    except (WorkerLostError, OSError) as error:
-        raise WorkerLostError("The model's process ended while it answered the example.") from error
+    except OSError as error:
+        raise WorkerLostError("The model's process has ended.") from error
 
 
 def _outputs(answer: Frame, signature: Signature) -> tuple[Column, ...]:

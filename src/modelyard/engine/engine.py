@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -39,12 +40,13 @@ from modelyard.workers.control import (
     Tried,
     Used,
 )
-from modelyard.workers.plans import Plan, Progress, Worker, Workers
+from modelyard.workers.plans import PROOF, Plan, Progress, Worker, Workers
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _SWAP_SECONDS = 5.0
+_APART = itertools.cycle(range(2_000_000, 2_000_100))  # workers that serve nobody have logs of their own
 
 
 class Engine:
@@ -57,6 +59,7 @@ class Engine:
     def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
         self._settings = settings
         self._registry = registry
+        self._workers = workers
         self._bundles = settings.data / "bundles"
         self._table = last_table(settings.routes_file)
         self._built = False
@@ -71,6 +74,24 @@ class Engine:
         self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh)
         self.trying = Trying(registry.rollouts, self.keeper, self._replicas)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
+
+    @contextmanager
+    def apart(self, version: Version) -> Iterator[Worker]:
+        """A worker of a version, in the form that answers now, that serves nobody; it ends with the block.
+
+        Raises:
+            WorkerStartError: it does not start.
+        """
+        plan = self._plan(version.id, next(_APART), lambda _: None)
+        try:
+            worker = self._workers.start(msgspec.structs.replace(plan, purpose=PROOF), lambda _: None)
+        except WorkerStartError as error:
+            words = f"Version {version.version} does not start: {error.message}"
+            raise WorkerStartError(words, error.hint, error.log) from error
+        try:
+            yield worker
+        finally:
+            self._workers.stop(worker)
 
     def drive(self, tick: Tick) -> None:
         """Have a part of the loop run for as long as this engine does; before `run`."""

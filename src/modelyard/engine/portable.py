@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,12 @@ class Portables:
             yield worker
         finally:
             self._workers.stop(worker)
+
+
+def is_settled(version: Version, settings: Settings, now: datetime) -> bool:
+    """Whether it is known in which form a version will answer, or it has taken too long to wait for."""
+    longest = timedelta(seconds=2 * settings.portable_timeout)
+    return bool(version.form_reason) or not settings.portable or now - version.created_at > longest
 
 
 def plan_of(version: Version, folder: Path) -> Plan:

@@ -20,6 +20,7 @@ from modelyard.store.schema.models import (
 from modelyard.store.schema.people import departments, principals, tokens
 from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
+from modelyard.store.schema.verdicts import verdicts
 from modelyard.store.schema.watch import (
     findings,
     keeping,
@@ -60,6 +61,7 @@ __all__ = [
     "state",
     "summaries",
     "tokens",
+    "verdicts",
     "version_files",
     "version_forms",
     "versions",

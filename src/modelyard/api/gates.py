@@ -1,0 +1,104 @@
+"""The gate: a version judged on held-out rows, and the verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import to_thread
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from modelyard.api.auth import authorise, reauthorise
+from modelyard.api.exchange import CSV, PARQUET
+from modelyard.api.models import MODEL, SEE
+from modelyard.api.publish import Incoming
+from modelyard.api.requests import number_of
+from modelyard.api.services import Services
+from modelyard.api.versions import VERSIONS
+from modelyard.records.people import Grant, Need
+from modelyard.records.verdicts import HeldOut, Verdict, VerdictState
+
+TAKES = (CSV.decode(), PARQUET.decode())
+_LARGEST = 256 * 1024 * 1024  # bytes of a file of held-out rows
+_MAX_WAIT = 60.0  # seconds
+_LOOK_EVERY = 0.2
+
+Why = Annotated[str, QueryParameter(max_length=2_000, description="for the history")]
+RollsOut = Annotated[bool, QueryParameter(description="begin a rollout by the policy if it passes")]
+
+
+@post(
+    VERSIONS + "/{version:str}/verdicts/file",
+    opt={"need": Need.PUBLISH, "takes": TAKES},
+    status_code=202,
+    request_max_body_size=None,
+    tags=["verdicts"],
+    summary="Have a version judged on a file of rows",
+)
+async def judge_on_file(  # noqa: PLR0913 - where, who, and the three things that can be said
+    *,
+    model: NamedDependency[str],
+    number: NamedDependency[int],
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+    target: Annotated[str, QueryParameter(min_length=1, max_length=1_000, description="what came")],
+    why: Why = "",
+    rolls_out: RollsOut = True,
+) -> Verdict:
+    """The body is CSV or Parquet: the model's columns, the column that it predicts, and those of the policy's
+    slices; rows that no training has seen, in the order of time. 202: the verdict waits, see
+    `GET …/verdicts/{id}`. Who may not promote can have a version judged without a rollout.
+    """
+    if rolls_out:
+        authorise(grant, Need.PROMOTE, model.partition("/")[0])
+    await asyncio.to_thread(services.registry.version, model, number)  # before the bytes come in
+    given = request.headers["content-type"].partition(";")[0].strip().lower()
+    incoming = Incoming(request.stream(), _LARGEST, partial(reauthorise, request))
+    digest = await to_thread.run_sync(_kept, services, incoming)
+    held_out = HeldOut(target=target, file=digest, form="csv" if given == TAKES[0] else "parquet")
+    ask = partial(services.registry.gates.ask, model, number, held_out, why=why, rolls_out=rolls_out)
+    return await asyncio.to_thread(partial(ask, by=grant.principal))
+
+
+@get(MODEL + "/verdicts", opt=SEE, tags=["verdicts"], summary="All verdicts of a model")
+async def list_verdicts(model: NamedDependency[str], services: NamedDependency[Services]) -> list[Verdict]:
+    """Newest first: what was compared, on which rows, and what was decided and why."""
+    return await asyncio.to_thread(services.registry.gates.of_model, model)
+
+
+@get(MODEL + "/verdicts/{verdict:str}", opt=SEE, tags=["verdicts"], summary="One verdict; `wait` for it")
+async def show_verdict(
+    model: NamedDependency[str],
+    verdict: FromPath[str],
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    wait: Annotated[float, QueryParameter(ge=0, le=_MAX_WAIT, description="seconds")] = 0,
+) -> Verdict:
+    """With `wait` the answer comes when it is judged, its words change, or after so many seconds."""
+    look = partial(services.registry.gates.verdict, model, number_of(verdict, "verdict"))
+    first = now = await asyncio.to_thread(look)
+    end = time.monotonic() + wait
+    while now.state is VerdictState.WAITING and now.words == first.words and time.monotonic() < end:
+        await asyncio.sleep(_LOOK_EVERY)
+        now = await asyncio.to_thread(look)
+        reauthorise(request)
+    return now
+
+
+def _kept(services: Services, incoming: Incoming) -> str:
+    """Keep a file that comes in; its digest."""
+    with tempfile.NamedTemporaryFile(dir=services.scratch, prefix="gate-") as file:
+        for piece in incoming:
+            file.write(piece)
+        file.flush()
+        return services.blobs.put_file(Path(file.name))[0]
+
+
+HANDLERS = (judge_on_file, list_verdicts, show_verdict)
