@@ -54,6 +54,7 @@ class Walls(Struct, frozen=True, kw_only=True):
         environment: all variables there are.
         memory: bytes of private writable memory of each process (RLIMIT_DATA).
         scratch: bytes that fit into `HOME` and, apart, into shared memory.
+        file_bytes: the size a file can grow to.
         cpu_seconds: of each process; 0 sets no limit.
         processes: processes and threads at once.
         network: whether it has the machine's network; a job with named hosts alone.
@@ -68,6 +69,7 @@ class Walls(Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = field(default_factory=dict)
     memory: int = 4096 * MIB
     scratch: int = 512 * MIB
+    file_bytes: int = _FILE_BYTES
     cpu_seconds: int = 0
     processes: int = 512
     network: bool = False
@@ -75,17 +77,18 @@ class Walls(Struct, frozen=True, kw_only=True):
     dies_with_parent: bool = False
 
 
-def limited(command: list[str], memory: int) -> list[str]:
+def limited(command: list[str], memory: int, file_bytes: int = _FILE_BYTES) -> list[str]:
     """The command, started under limits where the machine has `prlimit` (util-linux), and without walls.
 
     Args:
         command: program and arguments.
         memory: bytes of private writable memory (RLIMIT_DATA).
+        file_bytes: the size a file can grow to.
     """
     program = shutil.which("prlimit")
     if program is None:
         return command
-    limits = ["--core=0", f"--nofile={_OPEN_FILES}", f"--fsize={_FILE_BYTES}", f"--data={memory}"]
+    limits = ["--core=0", f"--nofile={_OPEN_FILES}", f"--fsize={file_bytes}", f"--data={memory}"]
     return [program, *limits, "--", *command]
 
 
@@ -98,7 +101,7 @@ def contained(command: list[str], walls: Walls) -> list[str]:
     limits = [f"--nproc={walls.processes}"]
     if walls.cpu_seconds:
         limits.append(f"--cpu={walls.cpu_seconds}")
-    inside = ["prlimit", *limits, "--", *limited(command, walls.memory)]
+    inside = ["prlimit", *limits, "--", *limited(command, walls.memory, walls.file_bytes)]
     if own_user:
         number = str(_FIRST_UID + secrets.randbelow(_UIDS))
         user = [f"--reuid={number}", f"--regid={number}", "--clear-groups", "--bounding-set=-all"]

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from modelyard.store.schema.base import Moment, metadata
 from modelyard.store.schema.cards import cards
+from modelyard.store.schema.datasets import (
+    clearances,
+    data_connections,
+    dataset_versions,
+    datasets,
+    version_datasets,
+)
 from modelyard.store.schema.duties import duties
 from modelyard.store.schema.jobs import job_logs, job_metrics, jobs, project_files, projects
 from modelyard.store.schema.models import (
@@ -38,6 +45,10 @@ __all__ = [
     "alias_history",
     "aliases",
     "cards",
+    "clearances",
+    "data_connections",
+    "dataset_versions",
+    "datasets",
     "departments",
     "duties",
     "findings",
@@ -62,6 +73,7 @@ __all__ = [
     "summaries",
     "tokens",
     "verdicts",
+    "version_datasets",
     "version_files",
     "version_forms",
     "versions",
