@@ -197,7 +197,9 @@ class Front:
             self._table = load_table(settings.routes_file)
         spool = SpoolWriter(settings.data / "spool", self._name, sync=settings.spool_sync)
         self._link = EngineLink(settings.engine_socket, self._name, self._news, settings.load_timeout)
-        limits = Limits(settings.batch_rows, settings.queue_rows, settings.answer_timeout)
+        limits = Limits(
+            settings.batch_rows, settings.queue_rows, settings.answer_timeout, settings.queue_seconds
+        )
         self._pool = Pool(limits, settings.max_rows, self._ensure, self._stuck, Tap(spool.append))
         self._trials = Trials(self._pool, settings.answer_timeout)
         self._trials.swap(self._table)

@@ -26,6 +26,7 @@ _POSITIVE = (
     "max_rows",
     "max_bundle",
     "queue_rows",
+    "queue_seconds",
     "batch_rows",
     "portable_timeout",
 )
@@ -57,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_rows: rows of one prediction request.
         max_bundle: bytes of a bundle, unpacked.
         queue_rows: rows that may wait for one version on one front before 503.
+        queue_seconds: how long they may wait, as far as can be told from the batches before, before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
         allow_uncontained: whether models with code of their own run where no sandbox can be had. Whoever may
             publish then has the rights of the yard's own user on this machine.
@@ -85,6 +87,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_rows: int = 200_000
     max_bundle: int = 4096 * MIB
     queue_rows: int = 20_000
+    queue_seconds: float = 5.0
     batch_rows: int = 1_024
     portable: bool = True
     portable_timeout: float = 300.0

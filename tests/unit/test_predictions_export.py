@@ -23,7 +23,7 @@ from modelyard.records.errors import NotFoundError
 from modelyard.records.signatures import Column, ColumnType
 from modelyard.serving.tap import Asked, Tap
 from modelyard.store.spool import SpoolWriter
-from modelyard.workers.wire import Value, from_values
+from modelyard.workers.wire import Value, block_of, from_values
 
 FUEL = "finance/fuel-cost"
 Table = Sequence[tuple[Column, Sequence[Value]]]
@@ -55,10 +55,12 @@ def write(
 ) -> Path:
     """One batch, as a front writes it."""
     writer = SpoolWriter(folder, front)
-    sides = [[from_values(c.name, c.type, values) for c, values in side] for side in (inputs, outputs)]
+    given, answered = (
+        block_of([from_values(c.name, c.type, values) for c, values in side]) for side in (inputs, outputs)
+    )
     rows = len(outputs[0][1])
     asked = [Asked(f"id-{next(NUMBERS)}", "anna", "champion", rows, time.monotonic(), keys)]
-    Tap(writer.append).record(model, version, asked, *sides)
+    Tap(writer.append).record(model, version, asked, given, answered)
     path = writer.path
     assert path is not None
     writer.close()
@@ -201,8 +203,8 @@ def test_the_fronts_are_merged_in_the_order_of_time(folder: Path, monkeypatch: p
     writers = [SpoolWriter(folder, f"front-{i}") for i in range(2)]
     for i in range(20):
         asked = [Asked(f"id-{i}", "anna", "champion", 1, time.monotonic())]
-        column = from_values("x", FLOAT64, [float(i)])
-        Tap(writers[i % 2].append).record(FUEL, 1, asked, [column], [column])
+        block = block_of([from_values("x", FLOAT64, [float(i)])])
+        Tap(writers[i % 2].append).record(FUEL, 1, asked, block, block)
     table = exported(folder)
     assert table["in:x"].to_list() == [float(i) for i in range(20)]
     assert table["at"].is_sorted()

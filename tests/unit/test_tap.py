@@ -11,12 +11,12 @@ from tests.rows import FLOAT64, STRING
 
 from modelyard.records.errors import UnavailableError
 from modelyard.serving.tap import Asked, Tap
-from modelyard.workers.wire import ColumnData, Frame, decode, from_values, to_values
+from modelyard.workers.wire import ColumnData, Frame, block_of, decode, from_values, to_values
 
 
 def record(asked: list[Asked], inputs: list[ColumnData], outputs: list[ColumnData]) -> Frame:
     written: list[bytes] = []
-    Tap(written.append).record("finance/fuel-cost", 3, asked, inputs, outputs)
+    Tap(written.append).record("finance/fuel-cost", 3, asked, block_of(inputs), block_of(outputs))
     (only,) = written
     return decode(only)
 
@@ -62,4 +62,6 @@ def test_an_error_of_the_spool_comes_through() -> None:
         raise UnavailableError("The disk is full.")
 
     with pytest.raises(UnavailableError, match="disk is full"):
-        Tap(full).record("finance/fuel-cost", 3, [Asked("id", "c", "v", 1, 0.0)], [column("x", 1)], [])
+        Tap(full).record(
+            "finance/fuel-cost", 3, [Asked("id", "c", "v", 1, 0.0)], block_of([column("x", 1)]), block_of([])
+        )

@@ -26,12 +26,16 @@ from modelyard.serving.answers import Answer, read_answer
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.line import Line
 from modelyard.serving.tap import Asked, Tap
+from modelyard.serving.waiting import Ask, Pace, Waiting
 from modelyard.workers import wire
-from modelyard.workers.wire import ColumnData, Frame
+from modelyard.workers.wire import Block, Frame
 
 _DEATHS_ALONE = 2  # a request that was alone with so many dying workers is the cause
 _ASK_AGAIN_SECONDS = 0.02
 _DEATHS_IN_ALL = 4  # and one that met so many is given up, cause or not
+_AHEAD = 2  # batches a worker may have at once: while it answers one, the next is there already
+_SHORT = 0.02  # seconds of a batch
+_LOOK_SECONDS = 0.025  # between two looks for requests whose time is up
 
 
 class Limits(Struct, frozen=True):
@@ -40,6 +44,7 @@ class Limits(Struct, frozen=True):
     batch_rows: int
     queue_rows: int
     answer_timeout: float
+    queue_seconds: float = 5.0
 
 
 class Fleet(Struct, frozen=True):
@@ -49,36 +54,14 @@ class Fleet(Struct, frozen=True):
     takes: tuple[str, ...]
 
 
-class Ask:
-    """One request on its way: its rows, and the future its answer is put into."""
-
-    __slots__ = ("alone", "asked", "deaths", "deaths_alone", "future", "inputs", "line", "timer")
-
-    def __init__(self, inputs: Inputs, asked: Asked, future: asyncio.Future[Answer]) -> None:
-        self.inputs = inputs
-        self.asked = asked
-        self.future = future
-        self.timer: asyncio.TimerHandle | None = None
-        self.line: Line | None = None
-        self.alone = False
-        self.deaths = 0
-        self.deaths_alone = 0
-
-    def fail(self, error: YardError) -> None:
-        """Answer with an error, unless it was answered."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class Batch(Struct):
-    """Requests that went to a worker together, as the question `id`."""
+    """Requests that went to a worker together, as the question `id`; `began` when it could begin with it."""
 
     id: str
     asks: list[Ask]
-    columns: tuple[ColumnData, ...]
+    block: Block
     rows: int
+    began: float
 
 
 class Batcher:
@@ -106,36 +89,77 @@ class Batcher:
         self._ensure = ensure
         self._stuck = stuck
         self._tap = tap
-        self._queue: deque[Ask] = deque()
-        self._waiting_rows = 0
+        self._queue = Waiting(limits.queue_rows)
+        self._pace = Pace(limits.batch_rows)
         self._lines: dict[str, Line] = {}
         self._broken: set[str] = set()
-        self._busy: dict[Line, Batch] = {}
-        self._takes: frozenset[str] = frozenset()
+        self._busy: dict[Line, deque[Batch]] = {}
+        self._widens = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_at = 0.0
         self._kicked = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
 
-    def submit(self, inputs: Inputs, asked: Asked) -> asyncio.Future[Answer]:
+    def submit(self, inputs: Inputs, asked: Asked, wait: float | None = None) -> asyncio.Future[Answer]:
         """Queue a request; the future has its answer or its error.
 
         Raises:
-            BusyError: too many rows wait already.
+            BusyError: as `ask`.
         """
-        if self._waiting_rows and self._waiting_rows + inputs.count > self._limits.queue_rows:
-            raise BusyError(
-                f"{self._waiting_rows} rows wait for {self.served.model} already.",
-                "Ask again after the seconds of the Retry-After header.",
-                retry_after=1.0,
-            )
-        ask = Ask(inputs, asked, self._loop.create_future())
-        ask.timer = self._loop.call_later(self._limits.answer_timeout, self._expire, ask)
-        self._queue.append(ask)
-        self._waiting_rows += inputs.count
-        self._kick()
-        return ask.future
+        future: asyncio.Future[Answer] = self._loop.create_future()
+
+        def then(outcome: Answer | YardError) -> None:
+            if isinstance(outcome, YardError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.ask(inputs, asked, then, future.done, wait)
+        return future
+
+    def ask(  # what, of whom, and how it is answered
+        self,
+        inputs: Inputs,
+        asked: Asked,
+        then: Callable[[Answer | YardError], object],
+        gone: Callable[[], bool],
+        wait: float | None = None,
+    ) -> None:
+        """Queue a request.
+
+        Args:
+            then: called once with the answer or the error; must not raise.
+            gone: whether nobody waits for the answer any more.
+            wait: seconds it may take in all, if that is less than every request may.
+
+        Raises:
+            BusyError: too many rows wait already, or too long.
+        """
+        limits = self._limits
+        wait = limits.answer_timeout if wait is None else min(wait, limits.answer_timeout)
+        queue = self._queue
+        if queue.rows:
+            self._check_room(inputs.count, asked.caller, min(wait, limits.queue_seconds))
+        deadline = self._loop.time() + wait
+        queue.add(Ask(inputs, asked, then, gone, wait, deadline))
+        if self._timer is None or deadline < self._look_at:
+            self._look(deadline)
+        if not self._kicked:
+            self._kick()
+
+    def _check_room(self, rows: int, caller: str, patience: float) -> None:
+        queue = self._queue
+        seconds = self._pace.wait(queue.rows, len(self._lines))
+        if queue.has_room(caller, rows) and seconds <= patience:
+            return
+        raise BusyError(
+            f"{queue.rows} rows wait for {self.served.model} already, for about {seconds:.1f} s.",
+            "Ask again after the seconds of the Retry-After header.",
+            retry_after=max(1.0, seconds),
+        )
 
     def set_fleet(self, fleet: Fleet) -> None:
         """These are the version's workers now: connect to the new, leave the gone.
@@ -143,7 +167,8 @@ class Batcher:
         A socket is never used by two workers, so one whose connection broke is not tried again: its worker
         is dying, though the engine may not know it yet.
         """
-        self._takes = frozenset(fleet.takes)
+        takes_all = not fleet.takes or ColumnType.INT64 in fleet.takes
+        self._widens = not takes_all and any(c.type is ColumnType.INT64 for c in self.plan.columns)
         self._broken.intersection_update(fleet.sockets)
         for socket in [s for s in self._lines if s not in fleet.sockets]:
             line = self._lines.pop(socket)
@@ -182,9 +207,10 @@ class Batcher:
             self._fail_waiting(UnavailableError(f"{self.served.id} is no longer served here.", "Ask again."))
         if not self._queue:
             return
-        for line in self._lines.values():
-            if line.ready and line not in self._busy and (batch := self._next_batch()):
-                self._send(line, batch)
+        for depth in range(_AHEAD):
+            for line in self._lines.values():
+                if line.ready and self._may_have(line, depth) and (asks := self._next_batch()):
+                    self._send(line, asks)
         if self._queue and not self._lines and self._starting is None:
             self._starting = self._loop.create_task(self._start())
 
@@ -202,72 +228,93 @@ class Batcher:
         finally:
             self._starting = None
 
+    def _may_have(self, line: Line, depth: int) -> bool:
+        """Whether a worker that has so many batches gets another.
+
+        A busy one does when as much waits as it has, and batches take so little that waking it for the next
+        would count.
+        """
+        batches = self._busy.get(line)
+        if not batches or not depth:
+            return not batches and not depth
+        is_worth_it = self._queue.rows >= batches[0].rows and 0 < self._pace.seconds < _SHORT
+        return len(batches) == depth and is_worth_it
+
     def _next_batch(self) -> list[Ask]:
         """Take waiting requests up to the batch's limit; tables and suspects travel alone."""
         asks: list[Ask] = []
         rows = 0
-        while self._queue:
-            ask = self._queue[0]
-            if ask.future.done():  # its time was up, or its caller went away
-                self._take()
+        queue = self._queue
+        while (ask := queue.first()) is not None:
+            if ask.done:  # its time was up, or its caller went away
+                queue.take()
                 continue
-            single = ask.alone or ask.inputs.columns is not None
-            if asks and (single or rows + ask.inputs.count > self._limits.batch_rows):
+            if asks and (ask.alone or rows + ask.inputs.count > self._pace.rows):
                 break
-            asks.append(self._take())
+            asks.append(queue.take())
             rows += ask.inputs.count
-            if single:
+            if ask.alone:
                 break
         return asks
 
-    def _take(self) -> Ask:
-        ask = self._queue.popleft()
-        self._waiting_rows -= ask.inputs.count
-        return ask
-
     def _send(self, line: Line, asks: list[Ask]) -> None:
-        rows = sum(ask.inputs.count for ask in asks)
+        rows = sum([ask.inputs.count for ask in asks])
         number = str(next(self._ids))
+        parts = [ask.inputs for ask in asks]
         try:
-            columns = self.plan.columns_of([ask.inputs for ask in asks])
-            taken = [self._as_taken(c) for c in columns]
-            frame = wire.encode(Frame("infer", (("id", number),), rows, tuple(taken)))
+            block = self.plan.block_of(parts)
+            taken = self._as_taken(parts) if self._widens else block
+            frame = wire.compose("infer", (("id", number),), rows, taken)
         except YardError as error:
             self._fail_or_split(asks, error)
             return
         for ask in asks:
             ask.line = line
-        self._busy[line] = Batch(number, asks, columns, rows)
+        batch = Batch(number, asks, block, rows, self._loop.time())
+        batches = self._busy.get(line)
+        if batches is None:
+            self._busy[line] = deque((batch,))
+        else:
+            batches.append(batch)
         line.send(frame)
 
-    def _as_taken(self, column: ColumnData) -> ColumnData:
-        if column.type is ColumnType.INT64 and self._takes and ColumnType.INT64 not in self._takes:
-            return wire.as_float64(column)
-        return column
+    def _as_taken(self, parts: Sequence[Inputs]) -> Block:
+        """For a runtime without 64-bit integers."""
+        columns = self.plan.columns_of(parts)
+        return wire.block_of([wire.as_float64(c) if c.type is ColumnType.INT64 else c for c in columns])
 
     def _answered(self, line: Line, frame: Frame) -> None:
-        batch = self._busy.get(line)
-        if batch is None or frame.get("id") != batch.id:
+        batches = self._busy.get(line)
+        if not batches or frame.get("id") != batches[0].id:
             line.abort("it answered what nobody asked")  # its next answer could be another's
             return
-        del self._busy[line]
+        batch = batches.popleft()
+        now = self._loop.time()
+        if batches:
+            batches[0].began = now
+        else:
+            del self._busy[line]
+        self._pace.took(batch.rows, now - batch.began)
+        if self._queue:
+            self._flush()  # the worker need not wait until these answers have left
         try:
             outputs = self._outputs(frame, batch)
         except YardError as error:
             self._fail_or_split(batch.asks, error)
         else:
             self._record(batch, outputs, frame)
-        if self._lines.get(line.path) is not line:
+        if self._lines.get(line.path) is not line and line not in self._busy:
             line.close()
         self._kick()
 
     def _record(self, batch: Batch, outputs: list[list[wire.Value]], frame: Frame) -> None:
         asked = [ask.asked for ask in batch.asks]
+        answered = frame.block or wire.block_of(frame.columns)
         try:
-            self._tap.record(self.served.model, self.served.version, asked, batch.columns, frame.columns)
+            self._tap.record(self.served.model, self.served.version, asked, batch.block, answered)
         except YardError as error:  # the disk's fault, not one row's: asking one by one would not help
             for ask in batch.asks:
-                ask.fail(error)
+                ask.settle(error)
         else:
             self._resolve(batch.asks, outputs)
 
@@ -281,78 +328,101 @@ class Batcher:
 
     def _resolve(self, asks: Sequence[Ask], outputs: list[list[wire.Value]]) -> None:
         at = 0
+        served = self.served
         for ask in asks:
             end = at + ask.inputs.count
-            if ask.timer is not None:
-                ask.timer.cancel()
-            if not ask.future.done():
-                part = outputs if len(asks) == 1 else [column[at:end] for column in outputs]
-                served = self.served
-                request = ask.asked.request_id
-                keys = ask.inputs.keys
-                ask.future.set_result(
-                    Answer(served.model, served.version, request, served.signature, part, keys)
-                )
+            part = outputs if len(asks) == 1 else [column[at:end] for column in outputs]
+            request, keys = ask.asked.request_id, ask.inputs.keys
+            ask.settle(Answer(served.model, served.version, request, served.signature, part, keys))
             at = end
 
     def _fail_or_split(self, asks: Sequence[Ask], error: YardError) -> None:
         """One request fails by itself; several are asked again one by one, so that only the guilty fails."""
         if len(asks) == 1:
-            asks[0].fail(error)
+            asks[0].settle(error)
             return
         for ask in reversed(asks):
             ask.alone = True
-            self._put_back(ask)
+            self._queue.put_back(ask)
         self._kick()
 
-    def _put_back(self, ask: Ask) -> None:
-        ask.line = None
-        self._queue.appendleft(ask)
-        self._waiting_rows += ask.inputs.count
-
     def _lost(self, line: Line) -> None:
-        """A worker ended: what it had not answered is asked again, alone, unless it is the likely cause."""
+        """A worker ended: what it had not answered is asked again, alone, unless it is the likely cause.
+
+        It begins a batch only when it has answered the one before, so those after the first are innocent.
+        """
         self._broken.add(line.path)
         if line.fault:
             self._stuck(self.served.id, line.path, line.fault)
-        if self._lines.get(line.path) is line:
-            del self._lines[line.path]
-        batch = self._busy.pop(line, None)
-        for ask in reversed(batch.asks if batch else []):
+        self._forget(line)
+        first, *others = self._busy.pop(line, None) or (None,)
+        self._wait_again(others)
+        for ask in reversed(first.asks if first else []):
             ask.deaths += 1
-            ask.deaths_alone += len(batch.asks) == 1 if batch else 0
+            ask.deaths_alone += len(first.asks) == 1 if first else 0
             if ask.deaths_alone >= _DEATHS_ALONE or ask.deaths >= _DEATHS_IN_ALL:
-                ask.fail(_lost_words(self.served.model, ask.deaths))
-            elif not ask.future.done():
+                ask.settle(_lost_words(self.served.model, ask.deaths))
+            elif not ask.done:
                 ask.alone = True
-                self._put_back(ask)
+                self._queue.put_back(ask)
         self._kick()
 
-    def _expire(self, ask: Ask) -> None:
+    def _wait_again(self, batches: Sequence[Batch]) -> None:
+        for batch in reversed(batches):
+            for ask in reversed(batch.asks):
+                if not ask.done:
+                    self._queue.put_back(ask)
+
+    def _forget(self, line: Line) -> None:
+        if self._lines.get(line.path) is line:
+            del self._lines[line.path]
+
+    def _look(self, at: float) -> None:
+        """Look for requests whose time is up, then."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_at = at
+        self._timer = self._loop.call_later(max(0.0, at - self._loop.time()), self._expire)
+
+    def _expire(self) -> None:
+        """End the requests whose time is up, and workers that had a batch for as long as any may take."""
+        self._timer = None
+        now = self._loop.time()
+        self._leave_stuck(now)
+        there = [*self._queue, *[ask for many in self._busy.values() for batch in many for ask in batch.asks]]
+        for ask in there:
+            if ask.deadline <= now:
+                ask.settle(_late_words(self.served.model, ask.wait))
+        self._queue.drop(lambda ask: ask.done)
+        due = [ask.deadline for ask in there if not ask.done]
+        due += [many[0].began + self._limits.answer_timeout for many in self._busy.values()]
+        if due:
+            self._look(max(min(due), now + _LOOK_SECONDS))
+        self._kick()
+
+    def _leave_stuck(self, now: float) -> None:
         seconds = self._limits.answer_timeout
-        ask.fail(
-            DeadlineError(
-                f"{self.served.model} did not answer within {seconds:g} s.",
-                "Send fewer rows at once, or ask its owner for more replicas or a faster version.",
-            )
-        )
-        line = ask.line
-        if line is None and ask in self._queue:
-            self._queue.remove(ask)
-            self._waiting_rows -= ask.inputs.count
-        batch = self._busy.get(line) if line else None
-        if line is not None and batch is not None and all(a.future.done() for a in batch.asks):
-            del self._busy[line]
-            if self._lines.get(line.path) is line:
-                del self._lines[line.path]
-            self._broken.add(line.path)
-            self._stuck(self.served.id, line.path, f"no answer in {seconds:g} s")
-            line.close()
-            self._kick()
+        for line, (first, *others) in list(self._busy.items()):
+            if first.began + seconds <= now:
+                del self._busy[line]
+                self._forget(line)
+                self._broken.add(line.path)
+                self._stuck(self.served.id, line.path, f"no answer in {seconds:g} s")
+                line.close()
+                self._wait_again(others)
+                for ask in first.asks:
+                    ask.settle(_late_words(self.served.model, ask.wait))
 
     def _fail_waiting(self, error: YardError) -> None:
         while self._queue:
-            self._take().fail(error)
+            self._queue.take().settle(error)
+
+
+def _late_words(model: str, seconds: float) -> DeadlineError:
+    return DeadlineError(
+        f"{model} did not answer within {seconds:g} s.",
+        "Send fewer rows at once, or ask its owner for more replicas or a faster version.",
+    )
 
 
 def _lost_words(model: str, deaths: int) -> WorkerLostError:

@@ -15,38 +15,55 @@ _HELP = {
 
 
 class Counters:
-    """Counts answers; keys are whole Prometheus sample names with labels."""
+    """Counts answers, by model and version."""
 
     def __init__(self) -> None:
-        self.values: dict[str, float] = {}
-        self._labels: dict[tuple[str, int], str] = {}
+        self._answered: dict[tuple[str, int], _Answered] = {}
+        self._failed: dict[tuple[str, int, str], int] = {}
 
     def answered(self, model: str, version: int, rows: int, seconds: float) -> None:
         """One request was answered."""
-        labels = self._label(model, version)
-        add = self._add
-        add(f'modelyard_predict_requests_total{{{labels},outcome="answered"}}', 1)
-        add(f"modelyard_predict_rows_total{{{labels}}}", rows)
-        add(f"modelyard_predict_seconds_sum{{{labels}}}", seconds)
-        add(f"modelyard_predict_seconds_count{{{labels}}}", 1)
-        place = bisect_left(BUCKETS, seconds)
-        bound = BUCKETS[place] if place < len(BUCKETS) else "+Inf"
-        add(f'modelyard_predict_seconds_bucket{{{labels},le="{bound}"}}', 1)
+        found = self._answered.get((model, version))
+        if found is None:
+            found = self._answered[model, version] = _Answered()
+        found.rows += rows
+        found.seconds += seconds
+        found.buckets[bisect_left(BUCKETS, seconds)] += 1
 
     def failed(self, model: str, version: int, code: str) -> None:
         """One request was refused or failed, with this error code."""
-        labels = self._label(model, version)
-        self._add(f'modelyard_predict_requests_total{{{labels},outcome="{code}"}}', 1)
+        key = (model, version, code)
+        self._failed[key] = self._failed.get(key, 0) + 1
 
-    def _add(self, key: str, by: float) -> None:
-        self.values[key] = self.values.get(key, 0.0) + by
+    @property
+    def values(self) -> dict[str, float]:
+        """The counts; keys are whole Prometheus sample names with labels."""
+        values: dict[str, float] = {}
+        for (model, version), found in self._answered.items():
+            labels = f'model="{model}",version="{version}"'
+            asked = float(sum(found.buckets))
+            values[f'modelyard_predict_requests_total{{{labels},outcome="answered"}}'] = asked
+            values[f"modelyard_predict_rows_total{{{labels}}}"] = float(found.rows)
+            values[f"modelyard_predict_seconds_sum{{{labels}}}"] = found.seconds
+            values[f"modelyard_predict_seconds_count{{{labels}}}"] = asked
+            for bound, count in zip((*BUCKETS, "+Inf"), found.buckets, strict=True):
+                if count:
+                    values[f'modelyard_predict_seconds_bucket{{{labels},le="{bound}"}}'] = float(count)
+        for (model, version, code), count in self._failed.items():
+            labels = f'model="{model}",version="{version}",outcome="{code}"'
+            values[f"modelyard_predict_requests_total{{{labels}}}"] = float(count)
+        return values
 
-    def _label(self, model: str, version: int) -> str:
-        key = (model, version)
-        label = self._labels.get(key)
-        if label is None:
-            label = self._labels[key] = f'model="{model}",version="{version}"'
-        return label
+
+class _Answered:
+    """What was answered by one version."""
+
+    __slots__ = ("buckets", "rows", "seconds")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BUCKETS) + 1)
 
 
 def exposition(values: dict[str, float], departments: Iterable[str] | None) -> str:

@@ -6,7 +6,10 @@ the start.
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +18,7 @@ from msgspec import Struct
 from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.references import shown
 from modelyard.records.signatures import Column, ColumnType, Signature
-from modelyard.workers.wire import ColumnData, Value, from_values
+from modelyard.workers.wire import Block, ColumnData, Value, block_of, column_line, from_values
 
 _PYTHON: dict[ColumnType, Any] = {
     ColumnType.FLOAT64: float,
@@ -31,6 +34,7 @@ _WORDS = {
 }
 _LEVELS_SHOWN = 12
 _INT64 = range(-(2**63), 2**63)
+_LINES_KEPT = 256  # the header lines of so many rows and fewer
 _NUL = b"\\u0000"  # the only way to write one in JSON
 
 Row = tuple[Value, ...]
@@ -71,6 +75,8 @@ class InputPlan:
         self._names = frozenset(c.name for c in self.columns)
         self._decoder = _decoder(self.columns)
         self._wider = _row_type(self.columns, others=True)
+        self._all_numbers = all(c.type is ColumnType.FLOAT64 for c in self.columns)
+        self._lines: dict[int, str] = {}
         self._levels = [frozenset(c.levels) if c.levels is not None else None for c in self.columns]
 
     def from_json(self, body: bytes) -> Inputs:
@@ -166,6 +172,32 @@ class InputPlan:
         rows = [row for part in every for row in part.rows or ()]
         values: Iterable[Sequence[Value]] = zip(*rows, strict=True) if rows else [()] * len(self.columns)
         return tuple(from_values(c.name, c.type, v) for c, v in zip(self.columns, values, strict=True))
+
+    def block_of(self, parts: Sequence[Inputs]) -> Block:
+        """The same columns as they lie in a frame.
+
+        Raises:
+            InvalidError: as `columns_of`.
+        """
+        if not self._all_numbers or (len(parts) == 1 and parts[0].columns is not None):
+            return block_of(self.columns_of(parts))
+        rows = parts[0].rows or () if len(parts) == 1 else [row for part in parts for row in part.rows or ()]
+        values = rows[0] if len(rows) == 1 else list(chain.from_iterable(zip(*rows, strict=True)))
+        try:
+            body = array("d", values)
+        except TypeError:  # a missing value
+            body = array("d", [math.nan if v is None else v for v in values])
+        return Block(self._lines_of(len(rows)), body.tobytes())
+
+    def _lines_of(self, rows: int) -> str:
+        """The header lines of so many rows of numbers."""
+        lines = self._lines.get(rows)
+        if lines is None:
+            data = bytes(8 * rows)
+            lines = "".join([column_line(ColumnData(c.name, c.type, data)) + "\n" for c in self.columns])
+            if rows <= _LINES_KEPT:
+                self._lines[rows] = lines
+        return lines
 
 
 def check_count(count: int, limit: int) -> None:

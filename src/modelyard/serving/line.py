@@ -34,6 +34,8 @@ class Line(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._due = 0  # bytes that the buffer must have before there is a frame in it
+        self._reader = wire.Reader()
         self._closed = False
 
     @property
@@ -84,27 +86,37 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._due:
+                return
+            data, self._buffer = bytes(self._buffer), bytearray()
+        at = 0
         try:
-            while not self.fault and (frame := self._take()) is not None:
+            while not self.fault and (end := self._end(data, at)):
+                frame = self._read(data, at, end)
+                at = end
                 self._answered(self, frame)
         except MalformedError as error:
             self.abort(f"it does not speak frames: {error.message}")
+        if at < len(data):
+            self._buffer += data[at:]
 
-    def _take(self) -> Frame | None:
-        start = wire.PREFIX.size
-        if len(self._buffer) < start:
-            return None
-        header, body = wire.lengths(memoryview(self._buffer)[:start])
-        end = start + header + body
-        if len(self._buffer) < end:
-            return None
-        data = bytes(self._buffer) if len(self._buffer) == end else bytes(memoryview(self._buffer)[:end])
-        if len(self._buffer) == end:
-            self._buffer = bytearray()
-        else:
-            del self._buffer[:end]
-        return wire.decode_parts(memoryview(data)[start : start + header], memoryview(data)[start + header :])
+    def _end(self, data: bytes, at: int) -> int:
+        """Where the frame ends that begins there; 0 if it is not whole yet."""
+        start = at + wire.PREFIX.size
+        self._due = wire.PREFIX.size
+        if len(data) < start:
+            return 0
+        self._due += sum(wire.lengths(data[at:start]))
+        end = at + self._due
+        return end if len(data) >= end else 0
+
+    def _read(self, data: bytes, at: int, end: int) -> Frame:
+        start = at + wire.PREFIX.size
+        header, _ = wire.lengths(data[at:start])
+        view = memoryview(data)
+        return self._reader.decode(data[start : start + header], view[start + header : end])
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Called by asyncio."""

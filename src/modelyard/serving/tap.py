@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from modelyard.records.errors import InvalidError
 from modelyard.records.signatures import ColumnType
-from modelyard.workers.wire import ColumnData, Frame, encode, from_values
+from modelyard.workers.wire import Block, ColumnData, block_of, compose, from_values
 
 Append = Callable[[bytes], None]
 
@@ -46,36 +47,39 @@ class Tap:
     def __init__(self, append: Append) -> None:
         self._append = append
 
-    def record(
-        self,
-        model: str,
-        version: int,
-        asked: Sequence[Asked],
-        inputs: Sequence[ColumnData],
-        outputs: Sequence[ColumnData],
-    ) -> None:
+    def record(self, model: str, version: int, asked: Sequence[Asked], inputs: Block, outputs: Block) -> None:
         """Write one batch: for each row whose request it is, then its inputs and outputs."""
-        count = sum(a.rows for a in asked)
         now = time.monotonic()
-        numbers = b"".join([array("q", range(a.rows)).tobytes() for a in asked])
-        seconds = b"".join([_DOUBLE.pack(now - a.began) * a.rows for a in asked])
+        rows = [a.rows for a in asked]
+        count = sum(rows)
         columns = [
-            _texts("request", [(a.request_id, a.rows) for a in asked]),
-            ColumnData("row", ColumnType.INT64, numbers),
-            _texts("caller", [(a.caller, a.rows) for a in asked]),
-            _texts("route", [(a.route, a.rows) for a in asked]),
-            ColumnData("seconds", ColumnType.FLOAT64, seconds),
+            _texts("request", [a.request_id for a in asked], rows),
+            ColumnData("row", ColumnType.INT64, b"".join([_row_numbers(n) for n in rows])),
+            _texts("caller", [a.caller for a in asked], rows),
+            _texts("route", [a.route for a in asked], rows),
+            ColumnData(
+                "seconds", ColumnType.FLOAT64, b"".join([_DOUBLE.pack(now - a.began) * a.rows for a in asked])
+            ),
         ]
         if any(a.keys for a in asked):
             keys = [key for a in asked for key in (a.keys or [None] * a.rows)]
             columns.append(from_values("keys", ColumnType.STRING, keys))
-        columns += [ColumnData(INPUT + c.name, c.type, c.data, c.validity) for c in inputs]
-        columns += [ColumnData(OUTPUT + c.name, c.type, c.data, c.validity) for c in outputs]
         fields = (("model", model), ("version", str(version)), ("at", str(time.time_ns() // 1000)))
-        self._append(encode(Frame("predictions", fields, count, tuple(columns))))
+        self._append(
+            compose(
+                "predictions", fields, count, block_of(columns), inputs.named(INPUT), outputs.named(OUTPUT)
+            )
+        )
 
 
-def _texts(name: str, texts: Sequence[tuple[str, int]]) -> ColumnData:
+def _row_numbers(count: int) -> bytes:
+    return array("q", range(count)).tobytes()
+
+
+def _texts(name: str, texts: Sequence[str], rows: Sequence[int]) -> ColumnData:
     """A column in which each text stands so many times."""
-    blocks = [bytes(from_values(name, ColumnType.STRING, (text,)).data) * rows for text, rows in texts]
-    return ColumnData(name, ColumnType.STRING, b"".join(blocks))
+    blocks = [(text + "\0") * count for text, count in zip(texts, rows, strict=True)]
+    data = "".join(blocks).encode()
+    if data.count(0) != sum(rows):
+        raise InvalidError(f"A text of {name} has a NUL.")
+    return ColumnData(name, ColumnType.STRING, data)

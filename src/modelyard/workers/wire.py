@@ -32,6 +32,9 @@ Buffer = bytes | bytearray | memoryview
 _TO_ESCAPE = re.compile(r"[\\\t\n\r]")
 _ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}
 _TO_UNESCAPE = re.compile(r"\\(.)")
+_PLAIN_ID = re.compile(rb"id\t([0-9]{1,20})")
+_REMEMBERED = 512  # layouts of headers, none longer than
+_REMEMBERED_BYTES = 64 * 1024
 _UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
@@ -49,17 +52,40 @@ class ColumnData(Struct, frozen=True):
     validity: Buffer | None = None
 
 
+class Block(Struct, frozen=True):
+    """Columns as they lie in a frame; they go into another frame without being taken apart.
+
+    Attributes:
+        lines: their header lines, each with its line end.
+        body: their bytes, one column after another.
+    """
+
+    lines: str
+    body: Buffer
+
+    def named(self, prefix: str) -> Block:
+        r"""The same columns with this before each name.
+
+        >>> Block("column\tx\tint64\t8\t0\n", bytes(8)).named("in:").lines
+        'column\tin:x\tint64\t8\t0\n'
+        """
+        lines = ("\n" + self.lines).replace("\ncolumn\t", "\ncolumn\t" + prefix)  # no name has a line end
+        return Block(lines[1:], self.body)
+
+
 class Frame(Struct, frozen=True):
     """A verb, its fields and its columns.
 
     Attributes:
         fields: key and values of each field line but `rows`, in order; a key may repeat.
+        block: the columns as they came, where a `Reader` read the frame.
     """
 
     verb: str
     fields: tuple[tuple[str, ...], ...] = ()
     rows: int | None = None
     columns: tuple[ColumnData, ...] = ()
+    block: Block | None = None
 
     def get(self, key: str, default: str = "") -> str:
         """The first value of the first field with this key."""
@@ -76,17 +102,37 @@ def encode(frame: Frame) -> bytes:
     >>> encode(Frame("ping", (("id", "1"),)))
     b'YRD1\n\x00\x00\x00\x00\x00\x00\x00ping\nid\t1\n'
     """
-    lines = [_escape(frame.verb)]
-    lines += ["\t".join(map(_escape, field)) for field in frame.fields]
-    if frame.rows is not None:
-        lines.append(f"rows\t{frame.rows}")
+    return compose(frame.verb, frame.fields, frame.rows, block_of(frame.columns))
+
+
+def compose(verb: str, fields: Iterable[tuple[str, ...]], rows: int | None, *blocks: Block) -> bytes:
+    """The bytes of a frame whose columns are there already, block after block.
+
+    Raises:
+        InvalidError: a NUL in the verb or a field.
+        TooLargeError: the header or the body is over its limit.
+    """
+    lines = [_escape(verb), *["\t".join(map(_escape, field)) for field in fields]]
+    if rows is not None:
+        lines.append(f"rows\t{rows}")
+    header = "\n".join(lines) + "\n" + "".join([block.lines for block in blocks])
+    return seal(header, *[block.body for block in blocks])
+
+
+def block_of(columns: Iterable[ColumnData]) -> Block:
+    """Columns as they lie in a frame.
+
+    Raises:
+        InvalidError: a NUL in a name.
+    """
+    lines: list[str] = []
     parts: list[Buffer] = []
-    for c in frame.columns:
-        lines.append(column_line(c))
+    for c in columns:
+        lines.append(column_line(c) + "\n")
         parts.append(c.data)
         if c.validity is not None:
             parts.append(c.validity)
-    return seal("\n".join(lines) + "\n", b"".join(parts))
+    return Block("".join(lines), parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 def column_line(column: ColumnData) -> str:
@@ -99,19 +145,20 @@ def _column_line(name: str, kind: ColumnType, size: int, flagged: bool) -> str:
     return f"column\t{_escape(name)}\t{kind}\t{size}\t{1 if flagged else 0}"
 
 
-def seal(header: str, body: bytes) -> bytes:
-    """Prefix, header and body in one piece.
+def seal(header: str, *bodies: Buffer) -> bytes:
+    """Prefix, header and body, which may come in pieces, in one piece.
 
     Raises:
         TooLargeError: the header or the body is over its limit.
     """
     head = header.encode()
-    if len(head) > MAX_HEADER or len(body) > MAX_BODY:
+    size = sum(map(len, bodies))
+    if len(head) > MAX_HEADER or size > MAX_BODY:
         raise TooLargeError(
-            f"A frame of {len(head)} + {len(body)} bytes is over the limit of {MAX_HEADER} + {MAX_BODY}.",
+            f"A frame of {len(head)} + {size} bytes is over the limit of {MAX_HEADER} + {MAX_BODY}.",
             "Send fewer rows at once.",
         )
-    return PREFIX.pack(MAGIC, len(head), len(body)) + head + body
+    return b"".join((PREFIX.pack(MAGIC, len(head), size), head, *bodies))
 
 
 def lengths(prefix: Buffer) -> tuple[int, int]:
@@ -154,6 +201,45 @@ def decode_parts(header: Buffer, body: Buffer) -> Frame:
     Raises:
         MalformedError: it breaks `contract/wire.md`; the message says where.
     """
+    return _fill(_parse(header), body)
+
+
+class Reader:
+    """Reads frames from one sender; what headers say is remembered, for most are alike but for the id."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[bytes, _Layout] = {}
+
+    def decode(self, header: bytes, body: Buffer) -> Frame:
+        """As `decode_parts`; the frame has its block."""
+        verb, _, rest = header.partition(b"\n")
+        line, _, rest = rest.partition(b"\n")
+        found = _PLAIN_ID.fullmatch(line)
+        if found is None or not header.endswith(b"\n"):
+            return _fill(_parse(header), body)
+        key = verb + b"\n" + rest
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = _parse(key)
+            if len(key) <= _REMEMBERED_BYTES and all(c[1] is not ColumnType.STRING for c in layout.columns):
+                if len(self._layouts) >= _REMEMBERED:
+                    self._layouts.clear()
+                self._layouts[key] = layout
+        return _fill(layout, body, (("id", found[1].decode()),))
+
+
+class _Layout(Struct, frozen=True):
+    """What a header says: verb, fields and rows, and of each column name, type, start, end and flag."""
+
+    verb: str
+    fields: tuple[tuple[str, ...], ...]
+    rows: int | None
+    columns: tuple[tuple[str, ColumnType, int, int, bool], ...]
+    size: int
+    lines: str
+
+
+def _parse(header: Buffer) -> _Layout:
     try:
         text = str(header, "utf-8")
     except UnicodeDecodeError as error:
@@ -163,25 +249,23 @@ def decode_parts(header: Buffer, body: Buffer) -> Frame:
     verb, *lines = text[:-1].split("\n")
     rows: int | None = None
     fields: list[tuple[str, ...]] = []
-    columns: list[ColumnData] = []
-    view, at = memoryview(body), 0
+    columns: list[tuple[str, ColumnType, int, int, bool]] = []
+    own: list[str] = []
+    at = 0
     for line in lines:
         parts = tuple(_unescape(p) for p in line.split("\t"))
         if parts[0] == "rows":
             rows = _natural(parts[1] if len(parts) > 1 else "", "rows")
         elif parts[0] == "column":
-            column, at = _read_column(parts, rows, view, at)
-            columns.append(column)
+            columns.append(_column_of(parts, rows, at))
+            own.append(line + "\n")
+            at = columns[-1][3] + (rows or 0) * columns[-1][4]
         else:
             fields.append(parts)
-    if at != len(view):
-        raise MalformedError(f"The frame's columns take {at} bytes, its body has {len(view)}.")
-    return Frame(_unescape(verb), tuple(fields), rows, tuple(columns))
+    return _Layout(_unescape(verb), tuple(fields), rows, tuple(columns), at, "".join(own))
 
 
-def _read_column(
-    parts: tuple[str, ...], rows: int | None, view: memoryview, at: int
-) -> tuple[ColumnData, int]:
+def _column_of(parts: tuple[str, ...], rows: int | None, at: int) -> tuple[str, ColumnType, int, int, bool]:
     if rows is None:
         raise MalformedError("A column stands before `rows`.")
     try:
@@ -190,13 +274,26 @@ def _read_column(
     except ValueError as error:
         raise MalformedError(f"The column line {parts!r} is not name, type, bytes, flag.") from error
     size = _natural(length, "a column's bytes")
-    end = at + size + (rows if flag == "1" else 0)
-    if flag not in ("0", "1") or end > len(view):
-        raise MalformedError(f"The column {name!r} reaches beyond the frame's body, or its flag is wrong.")
-    data = view[at : at + size]
-    validity = view[at + size : end] if flag == "1" else None
-    _check_data(name, kind, rows, data, validity)
-    return ColumnData(name, kind, data, validity), end
+    if flag not in ("0", "1"):
+        raise MalformedError(f"The flag of the column {name!r} is neither 0 nor 1.")
+    return name, kind, at, at + size, flag == "1"
+
+
+def _fill(layout: _Layout, body: Buffer, first: tuple[tuple[str, ...], ...] = ()) -> Frame:
+    view = memoryview(body)
+    rows = layout.rows or 0
+    columns: list[ColumnData] = []
+    if layout.size != len(view):
+        raise MalformedError(f"The frame's columns take {layout.size} bytes, its body has {len(view)}.")
+    for name, kind, start, end, flagged in layout.columns:
+        validity = view[end : end + rows] if flagged else None
+        data = view[start:end]
+        _check_data(name, kind, rows, data, validity)
+        columns.append(ColumnData(name, kind, data, validity))
+    fields = first + layout.fields
+    return Frame(
+        layout.verb, fields, layout.rows, tuple(columns), Block(layout.lines, body) if first else None
+    )
 
 
 def _check_data(name: str, kind: ColumnType, rows: int, data: Buffer, validity: Buffer | None) -> None:
