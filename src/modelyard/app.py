@@ -23,6 +23,7 @@ from modelyard.api.services import Services
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
+from modelyard.catalog.sharing import Sharing
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
@@ -219,6 +220,7 @@ class Front:
         return Services(
             registry=registry,
             people=People(database),
+            sharing=Sharing(database),
             blobs=blobs,
             table=lambda: self._table,
             refresh=self._link.refresh,

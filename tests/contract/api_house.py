@@ -16,6 +16,7 @@ from modelyard.api.application import create_api
 from modelyard.api.services import Services
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
+from modelyard.catalog.sharing import Sharing
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.people import YARD_ROLES, Role
@@ -62,6 +63,7 @@ class House:
         self.services = Services(
             registry=registry,
             people=people,
+            sharing=Sharing(people._database),
             blobs=Blobs(str(folder / "blobs")),
             table=lambda: self.table,
             refresh=self._refresh,

@@ -30,11 +30,28 @@ POLICIES = {
     ("GET", "/api/openapi.json"): Need.SIGNED_IN,
     ("GET", "/api/v1/whoami"): Need.SIGNED_IN,
     ("GET", "/api/v1/yard"): Need.SIGNED_IN,
-    ("GET", "/api/v1/workers"): Need.ADMINISTER,
-    ("GET", "/api/v1/tokens"): Need.ADMINISTER,
+    ("GET", "/api/v1/workers"): Need.OVERSEE,
+    ("GET", "/api/v1/me/tokens"): Need.SIGNED_IN,
+    ("POST", "/api/v1/me/tokens"): Need.SIGNED_IN,
+    ("DELETE", "/api/v1/me/tokens/{token}"): Need.SIGNED_IN,
+    ("GET", "/api/v1/departments"): Need.SIGNED_IN,
+    ("POST", "/api/v1/departments"): Need.ADMINISTER,
+    ("GET", "/api/v1/users"): Need.OVERSEE,
+    ("GET", "/api/v1/users/{user}"): Need.OVERSEE,
+    ("PUT", "/api/v1/users/{user}/role"): Need.ADMINISTER,
+    ("DELETE", "/api/v1/users/{user}/role"): Need.ADMINISTER,
+    ("PUT", "/api/v1/users/{user}/disabled"): Need.ADMINISTER,
+    ("GET", "/api/v1/departments/{department}/members"): Need.REVIEW,
+    ("PUT", "/api/v1/departments/{department}/members/{user}"): Need.MANAGE,
+    ("DELETE", "/api/v1/departments/{department}/members/{user}"): Need.MANAGE,
+    ("GET", "/api/v1/grants"): Need.OVERSEE,
+    ("GET", "/api/v1/departments/{department}/grants"): Need.REVIEW,
+    ("POST", "/api/v1/departments/{department}/grants"): Need.MANAGE,
+    ("DELETE", "/api/v1/departments/{department}/grants/{share}"): Need.MANAGE,
+    ("GET", "/api/v1/tokens"): Need.OVERSEE,
     ("POST", "/api/v1/tokens"): Need.ADMINISTER,
     ("DELETE", "/api/v1/tokens/{token}"): Need.ADMINISTER,
-    ("GET", "/api/v1/departments/{department}/tokens"): Need.MANAGE,
+    ("GET", "/api/v1/departments/{department}/tokens"): Need.REVIEW,
     ("POST", "/api/v1/departments/{department}/tokens"): Need.MANAGE,
     ("DELETE", "/api/v1/departments/{department}/tokens/{token}"): Need.MANAGE,
     ("GET", "/api/v1/models"): Need.SIGNED_IN,
@@ -63,7 +80,7 @@ POLICIES = {
     ("PUT", "/api/v1/models/{department}/{name}/policy"): Need.PROMOTE,
     ("PUT", "/api/v1/models/{department}/{name}/policy/paused"): Need.PROMOTE,
 }
-OF_THE_YARD = {Need.SIGNED_IN, Need.ADMINISTER}
+OF_THE_YARD = {Need.SIGNED_IN, Need.OVERSEE, Need.ADMINISTER}
 BODIES: dict[str, dict[str, Any]] = {
     "versions": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
     "file": {
@@ -73,6 +90,11 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "tokens": {"json": {"name": "x", "principal": "y", "role": "viewer"}},
     "champion": {"json": {"version": 1}},
+    "departments": {"json": {"name": "finance"}},
+    "role": {"json": {"role": "auditor"}},
+    "disabled": {"json": {"disabled": True}},
+    "{user}": {"json": {"role": "viewer"}},
+    "grants": {"json": {"name": "fuel-cost", "right": "see", "principal": "nobody"}},
     "card": {"json": {"text": "What it is for."}},
     "rollback": {"json": {}},
     "rollouts": {"json": {"version": 1}},
@@ -96,7 +118,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
-    values["verdict"] = "1"
+    values |= {"verdict": "1", "share": "999999", "user": "nobody"}
     return path.format(**values)
 
 

@@ -15,12 +15,14 @@ from modelyard.api import (
     aliases,
     cards,
     gates,
+    grants,
     health,
     models,
     predictions,
     publish,
     rollouts,
     tokens,
+    users,
     versions,
     yard,
 )
@@ -44,6 +46,8 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *rollouts.HANDLERS,
     *gates.HANDLERS,
     *tokens.HANDLERS,
+    *users.HANDLERS,
+    *grants.HANDLERS,
 )
 
 

@@ -18,11 +18,13 @@ from modelyard.api.errors import NOWHERE
 from modelyard.api.services import Services
 from modelyard.catalog.people import hash_secret
 from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
-from modelyard.records.people import MATRIX, Grant, Need
+from modelyard.records.people import MATRIX, Grant, Kind, Need, thing_of
 from modelyard.records.rollouts import RouteTable
 
 JSON = ("application/json",)
-_OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.ADMINISTER})
+_OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.OVERSEE, Need.ADMINISTER})
+# What a department and a name in a path are of, by the step before them; of anything else nothing is shared.
+_KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET, "data": Kind.DATASET}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -52,22 +54,24 @@ def identify(authorization: str | None, table: RouteTable, now: float | None = N
     return grant
 
 
-def authorise(grant: Grant, need: Need, department: str | None = None) -> None:
+def authorise(grant: Grant, need: Need, department: str | None = None, thing: str = "") -> None:
     """Nothing if the grant is enough.
 
+    Args:
+        thing: the model or dataset that it is about (see `records.people.thing_of`), or nothing.
+
     Raises:
-        NotFoundError: the department is not theirs to know of; the same words whether it exists or not.
+        NotFoundError: it is not theirs to know of; the same words whether it exists or not.
         ForbiddenError: it is, but the role is not enough.
     """
-    if grant.allows(need, department):
+    if grant.allows(need, department, thing):
         return
-    if department is not None and not grant.sees(department):
+    if department is not None and not grant.allows(Need.SEE, department, thing):
         raise NotFoundError(NOWHERE)
     enough = [role.value for role, needs in MATRIX.items() if need in needs]
     where = f"the department {department}" if department else "the yard"
-    yours = f"{grant.role} in {grant.department}" if grant.department else f"{grant.role}"
     raise ForbiddenError(
-        f"Your role ({yours}) is not enough: this needs the role {' or '.join(enough)} in {where}.",
+        f"Your role ({grant.words}) is not enough: this needs the role {' or '.join(enough)} in {where}.",
         "Ask someone who has it, or for a token with that role.",
     )
 
@@ -81,7 +85,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     headers = connection.headers.getall("authorization", [])
     grant = identify(headers[0] if len(headers) == 1 else None, services.table())
     connection.scope["state"]["grant"] = grant
-    authorise(grant, need, connection.path_params.get("department"))
+    authorise(grant, need, *place_of(connection))
     _check_content_type(connection, handler.opt.get("takes", JSON))
 
 
@@ -89,7 +93,17 @@ def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     """The guard's decision once more, at the end of something long: rights may be gone by then."""
     services = cast("Services", connection.app.state.services)
     grant = identify(connection.headers.get("authorization"), services.table())
-    authorise(grant, connection.route_handler.opt["need"], connection.path_params.get("department"))
+    authorise(grant, connection.route_handler.opt["need"], *place_of(connection))
+
+
+def place_of(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str | None, str]:
+    """The department that a path names (or None), and the model or dataset in it (or nothing)."""
+    department, name = connection.path_params.get("department"), connection.path_params.get("name")
+    if department is None or name is None:
+        return department, ""
+    before = connection.scope["path_template"].partition("/{department")[0].rpartition("/")[2]
+    kind = _KINDS.get(before)
+    return department, "" if kind is None else thing_of(kind, f"{department}/{name}")
 
 
 def check_policies(app: Litestar) -> None:

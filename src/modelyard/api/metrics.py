@@ -38,9 +38,8 @@ class Metrics:
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodError("Metrics are read with GET.", "Use GET.", allow="GET, HEAD")
         report = await self._report()
-        departments = None if grant.department is None else [grant.department]
-        text = exposition(report.counters, departments)
-        workers = [w for w in report.workers if grant.sees(w.version_id.partition(".")[0])]
+        text = exposition(report.counters, grant.seen, grant.shared_models)
+        workers = [w for w in report.workers if grant.sees_model("/".join(w.version_id.split(".")[:2]))]
         return Reply((text + _workers(workers)).encode(), _TEXT)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
+from modelyard.catalog.sharing import Sharing
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.store.blobs import Blobs
@@ -20,7 +21,8 @@ class Services:
 
     Attributes:
         registry: models, versions, aliases. Blocking: call it in a thread.
-        people: principals and tokens. Blocking too.
+        people: principals, roles and tokens. Blocking too.
+        sharing: grants on single models and datasets. Blocking too.
         blobs: the versions' files. Blocking too.
         table: the route table in memory as it is now; tokens are in it.
         refresh: after a change: returns when all fronts of the node serve it; UnavailableError where they
@@ -37,6 +39,7 @@ class Services:
 
     registry: Registry
     people: People
+    sharing: Sharing
     blobs: Blobs
     table: Callable[[], RouteTable]
     refresh: Callable[[], Awaitable[None]]

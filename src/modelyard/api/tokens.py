@@ -13,17 +13,19 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
+from modelyard.api.auth import authorise
 from modelyard.api.changes import changed
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.errors import ForbiddenError, NotFoundError
-from modelyard.records.people import Grant, Need, NewToken, Role, Token
+from modelyard.records.people import MATRIX, Grant, Need, NewToken, Role, Token
 from modelyard.records.references import check_name
 
 _ALL = "/api/v1/tokens"
 _OF_DEPARTMENT = "/api/v1/departments/{department:str}/tokens"
 _ADMINISTER = {"need": Need.ADMINISTER}
 _MANAGE = {"need": Need.MANAGE}
+_OWN = "/api/v1/me/tokens"
 _DAY = 86_400
 
 
@@ -43,13 +45,85 @@ class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
     expires_in_days: Annotated[float, Meta(gt=0, le=3_650, examples=[90])] | None = None
 
 
+class OwnTokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to make for oneself.
+
+    Attributes:
+        name: to tell it from others in a list.
+        role: what it may do; no more than its maker.
+        department: where; None for a role of the whole yard.
+        expires_in_days: None for no end.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=200, examples=["my notebook"])]
+    role: Role
+    department: Annotated[str, Meta(max_length=63, examples=["finance"])] | None = None
+    expires_in_days: Annotated[float, Meta(gt=0, le=3_650, examples=[90])] | None = None
+
+
 @get("/api/v1/whoami", opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Whose token this is")
 async def whoami(grant: NamedDependency[Grant]) -> Grant:
-    """The principal, its role, and its department (null: the whole yard)."""
+    """The principal, its role, and its department (null: the whole yard); roles in further departments, and
+    single models and datasets that it was granted.
+    """
     return grant
 
 
-@get(_ALL, opt=_ADMINISTER, tags=["tokens"], summary="All tokens of the yard")
+@get(_OWN, opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Your own tokens")
+async def list_own_tokens(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> list[Token]:
+    """Newest first, without their secrets."""
+    return await asyncio.to_thread(services.people.tokens_of, grant.principal)
+
+
+@post(_OWN, opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Make a token for yourself")
+async def create_own_token(
+    data: JSONBody[OwnTokenRequest], services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[NewToken]:
+    """With a role that you hold, or a lower one, in one department. The secret is in this answer alone."""
+    return await changed(services, await make_own_token(services, grant, data), status=201)
+
+
+async def make_own_token(services: Services, grant: Grant, wanted: OwnTokenRequest) -> NewToken:
+    """A token for whoever asks, no wider than what they ask with.
+
+    Raises:
+        NotFoundError, ForbiddenError: it would be.
+    """
+    if wanted.department is not None:
+        check_name(wanted.department, "department")
+    for need in MATRIX[wanted.role]:
+        authorise(grant, need, wanted.department)
+    call = partial(
+        services.people.create_token,
+        wanted.name,
+        grant.principal,
+        wanted.role,
+        wanted.department,
+        lifetime(grant, wanted.expires_in_days),
+        by=grant.principal,
+    )
+    return await asyncio.to_thread(call)
+
+
+@delete(
+    _OWN + "/{token:str}",
+    opt={"need": Need.SIGNED_IN},
+    status_code=200,
+    tags=["tokens"],
+    summary="Revoke a token of your own",
+)
+async def revoke_own_token(
+    token: FromPath[str], services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[Token]:
+    """It ends at once on every front; 202 if a front could not be told in time."""
+    number = number_of(token, "token")
+    own = await asyncio.to_thread(services.people.tokens_of, grant.principal)
+    if number not in {t.id for t in own}:
+        raise NotFoundError(f"You have no token {number}.", "See the list of your tokens.")
+    return await _revoke(services, grant, number)
+
+
+@get(_ALL, opt={"need": Need.OVERSEE}, tags=["tokens"], summary="All tokens of the yard")
 async def list_tokens(services: NamedDependency[Services]) -> list[Token]:
     """Newest first, without their secrets."""
     return await asyncio.to_thread(services.people.tokens)
@@ -71,7 +145,7 @@ async def revoke_token(
     return await _revoke(services, grant, number_of(token, "token"))
 
 
-@get(_OF_DEPARTMENT, opt=_MANAGE, tags=["tokens"], summary="A department's tokens")
+@get(_OF_DEPARTMENT, opt={"need": Need.REVIEW}, tags=["tokens"], summary="A department's tokens")
 async def list_department_tokens(
     department: FromPath[str], services: NamedDependency[Services]
 ) -> list[Token]:
@@ -135,9 +209,9 @@ async def _revoke(services: Services, grant: Grant, number: int) -> Response[Tok
 
 def lifetime(grant: Grant, days: float | None) -> timedelta | None:
     """How long a new token may live: no longer than the one it is made with."""
-    if grant.expires is None:
+    if grant.bound is None:
         return None if days is None else timedelta(days=days)
-    left = (grant.expires - time.time()) / _DAY
+    left = (grant.bound - time.time()) / _DAY
     if days is not None and days > left:
         raise ForbiddenError(
             f"Your own token ends in {left:.2f} days, and one made with it cannot live longer.",
@@ -148,6 +222,9 @@ def lifetime(grant: Grant, days: float | None) -> timedelta | None:
 
 HANDLERS = (
     whoami,
+    list_own_tokens,
+    create_own_token,
+    revoke_own_token,
     list_tokens,
     create_token,
     revoke_token,

@@ -34,11 +34,7 @@ class Status(Struct, frozen=True):
 async def status(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> Status:
     """Counts only what you may see."""
     table, reason = services.table(), services.not_ready()
-    seen = [
-        routes
-        for model, routes in table.models.items()
-        if routes.versions and grant.sees(model.partition("/")[0])
-    ]
+    seen = [routes for model, routes in table.models.items() if routes.versions and grant.sees_model(model)]
     return Status(
         version=services.version,
         ready=not reason,
@@ -49,7 +45,7 @@ async def status(services: NamedDependency[Services], grant: NamedDependency[Gra
     )
 
 
-@get("/api/v1/workers", opt={"need": Need.ADMINISTER}, tags=["yard"], summary="The workers of the node")
+@get("/api/v1/workers", opt={"need": Need.OVERSEE}, tags=["yard"], summary="The workers of the node")
 async def workers(services: NamedDependency[Services]) -> list[WorkerInfo]:
     """Each with its version, language, memory and how often it was replaced."""
     return await services.workers()

@@ -1,27 +1,40 @@
-"""People and services: principals and their tokens."""
+"""People and services: principals, the roles they hold, and their tokens."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
-from modelyard.records.errors import ConflictError, InvalidError, NotFoundError
-from modelyard.records.people import YARD_ROLES, NewToken, Role, Token
-from modelyard.records.references import check_name
-from modelyard.store import departments, state, tokens
+from modelyard.records.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from modelyard.records.people import (
+    YARD_ROLES,
+    Held,
+    NewToken,
+    Principal,
+    PrincipalKind,
+    Role,
+    Token,
+    check_person,
+)
+from modelyard.records.references import check_name, shown
+from modelyard.store import departments, principals, sessions, state, tokens
 from modelyard.store.database import Database
 
 FIRST = "administrator"  # the principal that the yard begins with
+YARD = "yard"  # the audit's subject for what concerns all of it
 _PREFIX = "yard_"  # lets a person, or a scanner of repositories, know a secret when they see one
 _BYTES = 32
-_LONGEST = timedelta(days=3_650)
+LONGEST = timedelta(days=3_650)
 _MAX_ID = 2**31 - 1
+log = logging.getLogger(__name__)
 
 
 def hash_secret(secret: str) -> str:
@@ -35,11 +48,19 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
+def new_secret(prefix: str = _PREFIX) -> str:
+    """A secret that nobody can guess."""
+    return prefix + secrets.token_urlsafe(_BYTES)
+
+
 class People:
-    """Principals and tokens. Every method is one transaction.
+    """Principals, roles and tokens. Every method is one transaction.
 
     Args:
         database: upgraded already.
+
+    Changes raise ConflictError where nobody could come in as an administrator any more, and NotFoundError
+    where somebody or something they name is not there.
     """
 
     def __init__(self, database: Database) -> None:
@@ -56,13 +77,97 @@ class People:
         Returns:
             The secret, to exactly one caller in the yard's life; None to all others.
         """
-        with self._database.write() as connection:
-            if not tokens.add_principal(connection, FIRST, by=FIRST, at=_now()):
+        with self._database.read() as connection:
+            if principals.get(connection, FIRST):
                 return None
+        with self._database.write() as connection:
+            at = now()
+            if not principals.add(connection, FIRST, PrincipalKind.PERSON, by=FIRST, at=at):
+                return None
+            principals.give(connection, FIRST, None, Role.ADMINISTRATOR, by=FIRST, at=at)
             made = _add(connection, _draft("first", FIRST, Role.ADMINISTRATOR, by=FIRST))
             if keep is not None:
                 keep(made.secret)
             return made.secret
+
+    # Principals and their roles
+
+    def principals(self) -> list[Principal]:
+        """All persons and services, by name, with the roles they hold."""
+        with self._database.read() as connection:
+            return principals.listed(connection)
+
+    def principal(self, name: str) -> Principal:
+        """One of them."""
+        with self._database.read() as connection:
+            return known(connection, name)
+
+    def members(self, department: str) -> list[Principal]:
+        """Who holds a role in a department; of their other roles nothing is told."""
+        with self._database.read() as connection:
+            found = principals.listed(connection)
+        return [p.seen_in(department) for p in found if department in p.departments]
+
+    def add_person(self, name: str, *, by: str) -> Principal:
+        """Make a person, who can do nothing and come in by nothing yet.
+
+        Raises:
+            InvalidError: the name is not one for a person.
+            ConflictError: it is taken.
+        """
+        check_person(name)
+        with self._changing() as connection:
+            if not principals.add(connection, name, PrincipalKind.PERSON, by=by, at=now()):
+                raise ConflictError(f"The name {name} is taken.", "See who is there: yard users list.")
+            made = known(connection, name)
+            tell(connection, "user.create", name, by=by, after={"kind": made.kind})
+            return made
+
+    def add_department(self, name: str, *, by: str) -> None:
+        """Make a department; nothing happens where it is there."""
+        check_name(name, "department")
+        with self._changing() as connection:
+            if departments.add(connection, name, by=by, at=now()):
+                tell(connection, "department.create", name, by=by)
+
+    def departments(self) -> list[str]:
+        """All departments, by name."""
+        with self._database.read() as connection:
+            return departments.names(connection)
+
+    def set_role(self, name: str, role: Role | None, department: str | None, *, by: str) -> Principal:
+        """Have somebody hold this role (None: none any more) in a department, or in the whole yard.
+
+        Raises:
+            InvalidError: a role of the yard with a department, or another without one.
+        """
+        if role is not None:
+            check_place(role, department)
+        with self._changing() as connection:
+            before = known(connection, name)
+            if department is not None:
+                need_department(connection, department)
+            if role is None:
+                principals.take(connection, name, department)
+            else:
+                principals.give(connection, name, department, role, by=by, at=now())
+            was = before.role if department is None else before.departments.get(department)
+            told = {"user": name, "role": role}
+            tell(connection, "user.role", department or YARD, by=by, before={"role": was}, after=told)
+            return known(connection, name)
+
+    def set_disabled(self, name: str, *, disabled: bool, by: str) -> Principal:
+        """Keep somebody out at once, with all their tokens and sessions; or let them in again."""
+        before = self.principal(name)
+        if (before.disabled_at is not None) == disabled:
+            return before
+        with self._changing() as connection:
+            principals.set_disabled(connection, name, now() if disabled else None)
+            sessions.end_all(connection, name)
+            tell(connection, "user.disable" if disabled else "user.enable", YARD, by=by, after=name)
+            return known(connection, name)
+
+    # Tokens
 
     def create_token(
         self,
@@ -76,21 +181,22 @@ class People:
     ) -> NewToken:
         """Make a token; the answer is the only place where its secret is.
 
+        A person's token is made by that person, and gives no more than they hold. A service that is not
+        there, or holds less, is given the role: whoever may make tokens here may do so.
+
         Raises:
             InvalidError: a role of the yard with a department, another role without one, bad words or time.
+            ForbiddenError: it is for a person who is not the maker, or who holds less.
             NotFoundError: no such department.
         """
         draft = _draft(name, principal, role, by=by)
-        if (department is None) != (role in YARD_ROLES):
-            wrong = "must have a department" if department is None else "is held in the whole yard"
-            hint = "Give a department to every role but auditor and administrator."
-            raise InvalidError(f"The role {role} {wrong}.", hint, field="department")
-        expires_at = None if expires_in is None else draft.created_at + _checked_time(expires_in)
+        check_place(role, department)
+        expires_at = None if expires_in is None else draft.created_at + checked_time(expires_in)
         draft = msgspec.structs.replace(draft, department=department, expires_at=expires_at)
-        with self._database.write() as connection:
-            if department and not departments.exists(connection, check_name(department, "department")):
-                raise NotFoundError(f"There is no department {department}.", "Publish into it first.")
-            tokens.add_principal(connection, principal, by=by, at=draft.created_at)
+        with self._changing() as connection:
+            if department is not None:
+                need_department(connection, department)
+            _hold(connection, draft)
             return _add(connection, draft)
 
     def tokens(self, departments: frozenset[str] | None = None) -> list[Token]:
@@ -98,40 +204,143 @@ class People:
         with self._database.read() as connection:
             return tokens.of_departments(connection, departments)
 
-    def token(self, token_id: int) -> Token:
-        """One token, to see whose it is before it is revoked.
+    def tokens_of(self, principal: str) -> list[Token]:
+        """Somebody's tokens, newest first."""
+        with self._database.read() as connection:
+            return tokens.of_principal(connection, principal)
 
-        Raises:
-            NotFoundError: no such token.
-        """
+    def token(self, token_id: int) -> Token:
+        """One token, to see whose it is before it is revoked."""
         with self._database.read() as connection:
             return _found(connection, token_id)
 
-    def revoke_token(self, token_id: int, *, by: str) -> Token:  # noqa: ARG002 - for the audit, in a later issue
-        """End a token now. Nothing happens where it is revoked already.
+    def revoke_token(self, token_id: int, *, by: str) -> Token:
+        """End a token now. Nothing happens where it is revoked already."""
+        before = self.token(token_id)
+        if before.revoked_at is not None:
+            return before
+        with self._changing() as connection:
+            tokens.revoke(connection, token_id, now())
+            revoked = _found(connection, token_id)
+            tell(connection, "token.revoke", revoked.department or YARD, by=by, before=before, after=revoked)
+            return revoked
 
-        Raises:
-            NotFoundError: no such token.
-            ConflictError: it is the last administrator's that is valid.
-        """
+    def mark_used(self, token_ids: Iterable[int], at: datetime) -> None:
+        """Say that these tokens were used up to this time."""
         with self._database.write() as connection:
-            now = _now()
-            administrators = tokens.lock_administrators(connection, now)
-            token = _found(connection, token_id)
-            if token.revoked_at is not None:
-                return token
-            if administrators == [token_id]:
-                raise ConflictError(
-                    "This is the last administrator's token; without it nobody could manage the yard.",
-                    "Make another first: yard token create --role administrator.",
-                )
-            tokens.revoke(connection, token_id, now)
-            state.bump_generation(connection)
-            return _found(connection, token_id)
+            tokens.mark_used(connection, token_ids, at)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        with changing(self._database) as connection:
+            yield connection
 
 
-def _now() -> datetime:
+@contextmanager
+def changing(database: Database) -> Iterator[Connection]:
+    """A transaction that changes who may come in; the fronts hear of it.
+
+    Raises:
+        ConflictError: there was an administrator who could come in, and would be none.
+    """
+    with database.write() as connection:
+        principals.lock(connection)
+        before = principals.administrators(connection, now())
+        yield connection
+        if before and not principals.administrators(connection, now()):
+            raise ConflictError(
+                "This is the last administrator who can come in; without one nobody could manage the yard.",
+                "Make another first: yard users invite NAME --role administrator.",
+            )
+        state.bump_generation(connection)
+
+
+def now() -> datetime:
+    """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def known(connection: Connection, name: str) -> Principal:
+    """Somebody.
+
+    Raises:
+        NotFoundError: there is nobody of that name.
+    """
+    found = principals.get(connection, name) if len(name) <= words.MAX_NAME else None
+    if found is None:
+        raise NotFoundError(f"There is nobody called {shown(name)}.", "See who is there: yard users list.")
+    return found
+
+
+def need_department(connection: Connection, department: str) -> None:
+    """Nothing if there is such a department.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if not departments.exists(connection, check_name(department, "department")):
+        hint = "Publish into it first, or make it: yard users department NAME."
+        raise NotFoundError(f"There is no department {department}.", hint)
+
+
+def check_place(role: Role, department: str | None) -> None:
+    """Nothing if the role can be held there.
+
+    Raises:
+        InvalidError: a role of the yard with a department, or another without one.
+    """
+    if (department is None) != (role in YARD_ROLES):
+        wrong = "must have a department" if department is None else "is held in the whole yard"
+        hint = "Give a department to every role but auditor and administrator."
+        raise InvalidError(f"The role {role} {wrong}.", hint, field="department")
+
+
+def checked_time(expires_in: timedelta, what: str = "token") -> timedelta:
+    """The time if it is one at which something may end.
+
+    Raises:
+        InvalidError: it is not.
+    """
+    if timedelta() < expires_in <= LONGEST:
+        return expires_in
+    hint = f"Give a time of at most {LONGEST.days} days, or none for a {what} that does not expire."
+    raise InvalidError(f"A {what} cannot expire at that time.", hint, field="expires_in")
+
+
+def tell(  # whom it concerns, who did it, and what was and is
+    _connection: Connection,
+    action: str,
+    subject: str,
+    *,
+    by: str,
+    before: object = None,
+    after: object = None,
+) -> None:
+    """Write to the audit what was changed of people."""
+    log.info("%s of %s by %s: %s after %s", action, subject, by, after, before)
+
+
+def _hold(connection: Connection, draft: Token) -> None:
+    """Have the token's holder hold its role, or refuse the token."""
+    by, at = draft.created_by, draft.created_at
+    holder = principals.get(connection, draft.principal)
+    if holder is None:
+        principals.add(connection, draft.principal, PrincipalKind.SERVICE, by=by, at=at)
+    held = principals.all_held(connection).get(draft.principal, Held())
+    if holder is not None and holder.disabled_at is not None:
+        raise ConflictError(f"{draft.principal} is disabled.", "An administrator can enable it again.")
+    if holder is not None and holder.kind is PrincipalKind.PERSON and by != draft.principal:
+        hint = "They make their own on the page You; an owner gives them a role: yard users role."
+        raise ForbiddenError(f"{draft.principal} is a person, whose tokens nobody else makes.", hint)
+    if held.covers(draft.role, draft.department):
+        return
+    if holder is not None and holder.kind is PrincipalKind.PERSON:
+        raise ForbiddenError(
+            "A token cannot give more than its holder holds.", "Ask for a role you have yourself."
+        )
+    principals.give(connection, draft.principal, draft.department, draft.role, by=by, at=at)
+    told = {"user": draft.principal, "role": draft.role}
+    tell(connection, "user.role", draft.department or YARD, by=by, after=told)
 
 
 def _draft(name: str, principal: str, role: Role, *, by: str) -> Token:
@@ -141,23 +350,17 @@ def _draft(name: str, principal: str, role: Role, *, by: str) -> Token:
         principal=words.label(principal, "principal"),
         role=role,
         department=None,
-        created_at=_now(),
+        created_at=now(),
         created_by=by,
     )
 
 
 def _add(connection: Connection, draft: Token) -> NewToken:
-    secret = _PREFIX + secrets.token_urlsafe(_BYTES)
-    token_id = tokens.add(connection, draft, hash_secret(secret))
+    secret = new_secret()
+    token = msgspec.structs.replace(draft, id=tokens.add(connection, draft, hash_secret(secret)))
     state.bump_generation(connection)
-    return NewToken(secret, msgspec.structs.replace(draft, id=token_id))
-
-
-def _checked_time(expires_in: timedelta) -> timedelta:
-    if timedelta() < expires_in <= _LONGEST:
-        return expires_in
-    hint = f"Give a time of at most {_LONGEST.days} days, or none for a token that does not expire."
-    raise InvalidError("A token cannot expire at that time.", hint, field="expires_in")
+    tell(connection, "token.create", token.department or YARD, by=token.created_by, after=token)
+    return NewToken(secret, token)
 
 
 def _found(connection: Connection, token_id: int) -> Token:

@@ -26,7 +26,7 @@ from modelyard.records.models import AliasChange, Bundle, File, Model, Version, 
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
-from modelyard.store import aliases, departments, models, rollouts, state, tokens, versions
+from modelyard.store import aliases, departments, models, rights, rollouts, state, versions
 from modelyard.store.aliases import Cause, Step
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -379,7 +379,7 @@ class Registry:
                     name: ModelRoutes(pointers.get(name, {}), own, trials.get(name))
                     for name, own in found.items()
                 },
-                tokens=tokens.grants(connection, _now()),
+                tokens=rights.grants(connection, _now()),
             )
 
     def generation(self) -> int:

@@ -66,12 +66,16 @@ class _Answered:
         self.buckets = [0] * (len(BUCKETS) + 1)
 
 
-def exposition(values: dict[str, float], departments: Iterable[str] | None) -> str:
-    """Counters as Prometheus reads them; only of these departments (None: all).
+def exposition(
+    values: dict[str, float], departments: Iterable[str] | None, models: Iterable[str] = ()
+) -> str:
+    """Counters as Prometheus reads them; only of these departments (None: all) and these models.
 
     The buckets are made cumulative here, where they are read, not where they are counted.
     """
-    allowed = None if departments is None else tuple(f'model="{d}/' for d in departments)
+    allowed = None if departments is None else [f'model="{d}/' for d in departments]
+    if allowed is not None:
+        allowed += [f'model="{m}"' for m in models]
     shown = {k: v for k, v in values.items() if allowed is None or any(a in k for a in allowed)}
     lines: list[str] = []
     for family, (kind, text) in _HELP.items():

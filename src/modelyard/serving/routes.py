@@ -27,9 +27,9 @@ def find_version(
     """
     department = model.partition("/")[0]
     routes = table.models.get(model)
-    if routes is None or not grant.sees(department):
+    if routes is None or not grant.allows(Need.SEE, department, model):
         raise NotFoundError(f"There is no model {model}.", "`yard models` lists those you may see.")
-    if not grant.allows(Need.PREDICT, department):
+    if not grant.allows(Need.PREDICT, department, model):
         raise ForbiddenError(
             f"Your role {grant.role} may not have predictions from {model}.",
             f"Ask an owner of {department} for the role caller.",

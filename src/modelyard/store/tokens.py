@@ -1,4 +1,4 @@
-"""Principals and their tokens; of a token's secret only the sha256 is here."""
+"""Tokens; of a token's secret only the sha256 is here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
 from modelyard.records.people import Grant, Role, Token
-from modelyard.store.database import insert_missing
-from modelyard.store.schema import principals, tokens
-
-
-def add_principal(connection: Connection, name: str, *, by: str, at: datetime) -> bool:
-    """Make a principal; False where it is there already (also where another transaction makes it now)."""
-    return insert_missing(connection, principals, {"name": name, "created_at": at, "created_by": by})
+from modelyard.store.schema import tokens
 
 
 def add(connection: Connection, token: Token, digest: str) -> int:
@@ -48,27 +42,31 @@ def of_departments(connection: Connection, departments: Iterable[str] | None) ->
     return [_record(row) for row in connection.execute(query)]
 
 
-def lock_administrators(connection: Connection, at: datetime) -> list[int]:
-    """The ids of the administrators' valid tokens, held until the transaction ends.
-
-    In the order of ids, so that two transactions never wait for each other.
-    """
-    valid = and_(tokens.c.role == Role.ADMINISTRATOR, _is_valid(at))
-    query = select(tokens.c.id).where(valid).order_by(tokens.c.id).with_for_update()
-    return list(connection.scalars(query))
-
-
 def revoke(connection: Connection, token_id: int, at: datetime) -> None:
     """End a token."""
     connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=at))
 
 
-def grants(connection: Connection, at: datetime) -> dict[str, Grant]:
-    """What each valid token may do, by the sha256 of its secret."""
+def of_principal(connection: Connection, principal: str) -> list[Token]:
+    """A principal's tokens, newest first."""
+    query = select(tokens).where(tokens.c.principal == principal).order_by(tokens.c.id.desc())
+    return [_record(row) for row in connection.execute(query)]
+
+
+def mark_used(connection: Connection, token_ids: Iterable[int], at: datetime) -> None:
+    """Say that these tokens were used up to this time."""
+    query = update(tokens).where(tokens.c.id.in_(sorted(token_ids)))
+    connection.execute(query.where(or_(tokens.c.used_at.is_(None), tokens.c.used_at < at)).values(used_at=at))
+
+
+def scopes(connection: Connection, at: datetime) -> dict[str, Grant]:
+    """What each valid token was made for, by the sha256 of its secret; its holder may hold less by now."""
     found = {}
     for row in connection.execute(select(tokens).where(_is_valid(at))):
         expires = None if row.expires_at is None else row.expires_at.timestamp()
-        found[row.digest] = Grant(row.principal, Role(row.role), row.department, row.id, expires)
+        found[row.digest] = Grant(
+            row.principal, Role(row.role), row.department, row.id, expires, bound=expires
+        )
     return found
 
 
@@ -88,4 +86,5 @@ def _record(row: Row[tuple[object, ...]]) -> Token:
         created_by=row.created_by,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        used_at=row.used_at,
     )

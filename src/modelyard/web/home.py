@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from modelyard.api.models import seen_by
+from modelyard.api.models import models_seen, seen_by
 from modelyard.api.services import Services
 from modelyard.records.models import Model
 from modelyard.records.people import Grant, Need
@@ -74,7 +74,7 @@ async def home(
     grant: NamedDependency[Grant],
 ) -> Response[bytes]:
     """The models that one may see, with a search; with no model at all, the first steps."""
-    models = await asyncio.to_thread(services.registry.models, seen_by(grant))
+    models = await asyncio.to_thread(models_seen, services, grant)
     if not models:
         return page(request, "start.html", **first_steps(request, grant, services.table()))
     rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, seen_by(grant))
@@ -111,9 +111,12 @@ def first_steps(request: PageRequest, grant: Grant, table: RouteTable) -> dict[s
     """What the page of the first steps shows."""
     asked = request.query_params.get("department", "").strip().lower()
     named = request.query_params.get("name", "").strip().lower()
-    department = grant.department or (asked if NAME.fullmatch(asked) else "finance")
+    places = grant.places(Need.PUBLISH) or sorted(grant.seen or ())
+    department = (
+        asked if asked in places else places[0] if places else (asked if NAME.fullmatch(asked) else "finance")
+    )
     name = named if NAME.fullmatch(named) else "fuel-cost"
-    seen = [model for model in table.models if grant.sees(model.partition("/")[0])]
+    seen = [model for model in table.models if grant.sees_model(model)]
     return {
         "department": department,
         "name": name,

@@ -32,7 +32,7 @@ async def live(
 ) -> Stream:
     """Server-sent events for the models named in `of`, as far as one may see them."""
     named = request.query_params.get("of", "").split(",")[:_MOST_NAMES]
-    seen = frozenset(name for name in named if name and grant.sees(name.partition("/")[0]))
+    seen = frozenset(name for name in named if name and grant.sees_model(name))
     signed = request.headers.get("authorization")
     return Stream(
         _news(services, behind, seen, signed),

@@ -48,7 +48,7 @@ class Place(Struct, frozen=True):
 PLACES = [
     Place("Models", "/", "models"),
     Place("People", "/people", "people"),
-    Place("Yard", "/yard", "yard", Need.ADMINISTER),
+    Place("Yard", "/yard", "yard", Need.OVERSEE),
 ]
 
 

@@ -15,7 +15,7 @@ from modelyard.web.look import page
 from modelyard.web.requests import PageRequest
 
 
-@get("/yard", opt={"need": Need.ADMINISTER})
+@get("/yard", opt={"need": Need.OVERSEE})
 async def yard(
     request: PageRequest, services: NamedDependency[Services], behind: NamedDependency[Behind]
 ) -> Response[bytes]:

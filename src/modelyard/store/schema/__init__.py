@@ -24,7 +24,19 @@ from modelyard.store.schema.models import (
     version_forms,
     versions,
 )
-from modelyard.store.schema.people import departments, principals, tokens
+from modelyard.store.schema.people import (
+    attempts,
+    browsers,
+    departments,
+    identities,
+    links,
+    memberships,
+    passwords,
+    principals,
+    sessions,
+    shares,
+    tokens,
+)
 from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
 from modelyard.store.schema.verdicts import verdicts
@@ -44,6 +56,8 @@ __all__ = [
     "Moment",
     "alias_history",
     "aliases",
+    "attempts",
+    "browsers",
     "cards",
     "clearances",
     "data_connections",
@@ -52,14 +66,18 @@ __all__ = [
     "departments",
     "duties",
     "findings",
+    "identities",
     "job_logs",
     "job_metrics",
     "jobs",
     "keeping",
     "labelled",
     "labels",
+    "links",
+    "memberships",
     "metadata",
     "models",
+    "passwords",
     "performance",
     "policies",
     "principals",
@@ -68,6 +86,8 @@ __all__ = [
     "rollout_steps",
     "rollouts",
     "segments",
+    "sessions",
+    "shares",
     "spool_offsets",
     "state",
     "summaries",

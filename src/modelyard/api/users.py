@@ -1,0 +1,161 @@
+"""Users: persons and services of the yard, the roles they hold, departments and their members."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated
+
+from litestar import Response, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta, Struct
+
+from modelyard.api.changes import changed
+from modelyard.api.services import Services
+from modelyard.records.errors import ForbiddenError
+from modelyard.records.people import YARD_ROLES, Grant, Need, Principal, Role
+from modelyard.records.references import check_name
+
+_USERS = "/api/v1/users"
+_USER = _USERS + "/{user:str}"
+_MEMBERS = "/api/v1/departments/{department:str}/members"
+_ADMINISTER = {"need": Need.ADMINISTER}
+_MANAGE = {"need": Need.MANAGE}
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, examples=["maria"])]
+
+
+class DepartmentRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A department to make."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63, examples=["finance"])]
+
+
+class RoleRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A role to hold."""
+
+    role: Role
+
+
+class Disabling(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether somebody is kept out."""
+
+    disabled: bool
+
+
+@get("/api/v1/departments", opt={"need": Need.SIGNED_IN}, tags=["users"], summary="Departments you may see")
+async def list_departments(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> list[str]:
+    """By name."""
+    found = await asyncio.to_thread(services.people.departments)
+    return [name for name in found if grant.sees(name)]
+
+
+@post("/api/v1/departments", opt=_ADMINISTER, tags=["users"], summary="Make a department")
+async def create_department(
+    data: JSONBody[DepartmentRequest], services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[list[str]]:
+    """All departments, with the new one. Nothing happens where it is there."""
+    await asyncio.to_thread(partial(services.people.add_department, data.name, by=grant.principal))
+    return await changed(services, await asyncio.to_thread(services.people.departments), 201)
+
+
+@get(_USERS, opt={"need": Need.OVERSEE}, tags=["users"], summary="All persons and services")
+async def list_users(services: NamedDependency[Services]) -> list[Principal]:
+    """By name, with the roles they hold."""
+    return await asyncio.to_thread(services.people.principals)
+
+
+@get(_USER, opt={"need": Need.OVERSEE}, tags=["users"], summary="One person or service")
+async def show_user(user: FromPath[str], services: NamedDependency[Services]) -> Principal:
+    """With the roles it holds."""
+    return await asyncio.to_thread(services.people.principal, user)
+
+
+@put(_USER + "/role", opt=_ADMINISTER, tags=["users"], summary="Give a role in the whole yard")
+async def set_yard_role(
+    user: FromPath[str],
+    data: JSONBody[RoleRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[Principal]:
+    """Auditor or administrator. It holds at once on every front, for tokens in use, too."""
+    return await _set_role(services, user, data.role, None, grant)
+
+
+@delete(
+    _USER + "/role", opt=_ADMINISTER, status_code=200, tags=["users"], summary="Take the yard's role away"
+)
+async def take_yard_role(
+    user: FromPath[str], services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[Principal]:
+    """409 if nobody could come in as an administrator any more."""
+    return await _set_role(services, user, None, None, grant)
+
+
+@put(_USER + "/disabled", opt=_ADMINISTER, tags=["users"], summary="Keep somebody out, or let them in again")
+async def disable_user(
+    user: FromPath[str],
+    data: JSONBody[Disabling],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[Principal]:
+    """All tokens and sessions stop at once; tokens work again when it is undone, sessions do not."""
+    call = partial(services.people.set_disabled, user, disabled=data.disabled, by=grant.principal)
+    return await changed(services, await asyncio.to_thread(call))
+
+
+@get(_MEMBERS, opt={"need": Need.REVIEW}, tags=["users"], summary="Who holds a role in a department")
+async def list_members(department: FromPath[str], services: NamedDependency[Services]) -> list[Principal]:
+    """By name, with the role there; of their roles elsewhere nothing is told."""
+    return await asyncio.to_thread(services.people.members, check_name(department, "department"))
+
+
+@put(_MEMBERS + "/{user:str}", opt=_MANAGE, tags=["users"], summary="Give a role in a department")
+async def set_member(
+    department: FromPath[str],
+    user: FromPath[str],
+    data: JSONBody[RoleRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[Principal]:
+    """To a person or a service that is there. It holds at once on every front, for tokens in use, too."""
+    if data.role in YARD_ROLES:
+        message = f"The role {data.role} is held in the whole yard."
+        raise ForbiddenError(message, "An administrator gives it: yard users role NAME ROLE.")
+    return await _set_role(services, user, data.role, check_name(department, "department"), grant)
+
+
+@delete(
+    _MEMBERS + "/{user:str}", opt=_MANAGE, status_code=200, tags=["users"], summary="Take a role away there"
+)
+async def remove_member(
+    department: FromPath[str],
+    user: FromPath[str],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[Principal]:
+    """Their tokens of this department stop at once."""
+    return await _set_role(services, user, None, check_name(department, "department"), grant)
+
+
+async def _set_role(
+    services: Services, user: str, role: Role | None, department: str | None, grant: Grant
+) -> Response[Principal]:
+    call = partial(services.people.set_role, user, role, department, by=grant.principal)
+    found = await asyncio.to_thread(call)
+    return await changed(services, found if department is None else found.seen_in(department))
+
+
+HANDLERS = (
+    list_departments,
+    create_department,
+    list_users,
+    show_user,
+    set_yard_role,
+    take_yard_role,
+    disable_user,
+    list_members,
+    set_member,
+    remove_member,
+)
