@@ -29,6 +29,9 @@ _POSITIVE = (
     "queue_seconds",
     "batch_rows",
     "portable_timeout",
+    "jobs",
+    "department_jobs",
+    "department_queue",
 )
 _LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
@@ -60,6 +63,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         queue_rows: rows that may wait for one version on one front before 503.
         queue_seconds: how long they may wait, as far as can be told from the batches before, before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
+        jobs: trainings that this node runs at the same time.
+        department_jobs: trainings that a department runs at the same time, on all nodes together.
+        department_queue: trainings of a department that may wait; further ones are refused.
+        cpu_hour_cost: what an hour of one core costs, in the currency your yard counts in.
         allow_uncontained: whether models with code of their own run where no sandbox can be had. Whoever may
             publish then has the rights of the yard's own user on this machine.
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
@@ -91,6 +98,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_rows: int = 1_024
     portable: bool = True
     portable_timeout: float = 300.0
+    jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
+    department_jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
+    department_queue: int = 100
+    cpu_hour_cost: float = 0.05
     allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     programs: dict[str, str] = field(default_factory=dict)

@@ -24,9 +24,10 @@ from modelyard.records.errors import (
 )
 from modelyard.records.signatures import Column, ColumnType
 from modelyard.settings import MIB
-from modelyard.workers.local import LocalWorkers, how_it_ended, tree
+from modelyard.workers.local import LocalWorkers
 from modelyard.workers.logs import tail, trim
 from modelyard.workers.plans import Plan
+from modelyard.workers.processes import how_it_ended, tree
 from modelyard.workers.talk import Talk
 from modelyard.workers.wire import Frame, from_values, to_values
 from tests.contract.hands import OWN, X, ask, is_alive, plan, question, quiet, settings, started

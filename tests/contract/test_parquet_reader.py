@@ -19,7 +19,7 @@ from modelyard.records.signatures import Column, Signature
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.parquet import ParquetReader
 from modelyard.workers import sandbox
-from modelyard.workers.local import tree
+from modelyard.workers.processes import tree
 from tests.rows import BOOL, FLOAT64, INT64, STRING, frame_of, rows_of, signatures, values_of
 
 COLUMNS = tuple(

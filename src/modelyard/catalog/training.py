@@ -127,6 +127,8 @@ class Training:
         """Write down that a job has failed or was cancelled."""
         with self._database.write() as connection:
             if (job := _held(connection, duty)) is not None:
+                if ending.state is JobState.CANCELLED and job.words:  # who cancelled it said why
+                    ending = msgspec.structs.replace(ending, words=job.words)
                 _end(connection, job, ending, now)
 
     def fault(self, duty: Duty, words: str, usage: Usage, now: datetime) -> datetime | None:

@@ -67,6 +67,7 @@ class Engine:
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
         self._ticks: list[Tick] = []
+        self._closers: list[Callable[[], None]] = []
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
         self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked)
@@ -93,9 +94,14 @@ class Engine:
         finally:
             self._workers.stop(worker)
 
-    def drive(self, tick: Tick) -> None:
-        """Have a part of the loop run for as long as this engine does; before `run`."""
+    def drive(self, tick: Tick, close: Callable[[], None] = lambda: None) -> None:
+        """Have a part of the loop run for as long as this engine does; before `run`.
+
+        Args:
+            close: called when the engine ends, so that steps that take long end as well.
+        """
         self._ticks.append(tick)
+        self._closers.append(close)
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Work until `stop` is called.
@@ -118,6 +124,8 @@ class Engine:
         os.read(self._end, 1)
         self._stopping.set()
         self.hub.close()
+        for close in self._closers:
+            close()
         for tick in self._ticks:
             tick.stop()
         self.checker.stop()

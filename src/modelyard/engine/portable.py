@@ -39,8 +39,8 @@ from modelyard.serving.inputs import InputPlan
 from modelyard.serving.tables import from_table, read_csv
 from modelyard.settings import Settings
 from modelyard.workers import environments, sandbox
-from modelyard.workers.local import how_it_ended
 from modelyard.workers.plans import PROOF, Plan, Worker, Workers
+from modelyard.workers.processes import how_it_ended
 from modelyard.workers.runtimes import find_runtime, runtimes_folder
 from modelyard.workers.wire import to_values
 

@@ -57,13 +57,22 @@ class Tick:
             asked for. It should take seconds: what takes longer runs elsewhere and is looked at again. One
             that raises is tried again, later each time, and the duty keeps what it said.
         clock: what time it is.
+        at_once: how many steps at the same time.
     """
 
-    def __init__(self, database: Database, name: str, steps: Mapping[str, Step], clock: Clock = now) -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        steps: Mapping[str, Step],
+        clock: Clock = now,
+        at_once: int = _AT_ONCE,
+    ) -> None:
         self._database = database
         self._name = name
         self._steps = dict(steps)
         self._clock = clock
+        self._at_once = at_once
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._held: dict[tuple[str, str], Duty] = {}
@@ -101,8 +110,8 @@ class Tick:
 
     def _run(self) -> None:
         self._take_up()
-        free = threading.Semaphore(_AT_ONCE)
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="step") as pool:
+        free = threading.Semaphore(self._at_once)
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="step") as pool:
             while not self._stopping.is_set():
                 if not free.acquire(timeout=_LOOK_EVERY):
                     continue

@@ -107,6 +107,18 @@ def _make(controller: Controller, name: str, memory: int, processes: int) -> Pat
     return folder / _PROCESSES
 
 
+def ran_out(name: str, where: tuple[Controller, ...] | None = None) -> bool:
+    """Whether the kernel ended a process of a group because the group's memory was used up."""
+    for controller in here() if where is None else where:
+        folder = Path(controller.folder) / (_OURS + name)
+        for file in ("memory.oom_control", "memory.events"):
+            with suppress(OSError):
+                counts = dict(line.split() for line in (folder / file).read_text().splitlines())
+                if int(counts.get("oom_kill", 0)):
+                    return True
+    return False
+
+
 def remove(name: str, where: tuple[Controller, ...] | None = None) -> None:
     """Remove a worker's groups, whose processes have been killed; waits a moment for the last of them."""
     for controller in here() if where is None else where:

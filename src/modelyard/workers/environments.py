@@ -31,11 +31,14 @@ _CONVERTER = ("skl2onnx", "onnx", "protobuf", "ml-dtypes", "typing-extensions")
 Progress = Callable[[str], None]
 
 
-def read_pins(text: str) -> dict[str, str]:
+def read_pins(text: str, file: str = REQUIREMENTS) -> dict[str, str]:
     """Exact requirements, normalised name to version.
 
     Only `name==version` lines, comments and empty lines are taken: no options, addresses or paths, since
     what stands here decides what is installed on the server.
+
+    Args:
+        file: what the text is called in messages.
 
     Raises:
         InvalidError: any other line.
@@ -51,17 +54,17 @@ def read_pins(text: str) -> dict[str, str]:
         pin = _PIN.fullmatch(stripped)
         if not pin:
             raise InvalidError(
-                f"Line {number} of {REQUIREMENTS} is {shown(stripped)}, not an exact pin.",
+                f"Line {number} of {file} is {shown(stripped)}, not an exact pin.",
                 "Each line is name==version and nothing else, as `pip freeze` writes them.",
-                file=REQUIREMENTS,
+                file=file,
                 line=number,
             )
         name = normalised(pin[1])
         if pins.setdefault(name, pin[2]) != pin[2]:
             raise InvalidError(
-                f"{REQUIREMENTS} asks for {name} {pins[name]} and, on line {number}, for {pin[2]}.",
+                f"{file} asks for {name} {pins[name]} and, on line {number}, for {pin[2]}.",
                 "Keep one of the two.",
-                file=REQUIREMENTS,
+                file=file,
                 line=number,
             )
     return pins
@@ -119,14 +122,23 @@ def python_for(bundle: Path, python: str, folder: Path, progress: Progress) -> s
     """
     if python and not _PYTHON.fullmatch(python):  # to uv, it could be a path as well
         raise EnvironmentBuildError(f"{shown(python)} is not a version of Python.", "Write it as 3.11.7.")
-    pins = _pins_of(bundle)
+    return python_with(_pins_of(bundle), python, folder, progress)
+
+
+def python_with(pins: dict[str, str], python: str, folder: Path, progress: Progress) -> str:
+    """An interpreter with exactly these packages, built first if need be; see `python_for`.
+
+    Args:
+        pins: normalised name to version.
+    """
     if own_fits(python, pins):
         return sys.executable
+    pins = dict(pins)
     # The worker needs numpy: the one that is tried here, or for another Python whichever fits that.
     pins.setdefault("numpy", (_installed("numpy") or "") if own_fits(python, {}) else "")
     home = folder / environment_digest(python, pins)
     if not (home / "complete").exists():
-        with _only_one(folder, home.name):
+        with only_one(folder, home.name):
             if not (home / "complete").exists():
                 _build(home, python, pins, progress)
     return str(home / "bin" / "python")
@@ -147,7 +159,7 @@ def converter_for(program: str, python: str, folder: Path) -> str:
     pins = {name: (_installed(name) or "") if minor == _OWN_MINOR else "" for name in _CONVERTER}
     home = folder / f"converter-{environment_digest(minor, pins)}"
     if not (home / "complete").exists():
-        with _only_one(folder, home.name):
+        with only_one(folder, home.name):
             if not (home / "complete").exists():
                 shutil.rmtree(home, ignore_errors=True)
                 wanted = [f"{name}=={version}" if version else name for name, version in pins.items()]
@@ -168,7 +180,7 @@ def _pins_of(bundle: Path) -> dict[str, str]:
         raise InvalidError(f"{REQUIREMENTS} is not UTF-8: {error}.", "Write it anew.") from error
 
 
-class _only_one:  # noqa: N801  # reads as a function: `with _only_one(folder, name)`
+class only_one:  # noqa: N801  # reads as a function: `with only_one(folder, name)`
     """Holds a file lock, so that two engines do not build the same environment at once."""
 
     def __init__(self, folder: Path, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from modelyard.settings import Settings
 from modelyard.workers import cgroups, environments, sandbox
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
+from modelyard.workers.processes import gone, how_it_ended, name_of, resident, start_time, tree
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
@@ -42,7 +42,6 @@ from modelyard.workers.wire import Frame
 
 _POLITE_SECONDS = 2.0
 _CONNECT_EVERY = 0.005
-_START_TIME_FIELD = 19  # of /proc/PID/stat after the command's name
 
 
 class LocalWorkers:
@@ -77,7 +76,7 @@ class LocalWorkers:
         # and a front that connects to a replaced worker's socket is refused instead of kept waiting.
         path = self._folder / secrets.token_hex(8) / "s"
         child = self._spawn(runtime, program, plan, path, log)
-        worker = Worker(plan, str(path), child.pid, _start_time(child.pid), log=str(log))
+        worker = Worker(plan, str(path), child.pid, start_time(child.pid), log=str(log))
         try:
             _record(worker)  # so that the next engine ends it, should this one die while it loads
             ready = self._load(child, path, plan)
@@ -102,10 +101,10 @@ class LocalWorkers:
         """See `Workers.stop`."""
         if _is(worker):
             for pid in tree(worker.pid):
-                if _name(pid) != "bwrap":  # the walls would fall at once, and end what is inside unasked
+                if name_of(pid) != "bwrap":  # the walls would fall at once, and end what is inside unasked
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGTERM)
-            _gone(worker.pid, _POLITE_SECONDS)
+            gone(worker.pid, _POLITE_SECONDS)
         _end(worker)
         self.wait(worker)
 
@@ -142,7 +141,7 @@ class LocalWorkers:
         child = self._children.get(worker.pid)
         if child is None:
             if _is(worker):
-                _gone(worker.pid, None)
+                gone(worker.pid, None)
             how = "it ended"
         else:
             how = how_it_ended(child.wait())
@@ -153,7 +152,7 @@ class LocalWorkers:
 
     def memory(self, worker: Worker) -> int:
         """See `Workers.memory`; counts the process and all below it."""
-        return sum(map(_resident, tree(worker.pid)))
+        return sum(map(resident, tree(worker.pid)))
 
     def _refuse_code_without_walls(self, runtime: Runtime) -> None:
         why = sandbox.missing()
@@ -247,7 +246,7 @@ class LocalWorkers:
                 "Make it load faster, or have the operator raise YARD_LOAD_TIMEOUT.",
             ) from error
         except WorkerLostError as error:
-            ended = _gone(child.pid, _POLITE_SECONDS)
+            ended = gone(child.pid, _POLITE_SECONDS)
             how = how_it_ended(child.wait()) if ended else "it hung up"
             raise WorkerStartError(f"The worker died while it loaded the model: {how}.") from error
         except MalformedError as error:
@@ -284,74 +283,16 @@ def _forget(worker: Worker) -> None:
     cgroups.remove(home.name)
 
 
-def how_it_ended(code: int) -> str:
-    """An exit code in words.
-
-    >>> how_it_ended(-9)
-    'killed by SIGKILL (by the system when memory ran out, or by a person)'
-    """
-    if code > 128:  # noqa: PLR2004  # the bridge passes a signal on as shells do
-        code = 128 - code
-    if code == -signal.SIGKILL:
-        return "killed by SIGKILL (by the system when memory ran out, or by a person)"
-    if code < 0:
-        with suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"
-
-
 def _values(frame: Frame, key: str) -> tuple[str, ...]:
     return next((field[1:] for field in frame.fields if field[0] == key), ())
 
 
-def _start_time(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return -1
-    return int(stat.rpartition(")")[2].split()[_START_TIME_FIELD])
-
-
 def _is(worker: Worker) -> bool:
-    return worker.started >= 0 and _start_time(worker.pid) == worker.started
+    return worker.started >= 0 and start_time(worker.pid) == worker.started
 
 
 def _end(worker: Worker) -> None:
     """Kill its process group, also where the worker itself is gone; not one that has got its number since."""
-    if _start_time(worker.pid) in (-1, worker.started):
+    if start_time(worker.pid) in (-1, worker.started):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
-
-
-def _gone(pid: int, timeout: float | None) -> bool:
-    """Wait until the process has ended (a zombie has); it need not be ours."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], timeout)[0])
-    finally:
-        os.close(handle)
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all below it, parents first."""
-    found = [pid]
-    for parent in found:  # which grows: walls and a bridge stand between it and the model
-        with suppress(OSError, ValueError):
-            found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    return found
-
-
-def _resident(pid: int) -> int:
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0

@@ -1,0 +1,285 @@
+"""The step that runs a job: its files laid out, its command run and followed, its model published.
+
+One step is one attempt, which takes as long as it takes: this step has a tick of its own, as wide as the node
+runs jobs. An engine that dies lets its lease run out; the next one finds the job running and tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.registry import Registry
+from modelyard.catalog.training import Begun, Ending, News, Training
+from modelyard.loop.follow import Follower, Stop
+from modelyard.loop.output import MetricsReader, find_bundle, pack
+from modelyard.records.errors import InvalidError, UnavailableError, WorkerStartError, YardError
+from modelyard.records.jobs import Input, Job, JobState, Usage
+from modelyard.records.models import Version
+from modelyard.records.projects import dataset_of
+from modelyard.records.references import shown
+from modelyard.store.duties import Duty, LostLeaseError
+from modelyard.workers import commands
+from modelyard.workers.commands import Command, Limits, Place, Running
+from modelyard.workers.processes import how_it_ended
+from modelyard.workers.recipes import Recipes
+
+TAR = "application/x-tar"
+_PUBLISH_TRIES = 25
+_PUBLISH_PAUSE = 5.0
+_HOUR = 3_600.0
+_KILLED = -9
+_TOO_LARGE = -25  # SIGXFSZ
+
+
+class Table(Protocol):
+    """A version of a dataset."""
+
+    @property
+    def version(self) -> int: ...  # noqa: D102 - said by records.datasets
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class Shelf(Protocol):
+    """Where datasets come from."""
+
+    def find(self, dataset: str, number: int | None) -> Table:
+        """A version of a dataset, the newest for None."""
+
+    def write(self, dataset: str, number: int, path: Path, form: str, rows: int) -> None:
+        """The first so many rows as a file."""
+
+
+class Outcome(NamedTuple):
+    """What became of an attempt: a state it ends in, or None for a machine fault; and why, in words."""
+
+    state: JobState | None
+    words: str
+
+
+def outcome(code: int, stop: Stop | None, *, ran_out: bool, tail: str) -> Outcome:
+    """What an attempt's end means. Pure.
+
+    Args:
+        code: the command's exit code, negative for a signal.
+        stop: why the yard ended it, if it did.
+        ran_out: whether the kernel ended a process of it at its memory limit.
+        tail: the end of its output.
+
+    >>> outcome(1, None, ran_out=False, tail="ValueError: no such column")
+    Outcome(state=<JobState.FAILED: 'failed'>, words='exit code 1: ValueError: no such column')
+    """
+    if stop is not None and stop.cause == "cancel":
+        return Outcome(JobState.CANCELLED, stop.words)
+    if stop is not None:
+        hint = "Make it need less, or allow more in yard.toml."
+        return Outcome(JobState.FAILED, f"It was ended, for {stop.words}. {hint}")
+    if code == 0:
+        return Outcome(JobState.SUCCEEDED, "")
+    if ran_out:
+        hint = "Make it need less, or raise memory in [train]."
+        return Outcome(JobState.FAILED, f"It used more memory than it may (train.memory). {hint}")
+    if code == _KILLED:
+        return Outcome(None, how_it_ended(code))
+    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "")
+    said = f"{how_it_ended(code)}: {last[:500]}" if last else how_it_ended(code)
+    return Outcome(JobState.FAILED, " ".join([said, *_advice(code, tail)]))
+
+
+_NETWORK = (
+    "name resolution",
+    "Name or service not known",
+    "Could not resolve",
+    "cannot resolve",
+    "Network is unreachable",
+    "getaddrinfo",
+    "nodename nor servname",
+)
+_MEMORY = ("MemoryError", "cannot allocate", "OutOfMemory", "std::bad_alloc", "Cannot allocate memory")
+_DISK = ("File too large", "No space left on device", "Disk quota exceeded")
+
+
+def _advice(code: int, tail: str) -> Iterator[str]:
+    """What to do, where the end of the output shows which wall it met."""
+    if any(mark in tail for mark in _NETWORK):
+        yield "(Jobs have no network: push the data as a dataset, or put the file into the project.)"
+    if any(mark in tail for mark in _MEMORY):
+        yield "(It may use so much memory as memory in [train] says.)"
+    if code == _TOO_LARGE or any(mark in tail for mark in _DISK):
+        yield "(It may write so much as disk in [train] says, and 512 MB to its temporary folder.)"
+
+
+class Holdings(NamedTuple):
+    """The catalog as jobs need it; `shelf` is None where the yard keeps no datasets."""
+
+    jobs: Jobs
+    training: Training
+    registry: Registry
+    shelf: Shelf | None
+
+
+class TrainStep:
+    """Runs jobs of this node.
+
+    Args:
+        recipes: how commands of each language are run here.
+        folder: where jobs have their folders, on this node.
+        cpu_hour_cost: what an hour of one core costs.
+        clock: what time it is.
+    """
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        recipes: Recipes,
+        folder: Path,
+        cpu_hour_cost: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._jobs, self._training, self._registry, self._shelf = holdings
+        self._recipes = recipes
+        self._folder = folder
+        self._cpu_hour_cost = cpu_hour_cost
+        self._clock = clock
+        self._closing = threading.Event()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.iterdir():  # of an engine that died here
+            commands.clear(left)
+
+    def close(self) -> None:
+        """End what runs: it goes back into the queue."""
+        self._closing.set()
+
+    def __call__(self, duty: Duty) -> datetime | None:
+        """Run the job's next attempt, if it is its turn."""
+        if self._closing.is_set():
+            return self._clock()
+        begun = self._training.begin(duty, self._clock())
+        if not isinstance(begun, Begun):
+            return begun
+        place = Place(self._folder / str(begun.job.id))
+        commands.clear(place.home)
+        try:
+            return self._attempt(duty, begun, place)
+        except (UnavailableError, OSError) as error:
+            return self._training.fault(duty, str(error), Usage(), self._clock())
+        finally:
+            commands.remove(place.home)
+
+    def _attempt(self, duty: Duty, begun: Begun, place: Place) -> datetime | None:
+        try:
+            job = self._prepare(duty, begun, place)
+            command = self._command(duty, begun, place)
+        except UnavailableError:
+            raise
+        except YardError as error:
+            if isinstance(error, WorkerStartError) and error.log:
+                self._training.tell(duty, begun.job.id, News(error.log.rstrip() + "\n"))
+            self._training.end(duty, Ending(JobState.FAILED, str(error)), self._clock())
+            return None
+        self._training.say(duty, job.id, f"runs {begun.project.train.run}")
+        with Running(command, place, (str(self._folder.parent),)) as running:
+            follower = Follower(self._training, duty, job.id, running, MetricsReader(place.output))
+            stop = follower.follow(self._closing)
+            found = outcome(running.end(), stop, ran_out=running.ran_out, tail=follower.finish())
+            usage = self._priced(running.usage)
+            ending = Ending(found.state or JobState.FAILED, found.words, usage, running.code)
+        if stop is not None and stop.cause == "closing":
+            return self._training.give_back(duty, usage, self._clock())
+        if found.state is None:
+            return self._training.fault(duty, found.words, usage, self._clock())
+        if found.state is JobState.SUCCEEDED:
+            self._publish(duty, job, place, ending)
+        else:
+            self._training.end(duty, ending, self._clock())
+        return None
+
+    def _prepare(self, duty: Duty, begun: Begun, place: Place) -> Job:
+        """Lay out the project and its data; the job with the data it gets."""
+        job, project = begun.job, begun.project
+        place.home.mkdir(mode=0o700)
+        self._jobs.lay_out(job.project, place.work)
+        place.data.mkdir()
+        place.output.mkdir()
+        if not project.train.data:
+            return job
+        self._training.say(duty, job.id, "lays out its data")
+        data = tuple(self._lay_out(begun, place))
+        if job.target and not any(each.held_out for each in data):
+            self._training.tell(duty, job.id, News("yard: no rows are held out: there are too few\n"))
+        self._training.say(duty, job.id, "has its data", data)
+        return msgspec.structs.replace(job, data=data)
+
+    def _lay_out(self, begun: Begun, place: Place) -> Iterator[Input]:
+        train = begun.project.train
+        found = {name: (*dataset_of(text), text) for name, text in train.data.items()}
+        if self._shelf is None:
+            raise InvalidError("This yard keeps no datasets.", "Put the files into the project's folder.")
+        tables = {name: self._shelf.find(dataset, number) for name, (dataset, number, _) in found.items()}
+        main = next((name for name, table in tables.items() if train.target in table.names), None)
+        if train.target and main is None:
+            raise InvalidError(
+                f"None of the datasets has the column {shown(train.target)}, which [train] names as target.",
+                f"Its datasets are {', '.join(train.data.values())}.",
+                key="train.target",
+            )
+        for name, table in tables.items():
+            dataset = found[name][0]
+            held_out = begun.promote.held_out(table.rows) if name == main and train.target else 0
+            path = place.data / f"{name}.{train.form}"
+            self._shelf.write(dataset, table.version, path, train.form, table.rows - held_out)
+            yield Input(name, dataset, table.version, table.rows, held_out)
+
+    def _command(self, duty: Duty, begun: Begun, place: Place) -> Command:
+        job, train = begun.job, begun.project.train
+        limits = Limits(train.seconds, train.memory_bytes, train.disk_bytes)
+        told = {"YARD_JOB": str(job.id), "YARD_MODEL": job.model}
+
+        def progress(text: str) -> None:
+            self._training.say(duty, job.id, text)
+
+        return self._recipes.command(
+            job.language, train.command, place, limits, told, job.parameters, progress
+        )
+
+    def _publish(self, duty: Duty, job: Job, place: Place, ending: Ending) -> None:
+        """Publish the model that it has left and end the job, in one transaction; else the job has failed."""
+        try:
+            bundle = find_bundle(place.output, job.language)
+            self._training.say(duty, job.id, "publishes its model")
+            self._publish_once_there(duty, job, bundle, place.home / "bundle.tar", ending.usage)
+        except (UnavailableError, LostLeaseError):
+            raise
+        except YardError as error:
+            failed = msgspec.structs.replace(ending, state=JobState.FAILED, words=str(error))
+            self._training.end(duty, failed, self._clock())
+
+    def _publish_once_there(self, duty: Duty, job: Job, bundle: Path, tar: Path, usage: Usage) -> None:
+        """Publish; again for a while if something is away, for a training is dear."""
+
+        def also(connection: Connection, version: Version, *, is_new: bool) -> None:
+            self._training.succeed(connection, duty, version, usage, is_new=is_new)
+
+        lineage = job.lineage
+        for left in reversed(range(_PUBLISH_TRIES)):
+            try:
+                stream = pack(bundle, tar)
+                self._registry.publish(job.model, stream, TAR, by=job.by, lineage=lineage, also=also)
+            except UnavailableError:
+                if not left or self._closing.wait(_PUBLISH_PAUSE):
+                    raise
+            else:
+                return
+
+    def _priced(self, usage: Usage) -> Usage:
+        return msgspec.structs.replace(usage, cost=usage.cpu_seconds / _HOUR * self._cpu_hour_cost)
