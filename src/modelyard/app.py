@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -21,9 +22,12 @@ from modelyard.api.metrics import Metrics
 from modelyard.api.predict import PredictDoor
 from modelyard.api.services import Services
 from modelyard.catalog.bundles import Limits as BundleLimits
+from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.training import Training
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
@@ -31,6 +35,7 @@ from modelyard.engine.portable import is_settled
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.tick import Step, Tick, now
+from modelyard.loop.train import Holdings, TrainStep
 from modelyard.records.errors import NotFoundError, UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
@@ -51,6 +56,7 @@ from modelyard.web.pages import create_pages
 from modelyard.web.pulse import Pulse
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
+from modelyard.workers.recipes import Recipes
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +85,11 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     set_up_logging(settings.log_level)
     database, blobs, registry = _records(settings)
     engine = Engine(settings, registry, LocalWorkers(settings))
+    name = f"{socket.gethostname()}:{settings.data}"
     for steps in loop_steps(settings, blobs, registry, engine):
-        engine.drive(Tick(database, f"{socket.gethostname()}:{settings.data}", steps))
+        engine.drive(Tick(database, name, steps))
+    train = train_step(settings, database, blobs, registry)
+    engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     engine.run(ready)
@@ -104,6 +113,22 @@ def loop_steps(
         ),
     }
     return tuple(steps for steps in (quick, slow) if steps)
+
+
+def train_step(settings: Settings, database: Database, blobs: Blobs, registry: Registry) -> TrainStep:
+    """The step that runs jobs on this node; in a tick of its own, for a job takes as long as it takes."""
+    jobs = _jobs(settings, database, blobs)
+    datasets = Datasets(database, blobs, settings.data / "scratch")
+    holdings = Holdings(jobs, Training(database, jobs.queue), registry, datasets)
+    threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    environments = settings.data / "environments"
+    recipes = Recipes(settings.programs, environments, threads, settings.allow_uncontained)
+    return TrainStep(holdings, recipes, settings.data / "jobs", settings.cpu_hour_cost, now)
+
+
+def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
+    queue = Queue(settings.department_queue, settings.department_jobs)
+    return Jobs(database, blobs, settings.data / "scratch", queue, BundleLimits(total=settings.max_bundle))
 
 
 def _no_dataset(dataset: str, _: int, __: Path) -> int:
@@ -219,6 +244,7 @@ class Front:
         database, blobs, registry = _records(self._settings)
         return Services(
             registry=registry,
+            jobs=_jobs(self._settings, database, blobs),
             people=People(database),
             sharing=Sharing(database),
             blobs=blobs,

@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal
 
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
+from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
@@ -62,6 +63,7 @@ class House:
                 self.secrets[role, place] = self.token(role, place)
         self.services = Services(
             registry=registry,
+            jobs=Jobs(registry._database, Blobs(str(folder / "blobs")), folder / "scratch"),
             people=people,
             sharing=Sharing(people._database),
             blobs=Blobs(str(folder / "blobs")),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
@@ -21,6 +22,7 @@ class Services:
 
     Attributes:
         registry: models, versions, aliases. Blocking: call it in a thread.
+        jobs: projects and their jobs. Blocking too.
         people: principals, roles and tokens. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
         blobs: the versions' files. Blocking too.
@@ -38,6 +40,7 @@ class Services:
     """
 
     registry: Registry
+    jobs: Jobs
     people: People
     sharing: Sharing
     blobs: Blobs

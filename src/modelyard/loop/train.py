@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
+from modelyard.catalog.datasets import OF_JOBS, Datasets
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
@@ -37,27 +38,6 @@ _PUBLISH_PAUSE = 5.0
 _HOUR = 3_600.0
 _KILLED = -9
 _TOO_LARGE = -25  # SIGXFSZ
-
-
-class Table(Protocol):
-    """A version of a dataset."""
-
-    @property
-    def version(self) -> int: ...  # noqa: D102 - said by records.datasets
-    @property
-    def rows(self) -> int: ...  # noqa: D102
-    @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-class Shelf(Protocol):
-    """Where datasets come from."""
-
-    def find(self, dataset: str, number: int | None) -> Table:
-        """A version of a dataset, the newest for None."""
-
-    def write(self, dataset: str, number: int, path: Path, form: str, rows: int) -> None:
-        """The first so many rows as a file."""
 
 
 class Outcome(NamedTuple):
@@ -120,12 +100,12 @@ def _advice(code: int, tail: str) -> Iterator[str]:
 
 
 class Holdings(NamedTuple):
-    """The catalog as jobs need it; `shelf` is None where the yard keeps no datasets."""
+    """The catalog as jobs need it."""
 
     jobs: Jobs
     training: Training
     registry: Registry
-    shelf: Shelf | None
+    datasets: Datasets
 
 
 class TrainStep:
@@ -146,7 +126,7 @@ class TrainStep:
         cpu_hour_cost: float,
         clock: Callable[[], datetime],
     ) -> None:
-        self._jobs, self._training, self._registry, self._shelf = holdings
+        self._jobs, self._training, self._registry, self._datasets = holdings
         self._recipes = recipes
         self._folder = folder
         self._cpu_hour_cost = cpu_hour_cost
@@ -221,24 +201,23 @@ class TrainStep:
         return msgspec.structs.replace(job, data=data)
 
     def _lay_out(self, begun: Begun, place: Place) -> Iterator[Input]:
+        """Write the datasets; that with the target without its newest rows, for the gate."""
         train = begun.project.train
-        found = {name: (*dataset_of(text), text) for name, text in train.data.items()}
-        if self._shelf is None:
-            raise InvalidError("This yard keeps no datasets.", "Put the files into the project's folder.")
-        tables = {name: self._shelf.find(dataset, number) for name, (dataset, number, _) in found.items()}
-        main = next((name for name, table in tables.items() if train.target in table.names), None)
+        found = {name: self._datasets.version(*dataset_of(text)) for name, text in train.data.items()}
+        main = next((name for name, v in found.items() if train.target in v.readable(OF_JOBS)), None)
         if train.target and main is None:
             raise InvalidError(
-                f"None of the datasets has the column {shown(train.target)}, which [train] names as target.",
-                f"Its datasets are {', '.join(train.data.values())}.",
+                f"None of its datasets has a column {shown(train.target)}, which [train] names as target.",
+                f"See what they have: yard data show {next(iter(train.data.values()))}.",
                 key="train.target",
             )
-        for name, table in tables.items():
-            dataset = found[name][0]
-            held_out = begun.promote.held_out(table.rows) if name == main and train.target else 0
-            path = place.data / f"{name}.{train.form}"
-            self._shelf.write(dataset, table.version, path, train.form, table.rows - held_out)
-            yield Input(name, dataset, table.version, table.rows, held_out)
+        for name, version in found.items():
+            held_out = begun.promote.held_out(version.rows) if name == main else 0
+            path, rows = place.data / f"{name}.{train.form}", (0, version.rows - held_out)
+            self._datasets.lay_out(
+                version.dataset, version.version, path, train.form, rows=rows if held_out else None
+            )
+            yield Input(name, version.dataset, version.version, version.rows, held_out)
 
     def _command(self, duty: Duty, begun: Begun, place: Place) -> Command:
         job, train = begun.job, begun.project.train

@@ -53,7 +53,6 @@ class Walls(Struct, frozen=True, kw_only=True):
         folder: the working folder.
         environment: all variables there are.
         memory: bytes of private writable memory of each process (RLIMIT_DATA).
-        file_bytes: of the largest file it may write.
         scratch: bytes that fit into `HOME` and, apart, into shared memory.
         file_bytes: the size a file can grow to.
         cpu_seconds: of each process; 0 sets no limit.
@@ -69,7 +68,6 @@ class Walls(Struct, frozen=True, kw_only=True):
     folder: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
     memory: int = 4096 * MIB
-    file_bytes: int = _FILE_BYTES
     scratch: int = 512 * MIB
     file_bytes: int = _FILE_BYTES
     cpu_seconds: int = 0
@@ -85,11 +83,7 @@ def limited(command: list[str], memory: int, file_bytes: int = _FILE_BYTES) -> l
     Args:
         command: program and arguments.
         memory: bytes of private writable memory (RLIMIT_DATA).
-<<<<<<< HEAD
         file_bytes: the size a file can grow to.
-=======
-        file_bytes: of the largest file it may write.
->>>>>>> f64a016 (wip: jobs run)
     """
     program = shutil.which("prlimit")
     if program is None:
