@@ -20,6 +20,7 @@ from modelyard.catalog.people import hash_secret
 from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
 from modelyard.records.people import MATRIX, Grant, Kind, Need, thing_of
 from modelyard.records.rollouts import RouteTable
+from modelyard.store.audit import Origin, came_from
 
 JSON = ("application/json",)
 _OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.OVERSEE, Need.ADMINISTER})
@@ -85,8 +86,15 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     headers = connection.headers.getall("authorization", [])
     grant = identify(headers[0] if len(headers) == 1 else None, services.table())
     connection.scope["state"]["grant"] = grant
+    came_from(_origin(connection, grant))
     authorise(grant, need, *place_of(connection))
     _check_content_type(connection, handler.opt.get("takes", JSON))
+
+
+def _origin(connection: ASGIConnection[Any, Any, Any, Any], grant: Grant) -> Origin:
+    """For the audit: the address is that of the connection, since a header could be forged."""
+    address = connection.client.host if connection.client else ""
+    return Origin(address, connection.scope["state"].get("request_id", ""), f"token {grant.token_id}")
 
 
 def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:

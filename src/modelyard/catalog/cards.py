@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from modelyard.records.errors import InvalidError, NotFoundError, TooLargeError
 from modelyard.records.models import Card
 from modelyard.records.references import check_name
-from modelyard.store import cards, models, versions
+from modelyard.store import audit, cards, models, versions
 from modelyard.store.database import Database
 
 MAX_CARD = 64 * 1024  # characters
@@ -56,6 +56,8 @@ class Cards:
                 return before
             card = Card(model, number, checked, datetime.now(UTC), by)
             cards.add(connection, card)
+            subject, old = f"{model}/{number}", before and before.text
+            audit.append(connection, by=by, action="card.write", subject=subject, before=old, after=checked)
             return card
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from modelyard.catalog import bundles
 from modelyard.catalog.words import output
+from modelyard.records.audit import YARD
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import EXAMPLE_FILE, EXPECTED_FILE, File, Version
-from modelyard.store import forms, models, state, versions
+from modelyard.store import audit, forms, models, state, versions
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 
@@ -62,6 +63,10 @@ class Forms:
             models.lock(connection, version.model)
             forms.replace(connection, version.model, version.version, files)
             versions.change(connection, version.model, version.version, **told)
+            before = {"form": version.form, "form_reason": version.form_reason}
+            audit.append(
+                connection, by=YARD, action="version.form", subject=version.id, before=before, after=told
+            )
             if form != version.form:
                 state.bump_generation(connection)
 

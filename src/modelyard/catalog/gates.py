@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from modelyard.catalog import words
 from modelyard.catalog.policies import policy_of
-from modelyard.catalog.rollouts import YARD, begin
+from modelyard.catalog.rollouts import begin
+from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError
 from modelyard.records.models import Version
 from modelyard.records.policies import Promote

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
+from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.people import (
     YARD_ROLES,
@@ -25,16 +25,14 @@ from modelyard.records.people import (
     check_person,
 )
 from modelyard.records.references import check_name, shown
-from modelyard.store import departments, principals, sessions, state, tokens
+from modelyard.store import audit, departments, principals, sessions, state, tokens
 from modelyard.store.database import Database
 
 FIRST = "administrator"  # the principal that the yard begins with
-YARD = "yard"  # the audit's subject for what concerns all of it
 _PREFIX = "yard_"  # lets a person, or a scanner of repositories, know a secret when they see one
 _BYTES = 32
 LONGEST = timedelta(days=3_650)
 _MAX_ID = 2**31 - 1
-log = logging.getLogger(__name__)
 
 
 def hash_secret(secret: str) -> str:
@@ -127,8 +125,7 @@ class People:
         """Make a department; nothing happens where it is there."""
         check_name(name, "department")
         with self._changing() as connection:
-            if departments.add(connection, name, by=by, at=now()):
-                tell(connection, "department.create", name, by=by)
+            departments.add(connection, name, by=by, at=now())
 
     def departments(self) -> list[str]:
         """All departments, by name."""
@@ -308,7 +305,7 @@ def checked_time(expires_in: timedelta, what: str = "token") -> timedelta:
 
 
 def tell(  # whom it concerns, who did it, and what was and is
-    _connection: Connection,
+    connection: Connection,
     action: str,
     subject: str,
     *,
@@ -317,7 +314,7 @@ def tell(  # whom it concerns, who did it, and what was and is
     after: object = None,
 ) -> None:
     """Write to the audit what was changed of people."""
-    log.info("%s of %s by %s: %s after %s", action, subject, by, after, before)
+    audit.append(connection, by=by, action=action, subject=subject, before=before, after=after)
 
 
 def _hold(connection: Connection, draft: Token) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from modelyard.records.errors import NotFoundError
 from modelyard.records.policies import Policy, Promote, Retrain
-from modelyard.store import duties, models, policies
+from modelyard.store import audit, duties, models, policies
 from modelyard.store.database import Database
 
 NOBODY = ""  # who set a policy that was never set
@@ -47,7 +47,7 @@ class Policies:
             if before.paused == paused:
                 return before
             after = msgspec.structs.replace(before, paused=paused, changed_at=_now(), changed_by=by)
-            return _keep(connection, after)
+            return _keep(connection, before, after)
 
 
 def policy_of(connection: Connection, model: str) -> Policy:
@@ -79,11 +79,14 @@ def set_policy(  # whose, the two tables of yard.toml, who and from where
     before = policy_of(connection, model)
     if (before.retrain, before.promote) == (retrain, promote):
         return before
-    return _keep(connection, Policy(model, retrain, promote, before.paused, source, _now(), by))
+    return _keep(connection, before, Policy(model, retrain, promote, before.paused, source, _now(), by))
 
 
-def _keep(connection: Connection, policy: Policy) -> Policy:
+def _keep(connection: Connection, before: Policy, policy: Policy) -> Policy:
     policies.put(connection, policy)
+    action = "policy.set" if before.paused == policy.paused else "policy.pause"
+    subject, by = policy.model, policy.changed_by
+    audit.append(connection, by=by, action=action, subject=subject, before=before, after=policy)
     duties.ensure(connection, "trigger", policy.model, policy.changed_at)
     return policy
 

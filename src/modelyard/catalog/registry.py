@@ -21,12 +21,13 @@ from modelyard.catalog.forms import Forms
 from modelyard.catalog.gates import Gates
 from modelyard.catalog.policies import Policies
 from modelyard.catalog.rollouts import Rollouts
+from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
-from modelyard.store import aliases, departments, models, rights, rollouts, state, versions
+from modelyard.store import aliases, audit, departments, models, rights, rollouts, state, versions
 from modelyard.store.aliases import Cause, Step
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -113,7 +114,7 @@ class Registry:
                 created_by=by,
             )
             if existing := self._existing(version):
-                return self._same(existing, also), False
+                return self._same(existing, also, by), False
             self._keep(received, folder)
         return self._add(version, received, wanted, also, may_create_department=may_create_department)
 
@@ -121,15 +122,15 @@ class Registry:
         with self._database.read() as connection:
             return versions.by_digest(connection, version.model, version.digest)
 
-    def _same(self, version: Version, also: Also | None) -> Version:
+    def _same(self, version: Version, also: Also | None, by: str) -> Version:
         """The version that is there already."""
-        found = self._once_more(version)
+        found = self._once_more(version, by)
         if also is not None:
             with self._database.write() as connection:
                 also(connection, found, is_new=False)
         return found
 
-    def _once_more(self, version: Version) -> Version:
+    def _once_more(self, version: Version, by: str) -> Version:
         """The version itself, unchecked again if it had failed."""
         if version.state is not VersionState.FAILED:
             return version
@@ -137,6 +138,7 @@ class Registry:
             fresh = {"state": VersionState.UNCHECKED, "reason": "", "log": "", "progress": ""}
             if _held(connection, version.model, version.version).state is VersionState.FAILED:
                 versions.change(connection, version.model, version.version, **fresh)
+                audit.append(connection, by=by, action="version.recheck", subject=version.id)
             return _found(connection, version.model, version.version)
 
     def _keep(self, received: Received, folder: Path) -> None:
@@ -167,6 +169,8 @@ class Registry:
                 return existing, False
             number = models.next_number(connection, model)
             versions.add(connection, version, number, received.files, wanted)
+            told = {"digest": version.digest, "size": version.size, "alias": wanted and wanted.alias}
+            audit.append(connection, by=by, action="version.publish", subject=f"{model}/{number}", after=told)
             if is_new_model:
                 state.bump_generation(connection)
             found = _found(connection, model, number)
@@ -236,7 +240,7 @@ class Registry:
         Raises:
             ConflictError: it is checked or failed already.
         """
-        with self._database.write() as connection:
+        with self._database.write(unaudited="its end is") as connection:
             version = _held(connection, model, number)
             if version.state in (VersionState.CHECKED, VersionState.FAILED):
                 raise _ended(version)
@@ -246,7 +250,7 @@ class Registry:
     def progress(self, model: str, number: int, words: str) -> None:
         """Say what a check is doing; ignored once it has ended."""
         line = _line(words, _MAX_PROGRESS)
-        with self._database.write() as connection:
+        with self._database.write(unaudited="passing words") as connection:
             versions.say_progress(connection, _model(model), number, line)
 
     def pass_check(
@@ -271,6 +275,7 @@ class Registry:
             told = {"state": VersionState.CHECKED, "progress": "", "form": form, "form_reason": why}
             versions.change(connection, model, number, **told)
             versions.complete(connection, version, signature)
+            _tell_check(connection, version, VersionState.CHECKED)
             _point_waiting(connection, version)
             state.bump_generation(connection)
             return _found(connection, model, number)
@@ -289,6 +294,7 @@ class Registry:
                 raise _ended(version)
             told = {"reason": words.output(reason, _MAX_REASON), "log": words.output(log), "progress": ""}
             versions.change(connection, model, number, state=VersionState.FAILED, **told)
+            _tell_check(connection, version, VersionState.FAILED, told["reason"])
             return _found(connection, model, number)
 
     # Aliases
@@ -430,6 +436,17 @@ def _changed(connection: Connection, change: AliasChange, cause: Cause) -> Alias
     aliases.change(connection, change, cause=cause)
     state.bump_generation(connection)
     return change
+
+
+def _tell_check(connection: Connection, version: Version, state: VersionState, reason: str = "") -> None:
+    audit.append(
+        connection,
+        by=YARD,
+        action="version.check",
+        subject=version.id,
+        before={"state": version.state},
+        after={"state": state, "reason": reason},
+    )
 
 
 def _before(connection: Connection, model: str) -> int:

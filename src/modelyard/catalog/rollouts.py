@@ -9,18 +9,26 @@ import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
+from modelyard.records.audit import YARD
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import ConflictError, NotFoundError
 from modelyard.records.models import AliasChange
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import Decision, Evidence, Rollout, RolloutState, RolloutStep, Rules
-from modelyard.store import aliases, duties, models, rollouts, state, versions
+from modelyard.store import aliases, audit, duties, models, rollouts, state, versions
 from modelyard.store.aliases import Cause
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
 DUTY = "rollout"
-YARD = "yard"  # who acts when the loop does
+
+_VERBS = {
+    RolloutState.RUNNING: "advance",
+    RolloutState.WAITING: "wait",
+    RolloutState.PROMOTED: "promote",
+    RolloutState.ROLLED_BACK: "roll-back",
+    RolloutState.STOPPED: "stop",
+}
 
 Judge = Callable[[Rollout, int | None], Decision]
 
@@ -60,7 +68,7 @@ class Rollouts:
                 raise ConflictError(message, f"To end it now: yard promote {model}/{rollout.candidate}.")
             told = f"Approved by {by}. {words.reason(why)}".strip()
             after = msgspec.structs.replace(rollout, approved_by=by, words=told)
-            return _kept(connection, after, by=by, now=_now())
+            return _kept(connection, after, "approve", by=by, now=_now())
 
     def stop(self, model: str, *, by: str, why: str = "") -> Rollout:
         """End a rollout; the champion stays what it is.
@@ -99,7 +107,7 @@ class Rollouts:
 
     def count(self, rollout: int, evidence: Evidence) -> None:
         """Add to what a rollout has shown; nothing where it has ended."""
-        with self._database.write() as connection:
+        with self._database.write(unaudited="counts") as connection:
             rollouts.count(connection, rollout, evidence)
 
     def active(self, model: str) -> Rollout | None:
@@ -147,7 +155,7 @@ def begin(  # what is rolled out how, who wants it and why
         ended_at=None,
     )
     number = rollouts.add(connection, rollout)
-    return _kept(connection, msgspec.structs.replace(rollout, id=number), by=by, now=now)
+    return _kept(connection, msgspec.structs.replace(rollout, id=number), "begin", by=by, now=now)
 
 
 def _moved(
@@ -164,17 +172,29 @@ def _moved(
         model, before = rollout.model, rollout.champion
         change = AliasChange(model, CHAMPION, before, rollout.candidate, now, by, decision.words)
         aliases.change(connection, change, cause=Cause.ROLLOUT)
-    return _kept(connection, after, by=by, now=now)
+    return _kept(connection, after, _VERBS[decision.state], by=by, now=now)
 
 
-def _kept(connection: Connection, rollout: Rollout, *, by: str, now: datetime) -> Rollout:
+def _kept(connection: Connection, rollout: Rollout, verb: str, *, by: str, now: datetime) -> Rollout:
     """Write a rollout, a step of its story, and see that the loop looks at it."""
     rollouts.change(connection, rollout)
     step = RolloutStep(now, rollout.state, rollout.stage, by, rollout.words)
     rollouts.tell(connection, rollout.id, step)
+    _tell_audit(connection, rollout, verb, by)
     duties.ensure(connection, DUTY, rollout.model, now)
     state.bump_generation(connection)
     return rollout
+
+
+def _tell_audit(connection: Connection, rollout: Rollout, verb: str, by: str) -> None:
+    audit.append(
+        connection,
+        by=by,
+        action=f"rollout.{verb}",
+        subject=f"{rollout.model}/{rollout.candidate}",
+        before={"champion": rollout.champion},
+        after={"state": rollout.state, "stage": rollout.stage, "words": rollout.words, "why": rollout.why},
+    )
 
 
 def _check(connection: Connection, model: str, candidate: int, champion: int | None) -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Step = Callable[[Duty], datetime | None]
 Clock = Callable[[], datetime]
 
+_LEASES = "leases: what a step changes, it tells itself"
 _LEASE = timedelta(seconds=60)
 _HEARTBEAT = 15.0  # seconds; three may be missed
 _LOOK_EVERY = 1.0  # seconds: other processes make duties, too
@@ -130,7 +131,7 @@ class Tick:
     def _take_up(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._database.write() as connection:
+                with self._database.write(unaudited=_LEASES) as connection:
                     duties.release(connection, self._steps, self._name, self._clock())
             except UnavailableError as error:
                 log.warning("the loop waits for the database: %s", error)
@@ -153,7 +154,7 @@ class Tick:
             due = duties.next_due(connection, self._steps)
         if due is None or due > moment:
             return None
-        with self._database.write() as connection:
+        with self._database.write(unaudited=_LEASES) as connection:
             duty = duties.claim(connection, self._steps, self._name, moment, _LEASE)
         if duty is not None:
             with self._lock:
@@ -185,7 +186,7 @@ class Tick:
             return self._clock() + backoff(failures), failures, str(error) or type(error).__name__
 
     def _write_down(self, duty: Duty, due_at: datetime | None, failures: int, note: str) -> None:
-        with self._database.write() as connection:
+        with self._database.write(unaudited=_LEASES) as connection:
             duties.finish(connection, duty, due_at, failures=failures, note=note)
 
     def _beat(self) -> None:
@@ -194,5 +195,8 @@ class Tick:
             with self._lock:
                 held = list(self._held.values())
             for duty in held:
-                with suppress(LostLeaseError, UnavailableError), self._database.write() as connection:
+                with (
+                    suppress(LostLeaseError, UnavailableError),
+                    self._database.write(unaudited=_LEASES) as connection,
+                ):
                     duties.extend(connection, duty, self._clock() + _LEASE)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, and_, delete, insert, select
 
 from modelyard.records.models import AliasChange
+from modelyard.store import audit
 from modelyard.store.schema import alias_history, aliases
 
 
@@ -45,7 +46,7 @@ def of_all(connection: Connection) -> dict[str, dict[str, int]]:
 
 
 def change(connection: Connection, change: AliasChange, *, cause: Cause) -> None:
-    """Point an alias to `change.after` (None: drop it) and keep that in its history."""
+    """Point an alias to `change.after` (None: drop it), and keep that in its history and the audit."""
     this = and_(aliases.c.model == change.model, aliases.c.alias == change.alias)
     connection.execute(delete(aliases).where(this))
     if change.after is not None:
@@ -62,6 +63,14 @@ def change(connection: Connection, change: AliasChange, *, cause: Cause) -> None
         "cause": cause,
     }
     connection.execute(insert(alias_history), entry)
+    audit.append(
+        connection,
+        by=change.by,
+        action="alias.drop" if change.after is None else "alias.move",
+        subject=f"{change.model}@{change.alias}",
+        before=change.before,
+        after={"version": change.after, "why": change.why, "cause": cause},
+    )
 
 
 def history(connection: Connection, model: str) -> list[AliasChange]:

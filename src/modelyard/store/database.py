@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 from sqlalchemy.exc import DataError as BadDataError
 
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError
+from modelyard.store import audit
 from modelyard.store.migrations import HEAD, REVISIONS
 
 if TYPE_CHECKING:
@@ -96,16 +97,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, unaudited: str = "") -> Iterator[Connection]:  # noqa: ARG002 - for whoever reads it
         """One transaction: committed at the end, rolled back by an exception.
 
         On SQLite writers go one after another from the beginning; on PostgreSQL each locks the rows it
-        decides on.
+        decides on. What `audit.append` notes inside is written before the commit, or nothing is.
+
+        Args:
+            unaudited: why what it changes needs no audit entry. All other transactions make one; a test
+                reads the code for those that do not.
 
         Raises:
             UnavailableError: the database does not answer, is locked for too long, or its disk is full.
         """
-        with self._transaction(writes=True) as connection:
+        with self._transaction(writes=True) as connection, audit.recording(connection):
             yield connection
 
     def upgrade(self) -> None:
@@ -118,7 +123,7 @@ class Database:
         with self.read() as connection:
             if _revision(connection) == HEAD:
                 return
-        with self.write() as connection:
+        with self.write(unaudited="the schema") as connection:
             if not self.is_sqlite:  # SQLite's write transaction is such a lock already
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")

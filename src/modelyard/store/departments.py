@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from modelyard.store import audit
 from modelyard.store.database import insert_missing
 from modelyard.store.schema import departments
 
@@ -19,7 +20,10 @@ def exists(connection: Connection, name: str) -> bool:
 
 def add(connection: Connection, name: str, *, by: str, at: datetime) -> bool:
     """Make a department; False where it is there already."""
-    return insert_missing(connection, departments, {"name": name, "created_at": at, "created_by": by})
+    made = insert_missing(connection, departments, {"name": name, "created_at": at, "created_by": by})
+    if made:
+        audit.append(connection, by=by, action="department.create", subject=name)
+    return made
 
 
 def names(connection: Connection) -> list[str]:

@@ -5,6 +5,7 @@ Natural keys throughout: a model is `department/name`, a version its model and n
 
 from __future__ import annotations
 
+from modelyard.store.schema.audit import audit, audit_head
 from modelyard.store.schema.base import Moment, metadata
 from modelyard.store.schema.cards import cards
 from modelyard.store.schema.datasets import (
@@ -57,6 +58,8 @@ __all__ = [
     "alias_history",
     "aliases",
     "attempts",
+    "audit",
+    "audit_head",
     "browsers",
     "cards",
     "clearances",
