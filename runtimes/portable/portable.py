@@ -124,6 +124,30 @@ class Guard:
             raise AnswerError(f"The model does not take a missing value, as in the column {name!r}.")
 
 
+class Strange:
+    """What the graph itself finds that the model refuses.
+
+    Args:
+        tensor: an output, rows by columns: not 0 where a value is refused.
+        columns: of what, a name a column.
+    """
+
+    def __init__(self, tensor: str, columns: list) -> None:
+        self.tensor, self._columns = tensor, list(columns)
+
+    def check(self, found: np.ndarray) -> None:
+        """Look at the graph's output.
+
+        Raises:
+            AnswerError: a value is refused.
+        """
+        if found.any():
+            column = self._columns[int(found.any(axis=0).argmax())]
+            raise AnswerError(
+                f"The model does not take a value of {column!r}: it has not seen its like, or it is missing."
+            )
+
+
 class Regression:
     """One prediction or several a row."""
 
@@ -144,13 +168,15 @@ class Regression:
 class Classification:
     """A label and, where the model gives them, probabilities.
 
-    The label is the graph's own where the description names its tensor, else the most probable class: as
-    in the native runtime, where that is what `predict` says.
+    The label is the graph's own where the description names its tensor (`label`) or that of its number
+    (`best`), else the most probable class: as in the native runtime, where that is what `predict` says. With
+    `gaps` it is missing where a probability is.
     """
 
     def __init__(self, told: dict) -> None:
-        self.wanted = [name for name in (told.get("probabilities"), told.get("label")) if name]
-        self._chances, self._labels = told.get("probabilities"), told.get("label")
+        self._chances, self._labels, self._best = (told.get(k) for k in ("probabilities", "label", "best"))
+        self.wanted = [name for name in (self._chances, self._labels, self._best) if name]
+        self._has_gaps = bool(told.get("gaps"))
         self._kind = told["kind"]
         self._classes = list(told["classes"])
         texts = class_texts(np.asarray(self._classes))
@@ -159,19 +185,22 @@ class Classification:
     def columns(self, found: list, rows: int) -> list:
         """The answer's columns."""
         found = dict(zip(self.wanted, found))  # noqa: B905  # Python 3.9
-        columns = []
+        columns, valid = [], None
         if self._chances:
             array = np.asarray(found[self._chances], dtype="<f8").reshape(rows, -1)
             if array.shape[1] != len(self._classes):
                 raise AnswerError(f"The graph answers {array.shape[1]} probabilities a row.")
             columns = [(name, "float64", array[:, i], None) for i, name in enumerate(self._names)]
+            if self._has_gaps and np.isnan(array).any():
+                valid = ~np.isnan(array).any(axis=1)
         if self._labels:
             labels = found[self._labels].reshape(rows).tolist()
         else:
-            labels = [self._classes[i] for i in array.argmax(axis=1).tolist()]
+            best = found[self._best].reshape(rows) if self._best else array.argmax(axis=1)
+            labels = [self._classes[i] for i in best.tolist()]
         if self._kind != "string":
             labels = np.array(labels, dtype="?" if self._kind == "bool" else "<i8")
-        return [("label", self._kind, labels, None), *columns]
+        return [("label", self._kind, labels, valid), *columns]
 
 
 class Portable:
@@ -192,6 +221,8 @@ class Portable:
         self._guards = [Guard(tensor, *refused) for tensor in self._tensors]
         readers = {"regression": Regression, "classification": Classification}
         self._reader = readers[told["outputs"]["task"]](told["outputs"])
+        self._strange = Strange(**told["strange"]) if "strange" in told else None
+        self._wanted = [*self._reader.wanted, *([self._strange.tensor] if self._strange else [])]
 
     def try_one(self) -> None:
         """Ask one empty row, so that a graph that needs too much memory for that is noticed at load.
@@ -226,7 +257,10 @@ class Portable:
                 with np.errstate(over="ignore"):
                     array = array.astype("<f4")
             feeds[tensor.name] = array
-        return self._reader.columns(self._session.run(self._reader.wanted, feeds), batch.rows)
+        found = self._session.run(self._wanted, feeds)
+        if self._strange:
+            self._strange.check(found.pop())
+        return self._reader.columns(found, batch.rows)
 
 
 def load(bundle: str, entry: str, options: dict, signature: list) -> Portable:  # noqa: ARG001  # as the others

@@ -27,6 +27,7 @@ class Tree(NamedTuple):
         missing_left: whether a missing value goes left.
         target: the output that the leaf adds to, or -1: to all of them.
         value: what a leaf adds: one number, or a row of them where target is -1.
+        members: node to the values that go left, where not a threshold but these decide.
     """
 
     feature: np.ndarray
@@ -36,6 +37,7 @@ class Tree(NamedTuple):
     missing_left: np.ndarray
     target: int
     value: np.ndarray
+    members: dict = {}  # noqa: RUF012  # of a NamedTuple: never changed
 
 
 class Forest(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import StringTensorType
 from skl2onnx.common.shape_calculator import (
@@ -18,13 +18,12 @@ from skl2onnx.common.shape_calculator import (
 )
 from skl2onnx.shape_calculators.imputer import calculate_sklearn_imputer_output_shapes
 
-from . import forests
+from . import ensembles, forests
 
 MISSING = "\0missing"  # as in runtimes/portable
 _ML = "ai.onnx.ml"
 _OPERATORS = 5  # the version of ai.onnx.ml that has TreeEnsemble …
 _AS_KNOWN = 3  # … and the newest that skl2onnx lets one name
-_SUM = 1  # TreeEnsemble's aggregate_function
 _CLASSIFIERS = {
     "sklearn.tree": ("DecisionTreeClassifier", "ExtraTreeClassifier"),
     "sklearn.ensemble": (
@@ -143,7 +142,7 @@ def _forest(writer: _Writer, operator: object, forest: forests.Forest) -> str:
             "LessOrEqual", [writer.add("Abs", [whole]), writer.constant(np.array(forest.zero))]
         )
         whole = writer.add("Where", [small, writer.constant(np.array(0.0)), whole], version=16)
-    raw = writer.add("TreeEnsemble", [whole], version=_AS_KNOWN, **_attributes(forest))
+    raw = writer.add("TreeEnsemble", [whole], version=_AS_KNOWN, **ensembles.attributes(forest))
     if forest.divisor != 1.0:
         raw = writer.add("Div", [raw, writer.constant(np.array([forest.divisor]))], version=14)
     if forest.base.any():
@@ -154,71 +153,6 @@ def _forest(writer: _Writer, operator: object, forest: forests.Forest) -> str:
     if forest.link in links:
         raw = writer.add(links[forest.link], [raw], **({"axis": 1} if forest.link == "softmax" else {}))
     return raw
-
-
-def _attributes(forest: forests.Forest) -> dict:
-    """The attributes of a TreeEnsemble: inner nodes and leaves in two tables."""
-    table = _Table(forest)
-    for tree in forest.trees:
-        table.add(tree)
-    nodes = np.array(table.nodes, dtype=object).reshape(-1, 7).T.tolist()
-    feature, threshold, true, true_leaf, false, false_leaf, missing = nodes
-    return {
-        "n_targets": forest.targets,
-        "aggregate_function": _SUM,
-        "post_transform": 0,
-        "tree_roots": table.roots,
-        "nodes_modes": _tensor(np.full(len(feature), forest.mode, dtype=np.uint8)),
-        "nodes_featureids": feature,
-        "nodes_splits": _tensor(np.array(threshold, dtype=np.float64)),
-        "nodes_truenodeids": true,
-        "nodes_trueleafs": true_leaf,
-        "nodes_falsenodeids": false,
-        "nodes_falseleafs": false_leaf,
-        "nodes_missing_value_tracks_true": missing,
-        "leaf_targetids": table.targets,
-        "leaf_weights": _tensor(np.array(table.weights, dtype=np.float64)),
-    }
-
-
-class _Table:
-    """TreeEnsemble's tables. A leaf adds to one output, so a tree of several is written once an output."""
-
-    def __init__(self, forest: forests.Forest) -> None:
-        self._forest = forest
-        self.roots, self.nodes, self.targets, self.weights = [], [], [], []
-
-    def add(self, tree: forests.Tree) -> None:
-        """Add a tree."""
-        if tree.target >= 0:
-            self._add(tree, tree.target, tree.value)
-            return
-        for target in range(self._forest.targets):
-            self._add(tree, target, tree.value[:, target])
-
-    def _add(self, tree: forests.Tree, target: int, value: np.ndarray) -> None:
-        is_leaf = tree.feature < 0
-        first, first_leaf = len(self.nodes), len(self.weights)
-        self.roots.append(first)
-        self.weights += value[is_leaf].tolist()
-        self.targets += [target] * int(is_leaf.sum())
-        if is_leaf[0]:  # a tree that is a leaf: a node whose two sides are that leaf
-            self.nodes.append((0, 0.0, first_leaf, 1, first_leaf, 1, 0))
-            return
-        place = np.where(is_leaf, first_leaf + np.cumsum(is_leaf) - 1, first + np.cumsum(~is_leaf) - 1)
-        inner = np.flatnonzero(~is_leaf)
-        left, right = tree.left[inner], tree.right[inner]
-        columns = (
-            tree.feature[inner], tree.threshold[inner], place[left], is_leaf[left], place[right],
-            is_leaf[right], tree.missing_left[inner],
-        )  # fmt: skip
-        kinds = (int, float, int, int, int, int, int)
-        lists = [np.asarray(c).astype(k).tolist() for c, k in zip(columns, kinds)]  # noqa: B905
-        self.nodes += list(zip(*lists))  # noqa: B905
-
-
-def _tensor(array: np.ndarray) -> object:
-    return numpy_helper.from_array(array)
 
 
 def _imputer(scope: object, operator: object, container: object) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from modelyard.catalog.registry import Registry
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from tests.conftest import find_postgresql
+from tests.contract.portable_house import House
 from tests.contract.postgresql import Server
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
@@ -108,3 +110,18 @@ def registry(database: Database, tmp_path: Path) -> Registry:
 def people(database: Database) -> People:
     """People and tokens on each kind of database."""
     return People(database)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., House]]:
+    """Makes a house with settings of one's own; on a short path, for its sockets."""
+    with tempfile.TemporaryDirectory(prefix="yp-") as name:
+        houses: list[House] = []
+
+        def made(**changes: Any) -> House:
+            houses.append(House(Path(name), **changes))
+            return houses[0]
+
+        yield made
+        for house in houses:
+            house.close()

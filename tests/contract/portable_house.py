@@ -38,7 +38,11 @@ class House:
     def decide(self, model: Any, example: Any, options: dict[str, Any] | None = None) -> Version:
         """Publish a model as the SDK does, take its check as passed, and decide its form; the record."""
         modelyard.save(model, self._bundle, example=example, options=options)
-        version = self.publish(self._bundle)
+        return self.decide_bundle(self._bundle)
+
+    def decide_bundle(self, folder: Path) -> Version:
+        """Publish the bundle in a folder, take its check as passed, and decide its form; the record."""
+        version = self.publish(folder)
         self.engine.portables.decide(version)
         assert self.workers.alive() == [], "the proof leaves no worker behind"
         assert not list((self.settings.data / "scratch").iterdir()), "nor a file"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import lightgbm
@@ -94,21 +92,6 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
         lightgbm.LGBMClassifier(n_estimators=9, verbose=-1, n_jobs=1).fit(GAPS, THREE), GAPS,
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., House]]:
-    """Makes a house with settings of one's own; on a short path, for its sockets."""
-    with tempfile.TemporaryDirectory(prefix="yp-") as name:
-        houses: list[House] = []
-
-        def made(**changes: Any) -> House:
-            houses.append(House(Path(name), **changes))
-            return houses[0]
-
-        yield made
-        for house in houses:
-            house.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -199,7 +182,7 @@ def test_a_converter_ends_with_its_engine(make: Callable[..., House]) -> None:
         ended.set()
 
     threading.Thread(target=decide, daemon=True).start()
-    while house.engine.portables._converter is None:
+    while house.engine.portables._converter._running is None:
         assert not ended.wait(0.02)
     house.engine.portables.stop()
     assert ended.wait(20)

@@ -6,25 +6,20 @@ said in `form_reason` and leaves the native form answering.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import os
-import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from modelyard.catalog.forms import Forms
 from modelyard.engine.checks import ask_rows
+from modelyard.engine.converting import PYTHON, Converter, NotPortableError, read_left
 from modelyard.engine.proof import DiffersError, Proved, Row, prove, rows_to_ask
 from modelyard.records.errors import (
     DeadlineError,
@@ -38,10 +33,8 @@ from modelyard.records.models import EXAMPLE_FILE, Version
 from modelyard.serving.inputs import InputPlan
 from modelyard.serving.tables import from_table, read_csv
 from modelyard.settings import Settings
-from modelyard.workers import environments, sandbox
 from modelyard.workers.plans import PROOF, Plan, Worker, Workers
-from modelyard.workers.processes import how_it_ended
-from modelyard.workers.runtimes import find_runtime, runtimes_folder
+from modelyard.workers.runtimes import find_runtime
 from modelyard.workers.wire import to_values
 
 log = logging.getLogger(__name__)
@@ -49,16 +42,11 @@ log = logging.getLogger(__name__)
 LANGUAGE = "portable"
 MODEL_FILE, DESCRIPTION_FILE = "model.onnx", "portable.json"
 _FILES = (MODEL_FILE, DESCRIPTION_FILE)
-_HINTS_FILE, _REFUSED_FILE = "hints.json", "refused.txt"
-_REFUSED = 3  # the converter's exit code
+_HINTS_FILE = "hints.json"
 _MAX_HINTS = 64 * 1024 * 1024
 _MAX_EXAMPLE = 100
 _REPLICA = 1_000_000  # workers of a proof have numbers, and so logs, of their own
 _LOOK_EVERY = 30.0
-
-
-class NotPortableError(Exception):
-    """The native form stays; the message says why."""
 
 
 class _Hints(Struct, frozen=True):
@@ -89,7 +77,7 @@ class Portables:
         self._changed = changed
         self._wake = threading.Event()
         self._stopped = False
-        self._converter: subprocess.Popen[bytes] | None = None
+        self._converter = Converter(settings)
 
     def start(self) -> None:
         """Try what is untried until stopped, in a thread."""
@@ -104,8 +92,7 @@ class Portables:
         """Begin no further one, and end the converter that runs."""
         self._stopped = True
         self._wake.set()
-        if (converter := self._converter) is not None:
-            _kill(converter)
+        self._converter.stop()
 
     def _run(self) -> None:
         while not self._stopped:
@@ -143,7 +130,7 @@ class Portables:
         try:
             plan = self._native_plan(version)
             example = _example(version, Path(plan.bundle))
-            self._convert(plan, example, folder)
+            self._converter.convert(plan, example, folder)
             return self._prove(version, plan, example, folder)
         except UnavailableError:
             raise
@@ -156,81 +143,13 @@ class Portables:
         except YardError as error:
             raise NotPortableError(f"not converted: {error.message}") from error
 
-    def _convert(self, plan: Plan, example: list[Row], folder: Path) -> None:
-        """Run the converter once, in the model's own environment.
-
-        Raises:
-            NotPortableError: it refuses, crashes or takes too long.
-            EnvironmentBuildError: there is no converter for this environment.
-        """
-        home = self._settings.data / "environments"
-        program = self._settings.programs.get("python") or environments.python_for(
-            Path(plan.bundle), plan.language_version, home, _silent
-        )
-        overlay = environments.converter_for(program, plan.language_version, home)
-        command = [program, "-I", "-B", str(runtimes_folder() / "python" / "convert.py"), str(folder)]
-        with (folder / "log").open("wb") as output:
-            converter = subprocess.Popen(
-                self._within_walls(command, plan, overlay, folder),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                cwd=folder,
-                env=_variables(folder),
-                start_new_session=True,
-            )
-        self._converter = converter
-        try:
-            code = self._outcome(converter, _question(plan, example, overlay))
-        finally:
-            _kill(converter)
-            self._converter = None
-        if code == _REFUSED:
-            words = _read(folder / _REFUSED_FILE, 4_000).decode(errors="replace")
-            raise NotPortableError(words or "not converted")
-        if code != 0:
-            last = _read(folder / "log", 1 << 20).decode(errors="replace").strip().splitlines()[-1:]
-            raise NotPortableError(" ".join([f"the converter ended: {how_it_ended(code)}", *last]))
-
-    def _within_walls(self, command: list[str], plan: Plan, overlay: str, folder: Path) -> list[str]:
-        why = sandbox.missing()
-        if why and not self._settings.allow_uncontained:
-            raise NotPortableError(f"the converter runs the model's code, which cannot be contained: {why}")
-        if why:
-            return sandbox.limited(command, self._settings.worker_memory)
-        sandbox.show(Path(plan.bundle))
-        sandbox.hand_over(folder)
-        code = str(runtimes_folder() / "python")
-        own = (overlay,) if overlay else ()
-        walls = sandbox.Walls(
-            read_only=(*sandbox.needs(command[0]), code, *own, plan.bundle),
-            writable=(str(folder),),
-            hidden=(str(self._settings.data),),
-            folder=str(folder),
-            environment=_variables(folder),
-            memory=self._settings.worker_memory,
-        )
-        return sandbox.contained(command, walls)
-
-    def _outcome(self, converter: subprocess.Popen[bytes], question: bytes) -> int:
-        """The converter's exit code. Its input stays open: when this engine is gone, it ends by itself."""
-        seconds = self._settings.portable_timeout
-        assert converter.stdin is not None  # noqa: S101  # for the type checker: it was started with a pipe
-        with suppress(BrokenPipeError):
-            converter.stdin.write(question + b"\n")
-            converter.stdin.flush()
-        try:
-            return converter.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise NotPortableError(f"the converter did not end within {seconds:g} s") from error
-
     def _prove(self, version: Version, plan: Plan, example: list[Row], folder: Path) -> Proved:
         inputs = version.bundle.signature.inputs
         for name in _FILES:  # what a model's own process left there
             if not (folder / name).is_file() or (folder / name).is_symlink():
                 raise NotPortableError(f"the converter left no {name}")
         try:
-            hints = msgspec.json.decode(_read(folder / _HINTS_FILE, _MAX_HINTS), type=_Hints)
+            hints = msgspec.json.decode(read_left(folder / _HINTS_FILE, _MAX_HINTS), type=_Hints)
         except msgspec.MsgspecError as error:
             raise NotPortableError(f"the converter's hints cannot be read: {error}") from error
         rows = rows_to_ask(inputs, example, hints.thresholds, version.digest)
@@ -286,10 +205,10 @@ def _refuse_unknown(version: Version) -> None:
         raise NotPortableError("the publisher asked for the native form")
     if bundle.language == LANGUAGE:
         raise NotPortableError("published as a portable form already")
-    if bundle.language != "python":
-        title = find_runtime(bundle.language).title
-        raise NotPortableError(f"there is no converter for {title} models yet")
-    if ":" in bundle.entry:
+    runtime = find_runtime(bundle.language)
+    if bundle.language != PYTHON and not runtime.numbers:
+        raise NotPortableError(f"there is no converter for {runtime.title} models yet")
+    if bundle.language == PYTHON and ":" in bundle.entry:
         raise NotPortableError("not a model the converter knows: it is Python code (module:name)")
 
 
@@ -298,50 +217,6 @@ def _example(version: Version, bundle: Path) -> list[Row]:
     inputs = from_table(plan, read_csv((bundle / EXAMPLE_FILE).read_bytes()))
     columns = [to_values(column) for column in plan.columns_of([inputs])]
     return list(zip(*columns, strict=True))[:_MAX_EXAMPLE]
-
-
-def _question(plan: Plan, example: list[Row], overlay: str) -> bytes:
-    """What the converter reads; a missing number goes as null, as in the model's own example."""
-    columns = [list(map(_plain, values)) for values in zip(*example, strict=True)]
-    told: dict[str, Any] = {
-        "bundle": plan.bundle,
-        "entry": plan.entry,
-        "options": plan.options,
-        "inputs": [[c.name, c.type.value, c.missing, list(c.levels or ())] for c in plan.inputs],
-        "example": {c.name: values for c, values in zip(plan.inputs, columns, strict=True)},
-        "overlay": overlay,
-    }
-    return json.dumps(told).encode()
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _variables(folder: Path) -> dict[str, str]:
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    own = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "TZ": "UTC"}
-    return {**own, **one, "HOME": str(folder), "TMPDIR": str(folder), "ORT_DISABLE_TELEMETRY": "1"}
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """The beginning of a file that a model's process wrote; a link is not followed."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return b""
-    with os.fdopen(handle, "rb") as file:
-        return file.read(limit)
-
-
-def _kill(converter: subprocess.Popen[bytes]) -> None:
-    """End it and what it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(converter.pid, signal.SIGKILL)
-    converter.wait()
-    if converter.stdin is not None:
-        with suppress(OSError):
-            converter.stdin.close()
 
 
 def _silent(_: str) -> None:

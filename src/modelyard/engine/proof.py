@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from modelyard.records.errors import ModelError
+from modelyard.records.errors import InvalidError, ModelError
 from modelyard.records.signatures import LABEL, PROBABILITY, Column, ColumnType
 from modelyard.workers.wire import ColumnData, Frame, Value, from_values, to_values
 
@@ -278,7 +278,7 @@ class _Proof:
 def _answer(ask: Ask, columns: tuple[ColumnData, ...], rows: Sequence[Row]) -> Frame | str:
     try:
         return ask(columns, len(rows))
-    except ModelError as error:
+    except (ModelError, InvalidError) as error:  # the latter: a number that its language cannot hold
         return error.message[:200]
 
 

@@ -32,6 +32,7 @@ class Runtime(Struct, frozen=True):
         transport: `socket` if the worker listens on a Unix socket, `pipes` if a bridge must.
         hint: what to do where the language is not installed.
         environment: variables the worker is started with.
+        numbers: a command that writes a model's numbers (contract/numbers.md) into the folder appended to it.
     """
 
     language: str
@@ -43,6 +44,7 @@ class Runtime(Struct, frozen=True):
     transport: Literal["socket", "pipes"]
     hint: str
     environment: dict[str, str] = field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
 
 
 def runtimes_folder() -> Path:
