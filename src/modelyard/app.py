@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
@@ -21,6 +22,7 @@ from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
 from modelyard.api.predict import PredictDoor
 from modelyard.api.services import Services
+from modelyard.api.short import ShortWay, ShortWayProtocol
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.jobs import Jobs, Queue
@@ -142,7 +144,7 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
     config = uvicorn.Config(
         front,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way)),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -187,6 +189,7 @@ class Front:
         self._table: RouteTable = EMPTY
         self._tasks: set[asyncio.Task[None]] = set()
         self._counters = Counters()
+        self.short_way = ShortWay(lambda: self._predict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or run the lifespan."""
@@ -292,6 +295,7 @@ class Front:
                 self._table = load_table(self._settings.routes_file)
                 self._pool.swap(self._table)
                 self._trials.swap(self._table)
+                self.short_way.forget()
                 self._link.tell(Swapped(self._table.generation))
                 self._say_ready()
             case Workers(version_id=version_id, sockets=sockets, takes=takes):

@@ -98,7 +98,8 @@ class Front:
             return await yard.ensure("finance.fuel-cost.1")
 
         pool = Pool(LIMITS, 100, ensure, yard.stuck, Tap(yard.append))
-        predictor = Predictor(pool, self.counters, Trials(pool, 30.0))
+        self.trials = Trials(pool, 30.0)
+        predictor = Predictor(pool, self.counters, self.trials)
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
         self.metrics = Metrics(lambda: self.table, self._report)

@@ -26,7 +26,7 @@ from modelyard.serving.inputs import Inputs
 from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
 from modelyard.serving.routes import goes_to_candidate
-from modelyard.serving.tap import Tap
+from modelyard.serving.tap import Asked, Tap
 from modelyard.serving.trials import Trials, converter
 from modelyard.workers.wire import Frame, Value, from_values, to_values
 from tests.contract.scripted import (
@@ -75,7 +75,8 @@ class House:
     async def ask(self, value: float, key: str | None = None) -> Any:
         inputs = Inputs(1, rows=[(value,)], keys=[key] if key else None)
         number = self.predictor.new_request_id()
-        return await self.predictor.answer(SERVED, inputs, "anna", "champion", time.monotonic(), number)
+        asked = Asked(number, "anna", "champion", inputs.count, time.monotonic(), inputs.keys)
+        return await self.predictor.answer(SERVED, inputs, asked)
 
     async def settled(self) -> Evidence:
         """What was counted once no shadow is on its way."""

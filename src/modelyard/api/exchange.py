@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -22,10 +23,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = b"application/json"
 CSV = b"text/csv"
 PARQUET = b"application/vnd.apache.parquet"
+JSON_KINDS = (b"", JSON, b"application/x-www-form-urlencoded")  # the last is what `curl -d` says by itself
 
 _BODY_SECONDS = 60.0
 _SLOWEST = 16 * 1024  # bytes a second; who sends less for a minute in all is not waited for
 _LONGEST_NUMBER = 18  # digits of a length; Python refuses to read one of 5,000
+_WAIT = re.compile(rb"""(?:^|[,;\s])wait\s*=\s*"?(\d{1,6}(?:\.\d{1,3})?)"?(?=\s*(?:[,;]|$))""", re.IGNORECASE)
 _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
@@ -44,8 +47,32 @@ class HungUpError(Exception):
 
 def header(scope: Scope, name: bytes) -> bytes:
     """A header's value, empty where it is not there; a doubled one is taken for none."""
-    found = [value for key, value in scope["headers"] if key == name]
+    return only(scope["headers"], name)
+
+
+def only(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes:
+    """The value of the only header with this name, empty where there is none or there are more."""
+    found = [value for key, value in headers if key == name]
     return found[0] if len(found) == 1 else b""
+
+
+def kind_of(content_type: bytes) -> bytes:
+    """A content type without its parameters.
+
+    >>> kind_of(b"Text/CSV; charset=utf-8")
+    b'text/csv'
+    """
+    return content_type.partition(b";")[0].strip().lower()
+
+
+def wait_of(prefer: bytes) -> float | None:
+    """The seconds a caller wants to wait at most, by `Prefer: wait=SECONDS` (RFC 7240); None: no wish.
+
+    >>> wait_of(b"respond-async, wait=2.5"), wait_of(b"return=minimal")
+    (2.5, None)
+    """
+    found = _WAIT.search(prefer)
+    return float(found[1]) if found else None
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -116,22 +143,32 @@ async def exchange(
     except HungUpError:
         return
     except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
-        found = explain(error, method=scope["method"], path=scope["path"], request_id=request_id)
-        more = tuple((k.lower().encode(), v.encode()) for k, v in found.headers.items())
-        if isinstance(error, MethodError) and "allow" in error.fields:
-            more += ((b"allow", str(error.fields["allow"]).encode()),)
-        body = _with_error_key(found.body) if error_key else found.body
-        reply = Reply(body, PROBLEM_TYPE.encode(), found.status, more)
-    headers = [
+        reply = refusal(error, scope["method"], scope["path"], request_id, error_key=error_key)
+    start = {"type": "http.response.start", "status": reply.status, "headers": headers_of(reply, request_id)}
+    await send(start)
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})
+
+
+def refusal(error: Exception, method: str, path: str, request_id: str, *, error_key: bool = False) -> Reply:
+    """The answer that tells of an error, which is logged."""
+    found = explain(error, method=method, path=path, request_id=request_id)
+    more = tuple((k.lower().encode(), v.encode()) for k, v in found.headers.items())
+    if isinstance(error, MethodError) and "allow" in error.fields:
+        more += ((b"allow", str(error.fields["allow"]).encode()),)
+    body = _with_error_key(found.body) if error_key else found.body
+    return Reply(body, PROBLEM_TYPE.encode(), found.status, more)
+
+
+def headers_of(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer."""
+    return [
         (b"content-type", reply.content_type),
         (b"content-length", str(len(reply.body)).encode()),
         (b"x-request-id", request_id.encode()),
         *_COMMON,
         *reply.headers,
     ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    body = b"" if scope["method"] == "HEAD" else reply.body
-    await send({"type": "http.response.body", "body": body})
 
 
 def _with_error_key(problem: bytes) -> bytes:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from modelyard.api.auth import identify
 from modelyard.api.errors import NOWHERE, MethodError
-from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header, read_body
+from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header, read_body, wait_of
 from modelyard.api.tensors import DATATYPES, read_request, to_inputs, write_reply
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Grant, Need
@@ -22,6 +22,7 @@ from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.records.signatures import Column
 from modelyard.serving.predict import Predictor
 from modelyard.serving.routes import find_version
+from modelyard.serving.tap import Asked
 
 NEED = Need.PREDICT  # but for `/v2` itself (any token) and its health (none)
 
@@ -95,7 +96,10 @@ class InferenceV2:
         else:
             inputs = await asyncio.to_thread(to_inputs, request, binary, plan)
         route = CHAMPION if place.version is None else "version"
-        answer = await self._predictor.answer(served, inputs, grant.principal, route, began, request_id)
+        wait = wait_of(header(scope, b"prefer"))
+        caller = grant.principal
+        asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys, wait)
+        answer = await self._predictor.answer(served, inputs, asked)
         reply, json_length = write_reply(request, answer)
         if json_length is None:
             return Reply(reply)

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from modelyard.api.errors import NOWHERE, MethodError
 from modelyard.api.exchange import (
     CSV,
     JSON,
+    JSON_KINDS,
     PARQUET,
     Receive,
     Reply,
@@ -21,9 +23,12 @@ from modelyard.api.exchange import (
     Send,
     exchange,
     header,
+    kind_of,
     read_body,
+    refusal,
+    wait_of,
 )
-from modelyard.records.errors import NotFoundError, UnsupportedError
+from modelyard.records.errors import NotFoundError, UnsupportedError, YardError
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import RouteTable, ServedVersion
@@ -32,6 +37,7 @@ from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.parquet import ParquetReader
 from modelyard.serving.predict import Predictor
 from modelyard.serving.routes import find_version
+from modelyard.serving.tap import Asked
 
 NEED = Need.PREDICT  # the policy of every address here; `find_version` decides by it
 
@@ -40,7 +46,6 @@ _PATH = re.compile(
     rf"/models/({_NAME}/{_NAME})(?:/versions/([1-9][0-9]{{0,8}})|/aliases/({_NAME}))?/predict", re.ASCII
 )
 _IN_A_THREAD = 256 * 1024  # bytes: a larger table is read and written beside the event loop
-_AS_JSON = (b"", JSON, b"application/x-www-form-urlencoded")  # the last is what `curl -d` says by itself
 
 
 class Target(Struct, frozen=True):
@@ -67,6 +72,31 @@ def target_of(path: str) -> Target | None:
         return None
     model, version, alias = found.groups()
     return Target(model, int(version) if version else None, alias)
+
+
+class Head(Struct, frozen=True):
+    """What the head of a plain request says: a small JSON body follows it, and JSON is wanted.
+
+    Attributes:
+        length: bytes of the body.
+        wait: seconds the answer may take, or None.
+    """
+
+    path: str
+    target: Target
+    authorization: str
+    length: int
+    wait: float | None
+
+
+class Asker(Protocol):
+    """Whom the answer to a plain request goes to."""
+
+    def gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+
+    def answer(self, reply: Reply, request_id: str) -> None:
+        """Take the answer, once."""
 
 
 class PredictDoor:
@@ -104,8 +134,42 @@ class PredictDoor:
             raise MethodError("Predictions are asked for with POST.", hint, allow="POST")
         served = find_version(table, grant, target.model, target.alias, target.version)
         body = await read_body(scope, receive, self._max_body)
-        kinds = _kind(header(scope, b"content-type")), header(scope, b"accept")
-        return await self._predict(served, grant, target, body, kinds, request_id)
+        kinds = kind_of(header(scope, b"content-type")), header(scope, b"accept")
+        wait = wait_of(header(scope, b"prefer"))
+        return await self._predict(served, grant, target, body, kinds, request_id, wait)
+
+    def ask_plainly(self, head: Head, body: bytes, asker: Asker) -> bool:
+        """Answer a plain request, at once or later; False where only the long way will do: in a rollout, or
+        where it is too large.
+
+        What is decided is what `__call__` decides, by the same functions.
+        """
+        if head.length > self._max_body:
+            return False
+        request_id = self._predictor.new_request_id()
+        began = time.monotonic()
+
+        def then(outcome: answers.Answer | YardError) -> None:
+            if isinstance(outcome, YardError):
+                reply = refusal(outcome, "POST", head.path, request_id)
+            else:
+                reply = Reply(answers.to_json(outcome), headers=_version_of(outcome))
+            asker.answer(reply, request_id)
+
+        try:
+            table = self._table()
+            grant = identify(head.authorization, table)
+            target = head.target
+            served = find_version(table, grant, target.model, target.alias, target.version)
+            if self._predictor.is_tried(served, target.route):
+                return False
+            inputs = self._predictor.plan(served).from_json(body)
+            caller, wait = grant.principal, head.wait
+            asked = Asked(request_id, caller, target.route, inputs.count, began, inputs.keys, wait)
+            self._predictor.ask(served, inputs, asked, then, asker.gone)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
+            asker.answer(refusal(error, "POST", head.path, request_id), request_id)
+        return True
 
     async def ask(
         self, grant: Grant, target: Target, body: bytes, kind: bytes, accept: bytes = JSON
@@ -121,9 +185,9 @@ class PredictDoor:
         """
         served = find_version(self._table(), grant, target.model, target.alias, target.version)
         request_id = self._predictor.new_request_id()
-        return await self._predict(served, grant, target, body, (kind, accept), request_id)
+        return await self._predict(served, grant, target, body, (kind, accept), request_id, None)
 
-    async def _predict(  # which version, who asks by which name, what, how, under which id
+    async def _predict(  # which version, who asks by which name, what, how, under which id, how long
         self,
         served: ServedVersion,
         grant: Grant,
@@ -131,18 +195,14 @@ class PredictDoor:
         body: bytes,
         kinds: tuple[bytes, bytes],
         request_id: str,
+        wait: float | None,
     ) -> Reply:
         began = time.monotonic()
         kind, accept = kinds
         inputs = await read_inputs(self._predictor.plan(served), kind, body, self._parquet)
-        answer = await self._predictor.answer(
-            served, inputs, grant.principal, target.route, began, request_id
-        )
-        return await write_answer(answer, accept)
-
-
-def _kind(content_type: bytes) -> bytes:
-    return content_type.partition(b";")[0].strip().lower()
+        caller, route = grant.principal, target.route
+        asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys, wait)
+        return await write_answer(await self._predictor.answer(served, inputs, asked), accept)
 
 
 async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: ParquetReader) -> Inputs:
@@ -152,7 +212,7 @@ async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: Parque
         UnsupportedError: another content type.
         YardError: see `InputPlan` and `serving.tables`.
     """
-    if kind in _AS_JSON:
+    if kind in JSON_KINDS:
         return plan.from_json(body)
     if kind not in (CSV, PARQUET):
         raise UnsupportedError(
@@ -172,9 +232,13 @@ def _from_csv(plan: InputPlan, body: bytes) -> Inputs:
 
 async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
     """The answer as the caller wants it: JSON, unless `Accept` names CSV or Parquet."""
-    version = ((b"x-yard-version", f"{answer.model}/{answer.version}".encode()),)
+    version = _version_of(answer)
     if CSV in accept:
         return Reply(await asyncio.to_thread(answers.to_csv, answer), CSV, headers=version)
     if PARQUET in accept:
         return Reply(await asyncio.to_thread(answers.to_parquet, answer), PARQUET, headers=version)
     return Reply(answers.to_json(answer), headers=version)
+
+
+def _version_of(answer: answers.Answer) -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"x-yard-version", f"{answer.model}/{answer.version}".encode()),)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -103,7 +104,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
 
-    def submit(self, inputs: Inputs, asked: Asked, wait: float | None = None) -> asyncio.Future[Answer]:
+    def submit(self, inputs: Inputs, asked: Asked) -> asyncio.Future[Answer]:
         """Queue a request; the future has its answer or its error.
 
         Raises:
@@ -112,38 +113,39 @@ class Batcher:
         future: asyncio.Future[Answer] = self._loop.create_future()
 
         def then(outcome: Answer | YardError) -> None:
+            if future.done():
+                return
             if isinstance(outcome, YardError):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
 
-        self.ask(inputs, asked, then, future.done, wait)
+        self.ask(inputs, asked, then, future.done)
         return future
 
-    def ask(  # what, of whom, and how it is answered
+    def ask(
         self,
         inputs: Inputs,
         asked: Asked,
         then: Callable[[Answer | YardError], object],
         gone: Callable[[], bool],
-        wait: float | None = None,
     ) -> None:
         """Queue a request.
 
         Args:
-            then: called once with the answer or the error; must not raise.
+            then: called at most once, with the answer or the error; must not raise.
             gone: whether nobody waits for the answer any more.
-            wait: seconds it may take in all, if that is less than every request may.
 
         Raises:
             BusyError: too many rows wait already, or too long.
         """
-        limits = self._limits
-        wait = limits.answer_timeout if wait is None else min(wait, limits.answer_timeout)
-        queue = self._queue
+        queue, limits = self._queue, self._limits
+        now = time.monotonic()
+        wait, deadline = limits.answer_timeout, now + limits.answer_timeout
+        if asked.wait is not None and asked.began + asked.wait < deadline:
+            wait, deadline = asked.wait, asked.began + asked.wait
         if queue.rows:
-            self._check_room(inputs.count, asked.caller, min(wait, limits.queue_seconds))
-        deadline = self._loop.time() + wait
+            self._check_room(inputs.count, asked.caller, min(deadline - now, limits.queue_seconds))
         queue.add(Ask(inputs, asked, then, gone, wait, deadline))
         if self._timer is None or deadline < self._look_at:
             self._look(deadline)
@@ -270,7 +272,7 @@ class Batcher:
             return
         for ask in asks:
             ask.line = line
-        batch = Batch(number, asks, block, rows, self._loop.time())
+        batch = Batch(number, asks, block, rows, time.monotonic())
         batches = self._busy.get(line)
         if batches is None:
             self._busy[line] = deque((batch,))
@@ -289,7 +291,7 @@ class Batcher:
             line.abort("it answered what nobody asked")  # its next answer could be another's
             return
         batch = batches.popleft()
-        now = self._loop.time()
+        now = time.monotonic()
         if batches:
             batches[0].began = now
         else:
@@ -382,12 +384,12 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
         self._look_at = at
-        self._timer = self._loop.call_later(max(0.0, at - self._loop.time()), self._expire)
+        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._expire)
 
     def _expire(self) -> None:
         """End the requests whose time is up, and workers that had a batch for as long as any may take."""
         self._timer = None
-        now = self._loop.time()
+        now = time.monotonic()
         self._leave_stuck(now)
         there = [*self._queue, *[ask for many in self._busy.values() for batch in many for ask in batch.asks]]
         for ask in there:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
+from collections.abc import Callable
 
 from modelyard.records.errors import YardError
 from modelyard.records.references import CHAMPION
@@ -15,6 +16,7 @@ from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.pool import Pool
 from modelyard.serving.tap import Asked
 from modelyard.serving.trials import Trials
+from modelyard.workers.wire import Value
 
 
 class Predictor:
@@ -41,26 +43,17 @@ class Predictor:
         """An id no other request of the yard has: 12 random digits of this front's start, and a number."""
         return f"{self._boot}-{next(self._numbers):x}"
 
-    async def answer(  # who asks for what, by which route, since when
-        self, served: ServedVersion, inputs: Inputs, caller: str, route: str, began: float, request_id: str
-    ) -> Answer:
+    async def answer(self, served: ServedVersion, inputs: Inputs, asked: Asked) -> Answer:
         """The version's answer; it is in the spool when this returns.
 
         Raises:
             BusyError: too much waits already, or no worker can be had now.
             ModelError, WorkerLostError, DeadlineError: see `records.errors`.
         """
+        if inputs.count == 0:
+            return _nothing(served, asked)
         try:
-            if inputs.count == 0:
-                return Answer(
-                    served.model,
-                    served.version,
-                    request_id,
-                    served.signature,
-                    [[] for _ in served.signature.outputs],
-                )
-            asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys)
-            live = self._trials.of(served) if route == CHAMPION else None
+            live = self._trials.of(served) if asked.route == CHAMPION else None
             if live is not None:
                 answer = await self._trials.answer(live, inputs, asked)
             else:
@@ -68,5 +61,41 @@ class Predictor:
         except YardError as error:
             self._counters.failed(served.model, served.version, error.code)
             raise
-        self._counters.answered(answer.model, answer.version, inputs.count, time.monotonic() - began)
+        self._counters.answered(answer.model, answer.version, asked.rows, time.monotonic() - asked.began)
         return answer
+
+    def is_tried(self, served: ServedVersion, route: str) -> bool:
+        """Whether such requests are part of a rollout, so that `ask` is not enough."""
+        return route == CHAMPION and self._trials.of(served) is not None
+
+    def ask(
+        self,
+        served: ServedVersion,
+        inputs: Inputs,
+        asked: Asked,
+        then: Callable[[Answer | YardError], object],
+        gone: Callable[[], bool],
+    ) -> None:
+        """As `answer`, for who is called back instead of waiting; see `Batcher.ask`."""
+
+        def counted(outcome: Answer | YardError) -> None:
+            if isinstance(outcome, YardError):
+                self._counters.failed(served.model, served.version, outcome.code)
+            else:
+                seconds = time.monotonic() - asked.began
+                self._counters.answered(served.model, served.version, asked.rows, seconds)
+            then(outcome)
+
+        if inputs.count == 0:
+            then(_nothing(served, asked))
+            return
+        try:
+            self._pool.batcher(served).ask(inputs, asked, counted, gone)
+        except YardError as error:
+            counted(error)
+
+
+def _nothing(served: ServedVersion, asked: Asked) -> Answer:
+    """The answer to no rows."""
+    outputs: list[list[Value]] = [[] for _ in served.signature.outputs]
+    return Answer(served.model, served.version, asked.request_id, served.signature, outputs)

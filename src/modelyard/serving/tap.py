@@ -27,6 +27,7 @@ class Asked(Struct, frozen=True):
         caller: the principal of the token.
         route: `champion`, the alias, or `version` if it was named by number.
         began: monotonic seconds when it came in.
+        wait: seconds from then in which its caller wants an answer; None: as long as every request may take.
     """
 
     request_id: str
@@ -35,6 +36,7 @@ class Asked(Struct, frozen=True):
     rows: int
     began: float
     keys: Sequence[str | None] | None = None
+    wait: float | None = None
 
 
 class Tap:

@@ -121,14 +121,17 @@ class Trials:
     async def _ask(self, live: Live, inputs: Inputs, asked: Asked, route: str) -> Answer:
         counting, timed = live.counting, live.counting.time_one()
         began = time.monotonic()
-        own = msgspec.structs.replace(asked, route=route)
+        patience, is_cut = self._patience, False
+        if asked.wait is not None and asked.wait / 2 < patience:
+            patience, is_cut = asked.wait / 2, True  # the champion needs the other half
+        own = msgspec.structs.replace(asked, route=route, wait=None)
         try:
             future = self._pool.batcher(live.candidate).submit(live.convert(inputs), own)
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 answer = await future
         except TimeoutError:
-            words = f"It did not answer within {self._patience:g} s."
-            raise (DeadlineError(words) if timed else BusyError(words)) from None
+            words = f"It did not answer within {patience:g} s."
+            raise (DeadlineError(words) if timed and not is_cut else BusyError(words)) from None
         finally:
             if timed:
                 counting.timed_one()
@@ -147,7 +150,7 @@ class Trials:
         task.add_done_callback(self._shadows.discard)
 
     async def _ask_beside(self, live: Live, inputs: Inputs, asked: Asked, answer: Answer) -> None:
-        began = msgspec.structs.replace(asked, began=time.monotonic())
+        began = msgspec.structs.replace(asked, began=time.monotonic(), wait=None)
         try:
             other = await self._ask(live, inputs, began, SHADOW)
         except YardError as error:

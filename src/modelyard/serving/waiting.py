@@ -24,10 +24,10 @@ class Ask:
     """One request on its way.
 
     Args:
-        then: called once with its answer or its error; must not raise.
+        then: called at most once, with its answer or its error; must not raise.
         gone: whether nobody waits for the answer any more.
         wait: seconds it may take in all,
-        deadline: and the loop's time when they are over.
+        deadline: and the monotonic seconds when they are over.
     """
 
     __slots__ = (
@@ -74,8 +74,7 @@ class Ask:
         """Pass its answer or its error on, unless it has one."""
         if not self.settled:
             self.settled = True
-            if not self.gone():
-                self.then(outcome)
+            self.then(outcome)
 
 
 class Waiting:

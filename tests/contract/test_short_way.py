@@ -1,0 +1,373 @@
+"""The short way answers as the long one does, and takes only what is plainly a request of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from modelyard.api.predict import Asker, Head
+from modelyard.api.short import ShortWay, ShortWayProtocol, read_head
+from modelyard.records.rollouts import RouteTable, StageKind, Trial
+from modelyard.serving.table import EMPTY
+from tests.contract.scripted import dock, run
+from tests.contract.test_doors import FUEL, Front, behave
+
+MIXED = "/models/finance/mixed/predict"
+ROWS = b'[{"x": 2}]'
+
+
+class Shore:
+    """A front that listens, and what went the short way.
+
+    Attributes:
+        short: the bodies that did.
+    """
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.short: list[bytes] = []
+        self.protocols: list[ShortWayProtocol] = []
+        self.writers: list[asyncio.StreamWriter] = []
+        self.path = ""
+        plainly = front.predict.ask_plainly
+
+        def ask(head: Head, body: bytes, asker: Asker) -> bool:
+            took = plainly(head, body, asker)
+            self.short += [body] if took else []
+            return took
+
+        front.predict.ask_plainly = ask  # type: ignore[method-assign]
+
+    async def send(self, *pieces: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to which these pieces were sent, each after what could be done about the last."""
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        self.writers.append(writer)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        return reader, writer
+
+    async def ask(self, *pieces: bytes, answers: int = 1) -> list[Any]:
+        """The answers to what these pieces ask."""
+        reader, writer = await self.send(*pieces)
+        found = [await read_answer(reader) for _ in range(answers)]
+        writer.close()
+        await writer.wait_closed()
+        return found
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    body = await reader.readexactly(int(headers["content-length"]))
+    return int(first.split()[1]), headers, json.loads(body) if body else None
+
+
+@asynccontextmanager
+async def shore(keep_alive: float = 5.0) -> AsyncIterator[Shore]:
+    async with dock(behave) as yard:
+        made = Shore(Front(yard))
+        config = uvicorn.Config(made.front, lifespan="off", proxy_headers=False, log_config=None)
+        config.timeout_keep_alive = keep_alive  # type: ignore[assignment]
+        way, state = ShortWay(lambda: made.front.predict), ServerState()
+
+        def protocol() -> ShortWayProtocol:
+            one = ShortWayProtocol(way, config=config, server_state=state, app_state={})
+            made.protocols.append(one)
+            return one
+
+        made.path = str(yard.folder / "front.sock")
+        server = await asyncio.get_running_loop().create_unix_server(protocol, made.path)
+        yield made
+        server.close()
+        for writer in made.writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        for one in made.protocols:
+            if one.transport is not None and not one.transport.is_closing():
+                one.transport.close()
+        await made.front.predict.close()
+        made.front.pool.swap(EMPTY)
+        await asyncio.sleep(0)
+
+
+def served(test: Callable[[Shore], Coroutine[Any, Any, None]], keep_alive: float = 5.0) -> None:
+    async def whole() -> None:
+        async with shore(keep_alive) as made:
+            await test(made)
+
+    run(whole)
+
+
+def request(body: bytes = ROWS, path: str = FUEL, who: str = "anna", more: str = "") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: yard\r\nAuthorization: Bearer {who}\r\n{more}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def chunked(asked: bytes) -> bytes:
+    """The same request in a form that goes the long way."""
+    head, _, body = asked.partition(b"\r\n\r\n")
+    head = re.sub(rb"Content-Length: \d+", b"Transfer-Encoding: chunked", head)
+    return head + b"\r\n\r\n" + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
+
+
+def like(answer: tuple[int, dict[str, str], Any]) -> Any:
+    """An answer without its request's id."""
+    status, headers, body = answer
+    known = {"x-request-id", "content-length"}
+    cleaned = {k: v for k, v in body.items() if k != "request_id"}
+    return status, {k: v for k, v in headers.items() if k not in known}, cleaned
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(),
+        request(b'{"records": [{"x": 1}, {"x": null}]}'),
+        request(b'[{"x": 1, "key": "a"}]'),
+        request(b"[]"),
+        request(b'[{"x": 13}]'),
+        request(b'[{"x": "text"}]'),
+        request(b"[{}]"),
+        request(b"not json"),
+        request(b"[" * 5000),
+        request(b'[{"x": 1, "n": 2, "b": true, "s": "a"}]', MIXED),
+        request(b'[{"x": 1, "n": 2.5, "b": true, "s": "a"}]', MIXED),
+        request(b'[{"x": 1}]' + b" " * 20_000),
+        request(path="/models/finance/fuel-cost/versions/1/predict"),
+        request(path="/models/finance/fuel-cost/versions/9/predict"),
+        request(path="/models/finance/fuel-cost/aliases/challenger/predict"),
+        request(path="/models/finance/new/predict"),
+        request(path="/models/finance/none/predict"),
+        request(who="eve"),
+        request(who="vera"),
+        request(who="old"),
+        request(who="nobody"),
+        request(more="X-Forwarded-For: 1.2.3.4\r\nAccept: */*\r\nContent-Type: application/json\r\n"),
+        request(more="Content-Type: text/plain\r\n"),
+        request(more="Prefer: wait=5\r\n"),
+    ],
+)
+def test_both_ways_answer_alike(asked: bytes) -> None:
+    async def test(made: Shore) -> None:
+        long, short = [(await made.ask(form))[0] for form in (chunked(asked), asked)]
+        assert like(long) == like(short)
+        again = (await made.ask(asked))[0]
+        assert like(again) == like(short)
+        assert again[1]["x-request-id"] != short[1]["x-request-id"]
+
+    served(test)
+
+
+def test_a_plain_request_goes_the_short_way_and_is_recorded() -> None:
+    async def test(made: Shore) -> None:
+        ((status, headers, body),) = await made.ask(request())
+        assert (status, body["predictions"]) == (200, [4.0])
+        assert body["request_id"] == headers["x-request-id"]
+        assert headers["x-yard-version"] == "finance/fuel-cost/2"
+        assert made.short == [ROWS]
+        assert [frame.get("model") for frame in made.front.yard.spool] == ["finance/fuel-cost"]
+        counted = made.front.counters.values
+        key = 'modelyard_predict_requests_total{model="finance/fuel-cost",version="2",outcome="answered"}'
+        assert counted[key] == 1
+
+    served(test)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(more="Transfer-Encoding: identity\r\n"),
+        request(more="Content-Encoding: gzip\r\n"),
+        request(more="Expect: 100-continue\r\n"),
+        request(more="Connection: close\r\n"),
+        request(more="Connection: upgrade\r\nUpgrade: websocket\r\n"),
+        request(more="Content-Length: 10\r\n"),
+        request(more="Authorization: Bearer adam\r\nContent-Length : 10\r\n"),
+        request(more="Accept: text/csv\r\n"),
+        request(more="Content-Type: text/csv\r\n"),
+        request(more=" folded\r\n"),
+        request(more="Bad Name: x\r\n"),
+        request(more="X: \0\r\n"),
+        request(path=FUEL + "?a=1"),
+        request(path="/models/finance/fuel%2Dcost/predict"),
+        request(path="/models/finance/../finance/fuel-cost/predict"),
+        request(b""),
+        request().replace(b"HTTP/1.1", b"HTTP/1.0"),
+        request().replace(b"POST", b"PUT"),
+        request().replace(b"\r\n\r\n", b"\n\r\n\r\n"),
+        request().replace(b"Length: 10", b"Length: +10"),
+        request().replace(b"Length: 10", b"Length: 1_0"),
+        request().replace(b"Length: 10", b"Length: 99999999999999999999"),
+    ],
+)
+def test_whatever_is_not_plain_is_left_to_the_long_way(asked: bytes) -> None:
+    head = asked[: asked.index(b"\r\n\r\n") + 4]
+    assert read_head(head) is None
+
+
+def test_a_token_is_looked_up_each_time() -> None:
+    async def test(made: Shore) -> None:
+        assert (await made.ask(request()))[0][0] == 200
+        table = made.front.table
+        made.front.table = RouteTable(2, table.models, {})
+        assert (await made.ask(request()))[0][0] == 401
+
+    served(test)
+
+
+def test_what_looks_like_a_request_in_anothers_body_is_none() -> None:
+    """The first is refused before its body has come; what follows is still that body."""
+
+    async def test(made: Shore) -> None:
+        inner = request()
+        outer = request(b" " * 70_000, who="nobody").replace(b" " * 70_000, b"")
+        reader, writer = await made.send(outer)
+        status, _, _ = await read_answer(reader)
+        assert status == 401
+        writer.write(inner)
+        writer.write(b" " * (70_000 - len(inner)))
+        writer.write(request(b'[{"x": 4}]'))
+        status, _, body = await read_answer(reader)
+        assert (status, body["predictions"]) == (200, [8.0])
+        writer.close()
+
+    served(test)
+
+
+def test_head_and_body_may_come_apart() -> None:
+    async def test(made: Shore) -> None:
+        asked = request()
+        end = asked.index(b"\r\n\r\n") + 4
+        for cut in (5, end - 2, end, end + 4):
+            assert (await made.ask(asked[:cut], asked[cut:]))[0][2]["predictions"] == [4.0]
+        assert made.short == [ROWS] * 2  # those whose head came whole
+
+    served(test)
+
+
+def test_a_slow_body_goes_the_long_way() -> None:
+    async def test(made: Shore) -> None:
+        asked = request()
+        reader, writer = await made.send(asked[:-3])
+        while made.protocols[0]._held:  # noqa: ASYNC110 - until its patience is over
+            await asyncio.sleep(0.01)
+        writer.write(asked[-3:])
+        assert (await read_answer(reader))[2]["predictions"] == [4.0]
+        assert made.short == []
+        writer.close()
+
+    served(test)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=6), st.data(), st.booleans()
+)
+def test_answers_come_in_order_however_the_bytes_are_cut(
+    asked: list[tuple[int, bool]], data: st.DataObject, wait: bool
+) -> None:
+    """Requests that do not wait for answers, some of them for the long way, cut anywhere."""
+    whole = [request(b'[{"x": %d}]' % x) for x, _ in asked]
+    stream = b"".join(chunked(one) if long else one for one, (_, long) in zip(whole, asked, strict=True))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    async def test(made: Shore) -> None:
+        if wait:
+            found = [(await made.ask(one))[0] for one in whole]
+        else:
+            found = await made.ask(*pieces, answers=len(asked))
+        assert [body["predictions"] for _, _, body in found] == [[2.0 * x] for x, _ in asked]
+
+    served(test)
+
+
+def test_a_client_that_hangs_up_harms_nobody() -> None:
+    async def test(made: Shore) -> None:
+        worker = await made.front.yard.add()
+        worker.gate.clear()
+        _, writer = await made.send(request())
+        await worker.asked.acquire()
+        writer.close()
+        await writer.wait_closed()
+        worker.gate.set()
+        assert (await made.ask(request()))[0][0] == 200
+
+    served(test)
+
+
+def test_a_server_that_ends_answers_first() -> None:
+    async def test(made: Shore) -> None:
+        worker = await made.front.yard.add()
+        worker.gate.clear()
+        reader, _ = await made.send(request())
+        await worker.asked.acquire()
+        made.protocols[0].shutdown()
+        worker.gate.set()
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await reader.read() == b""
+
+    served(test)
+
+
+def test_a_server_that_ends_does_not_wait_for_the_idle() -> None:
+    async def test(made: Shore) -> None:
+        reader, _ = await made.send(request())
+        await read_answer(reader)
+        made.protocols[0].shutdown()
+        assert await reader.read() == b""
+
+    served(test)
+
+
+def test_an_idle_connection_is_closed() -> None:
+    async def test(made: Shore) -> None:
+        reader, _ = await made.send(request())
+        await read_answer(reader)
+        assert await reader.read() == b""
+
+    served(test, keep_alive=0.05)
+
+
+def test_a_rollout_is_served_on_the_long_way() -> None:
+    async def test(made: Shore) -> None:
+        front = made.front
+        routes = front.table.models["finance/fuel-cost"]
+        trial = Trial(1, 1, StageKind.CANARY, 0.0)
+        models = {"finance/fuel-cost": msgspec.structs.replace(routes, rollout=trial)}
+        front.table = msgspec.structs.replace(front.table, models=models)
+        front.trials.swap(front.table)
+        assert (await made.ask(request()))[0][2]["predictions"] == [4.0]
+        assert made.short == []
+        version = request(path="/models/finance/fuel-cost/versions/2/predict")
+        assert (await made.ask(version))[0][0] == 200
+        assert made.short == [ROWS]  # a version named by its number is in no rollout
+
+    served(test)
+
+
+def test_heads_are_forgotten() -> None:
+    way = ShortWay(lambda: pytest.fail("no door is needed"))
+    head = request()[: -len(ROWS)]
+    first = way.head(head)
+    assert first is not None
+    assert way.head(head) is first
+    way.forget()
+    assert way.head(head) is not first
