@@ -54,6 +54,13 @@ POLICIES = {
     ("GET", "/api/v1/departments/{department}/tokens"): Need.REVIEW,
     ("POST", "/api/v1/departments/{department}/tokens"): Need.MANAGE,
     ("DELETE", "/api/v1/departments/{department}/tokens/{token}"): Need.MANAGE,
+    ("GET", "/api/v1/jobs"): Need.SIGNED_IN,
+    ("POST", "/api/v1/models/{department}/{name}/jobs"): Need.PUBLISH,
+    ("POST", "/api/v1/models/{department}/{name}/jobs/again"): Need.PUBLISH,
+    ("GET", "/api/v1/models/{department}/{name}/jobs/{job}"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/jobs/{job}/log"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/jobs/{job}/metrics"): Need.SEE,
+    ("POST", "/api/v1/models/{department}/{name}/jobs/{job}/cancel"): Need.PUBLISH,
     ("GET", "/api/v1/models"): Need.SIGNED_IN,
     ("GET", "/api/v1/models/{department}/{name}"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/history"): Need.SEE,
@@ -100,6 +107,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "rollouts": {"json": {"version": 1}},
     "approve": {"json": {}},
     "stop": {"json": {}},
+    "jobs": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
+    "again": {"json": {}},
+    "cancel": {"json": {}},
     "policy": {"json": {}},
     "paused": {"json": {"paused": True}},
 }
@@ -118,7 +128,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
-    values |= {"verdict": "1", "share": "999999", "user": "nobody"}
+    values |= {"verdict": "1", "share": "999999", "user": "nobody", "job": "999999"}
     return path.format(**values)
 
 

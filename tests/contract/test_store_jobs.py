@@ -224,7 +224,7 @@ def test_a_project_that_is_wrong_is_refused_with_its_line(house: House) -> None:
     with pytest.raises(NotFoundError, match="There is no dataset"):
         house.submit(
             YARD.replace("[parameters]", 'data = {x = "hr/pay"}\n[parameters]'),
-            may_read=lambda name: name != "hr",
+            may_read=lambda dataset: dataset != "hr/pay",
         )
     with pytest.raises(InvalidError, match=r"no yard\.toml"):
         house.jobs.submit(MODEL, [tar_of({"train.py": b""})], TAR, by="ann", may_create_department=True)

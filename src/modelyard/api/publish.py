@@ -129,7 +129,7 @@ async def publish(
         services.registry.publish,
         model,
         Incoming(request.stream(), limit, partial(reauthorise, request)),
-        _kind(request),
+        kind_of(request),
         by=grant.principal,
         alias=alias,
         why=why,
@@ -168,7 +168,8 @@ async def _nudge(services: Services, version: Version) -> None:
         log.warning("the engine was not told of %s: %s", version.id, error)
 
 
-def _kind(request: Request[Any, Any, Any]) -> str:
+def kind_of(request: Request[Any, Any, Any]) -> str:
+    """The kind of archive that a request says it has."""
     given = request.headers["content-type"].partition(";")[0].strip().lower()
     return "application/gzip" if given == "application/x-gzip" else given
 

@@ -97,7 +97,7 @@ class Jobs:
             content_type: of the archive: `application/x-tar` or `application/gzip`.
             code: the commit that the files are of.
             parameters: instead of those of the same names in `yard.toml`.
-            may_read: whether the data of a department may be used by who asks.
+            may_read: whether a dataset (`department/name`) may be read by who asks.
             sets_policy: whether `[retrain]` and `[promote]` become the model's policy once it has succeeded.
 
         Raises:
@@ -271,7 +271,7 @@ def _check_data(project: Project, may_read: Callable[[str], bool]) -> None:
     """Unknown and forbidden datasets look alike."""
     for text in project.train.data.values():
         dataset, _ = dataset_of(text)
-        if not may_read(dataset.partition("/")[0]):
+        if not may_read(dataset):
             raise NotFoundError(f"There is no dataset {dataset}.", "See what there is: yard data list.")
 
 

@@ -14,6 +14,7 @@ from modelyard.cli import (
     cards,
     doctor,
     gates,
+    jobs,
     login,
     models,
     output,
@@ -42,6 +43,7 @@ _GROUPS = {
         gates.gate,
         gates.verdicts,
     ),
+    "Training": (jobs.train, jobs.jobs, jobs.job, jobs.compare, jobs.cancel),
     "Predictions": (predict.predict, predict.predictions),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelyard.client.bundle import save
-from modelyard.client.folders import log
+from modelyard.client.folders import log, parameter
 from modelyard.client.verbs import CheckError, Yard
 
 # The verbs at module level are those of one Yard that looks for its address at each use.
@@ -29,6 +29,7 @@ __all__ = [
     "history",
     "log",
     "models",
+    "parameter",
     "predict",
     "promote",
     "publish",

@@ -22,6 +22,7 @@ from modelyard.client.tables import TableColumn
 from modelyard.client.tomlfile import write_toml
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.models import BUNDLE_FILE, EXAMPLE_FILE, EXPECTED_FILE, Bundle
+from modelyard.records.projects import Parameter
 
 METRICS_FILE = "metrics.jsonl"
 REQUIREMENTS = "environment/requirements.txt"
@@ -48,6 +49,27 @@ def log(**metrics: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def parameter(name: str, otherwise: Parameter | None = None) -> Parameter:
+    """A parameter of this training: of `[parameters]` in `yard.toml`, or what `yard train --set` gave it.
+
+    Args:
+        name: as it stands there.
+        otherwise: what it is outside the yard, or where nothing names it.
+
+    Raises:
+        NotFoundError: nothing names it, and there is nothing else.
+
+    Examples:
+        >>> parameter("trees", 40)
+        40
+    """
+    text = os.environ.get("YARD_PARAMETERS") or "{}"
+    found = msgspec.json.decode(text, type=dict[str, Parameter]).get(name, otherwise)
+    if found is None:
+        raise NotFoundError(f"There is no parameter {name!r}.", "Name it in [parameters] of yard.toml.")
+    return found
 
 
 def last_logged(folder: Path) -> dict[str, float]:
@@ -152,10 +174,10 @@ def pack(folder: Path, file: IO[bytes]) -> None:
         for path in files_in(folder):
             name = path.relative_to(folder).as_posix()
             if name != METRICS_FILE:
-                tar.add(path, name, recursive=False, filter=_unmarked)
+                tar.add(path, name, recursive=False, filter=unmarked)
 
 
-def _unmarked(info: tarfile.TarInfo) -> tarfile.TarInfo:
+def unmarked(info: tarfile.TarInfo) -> tarfile.TarInfo:
     """Without owner, time and rights, which are no part of a version."""
     info.uid = info.gid = info.mtime = 0
     info.uname = info.gname = ""
