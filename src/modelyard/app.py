@@ -11,7 +11,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
@@ -27,6 +26,7 @@ from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.people import People
+from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
 from modelyard.catalog.training import Training
@@ -38,7 +38,8 @@ from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.tick import Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
-from modelyard.records.errors import NotFoundError, UnavailableError
+from modelyard.loop.trigger import TriggerStep
+from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.batcher import Fleet, Limits
@@ -88,7 +89,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     database, blobs, registry = _records(settings)
     engine = Engine(settings, registry, LocalWorkers(settings))
     name = f"{socket.gethostname()}:{settings.data}"
-    for steps in loop_steps(settings, blobs, registry, engine):
+    for steps in loop_steps(settings, database, blobs, registry, engine):
         engine.drive(Tick(database, name, steps))
     train = train_step(settings, database, blobs, registry)
     engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
@@ -98,16 +99,18 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
 
 
 def loop_steps(
-    settings: Settings, blobs: Blobs, registry: Registry, engine: Engine
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, engine: Engine
 ) -> tuple[dict[str, Step], ...]:
     """The steps of the loop by kind of duty: the quick ones, and those that may take minutes.
 
     They run in ticks of their own, so that a rollback does not wait for a comparison of models.
     """
     quick: dict[str, Step] = {
+        "trigger": TriggerStep(Refits(database, _queue(settings)), now),
         "rollout": RolloutStep(registry.rollouts, lambda _: (), engine.refresh, now),
     }
-    rows = HeldOutRows(blobs, _no_dataset, settings.data / "scratch")
+    datasets = Datasets(database, blobs, settings.data / "scratch")
+    rows = HeldOutRows(blobs, datasets, settings.data / "scratch")
     compare = Comparing(engine.apart, rows, settings.answer_timeout)
     slow: dict[str, Step] = {
         "gate": GateStep(
@@ -129,12 +132,12 @@ def train_step(settings: Settings, database: Database, blobs: Blobs, registry: R
 
 
 def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
-    queue = Queue(settings.department_queue, settings.department_jobs)
-    return Jobs(database, blobs, settings.data / "scratch", queue, BundleLimits(total=settings.max_bundle))
+    limits = BundleLimits(total=settings.max_bundle)
+    return Jobs(database, blobs, settings.data / "scratch", _queue(settings), limits)
 
 
-def _no_dataset(dataset: str, _: int, __: Path) -> int:
-    raise NotFoundError(f"There is no dataset {dataset}.", "Give a file: yard gate REF --data FILE.")
+def _queue(settings: Settings) -> Queue:
+    return Queue(settings.department_queue, settings.department_jobs)
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:

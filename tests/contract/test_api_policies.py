@@ -83,6 +83,8 @@ POLICIES = {
     ("POST", "/api/v1/models/{department}/{name}/versions/{version}/verdicts/file"): Need.PUBLISH,
     ("GET", "/api/v1/models/{department}/{name}/verdicts"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/verdicts/{verdict}"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/refits"): Need.SEE,
+    ("POST", "/api/v1/models/{department}/{name}/refits"): Need.PUBLISH,
     ("GET", "/api/v1/models/{department}/{name}/policy"): Need.SEE,
     ("PUT", "/api/v1/models/{department}/{name}/policy"): Need.PROMOTE,
     ("PUT", "/api/v1/models/{department}/{name}/policy/paused"): Need.PROMOTE,
@@ -110,6 +112,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "jobs": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
     "again": {"json": {}},
     "cancel": {"json": {}},
+    "refits": {"json": {}},
     "policy": {"json": {}},
     "paused": {"json": {"paused": True}},
 }

@@ -62,7 +62,7 @@ def test_all_the_commands_are_there() -> None:
         *("up", "demo", "doctor", "version", "login", "logout", "whoami"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
-        "card",
+        *("card", "gate", "verdicts", "refits"),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),
     }

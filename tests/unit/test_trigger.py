@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.loop.trigger import Cause, Decision, Facts, Measured, Noticed, Request, decide
+from modelyard.loop.trigger import decide
 from modelyard.records.metrics import Metric
 from modelyard.records.policies import Level, Retrain
+from modelyard.records.triggers import Cause, Decision, Facts, Measured, Noticed, Request
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -15,6 +15,7 @@ from modelyard.api.aliases import Reason, Words
 from modelyard.api.changes import changed
 from modelyard.api.models import MODEL, SEE, seen_by
 from modelyard.api.services import Services
+from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Grant, Need
 from modelyard.records.policies import Policy, Promote, read_promote, read_retrain
 from modelyard.records.rollouts import Rollout
@@ -125,6 +126,10 @@ async def set_policy(
 ) -> Policy:
     """A key that is left out has its default. 422 names the key that is wrong."""
     tables = read_retrain(data.retrain), read_promote(data.promote)
+    for upstream in tables[0].upstream:
+        if not grant.sees(upstream.partition("/")[0]):
+            message = f"There is no model {upstream}, which [retrain] upstream names."
+            raise NotFoundError(message, "See what there is: yard models.")
     return await asyncio.to_thread(
         partial(services.registry.policies.put, model, *tables, by=grant.principal)
     )

@@ -13,17 +13,19 @@ from modelyard.catalog.policies import policy_of
 from modelyard.catalog.rollouts import begin
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError
-from modelyard.records.models import Version
+from modelyard.records.jobs import Job
+from modelyard.records.models import Version, VersionState
 from modelyard.records.policies import Promote
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import Rules
 from modelyard.records.verdicts import HeldOut, Numbers, Verdict, VerdictState
-from modelyard.store import aliases, duties, models, rollouts, verdicts, versions
+from modelyard.store import aliases, audit, duties, jobs, models, rollouts, verdicts, versions
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
 DUTY = "gate"
 _BEGINS = "It is judged in a moment."
+_IS_CHECKED = "It is judged once its check has ended."
 _GOES_ON = "It is judged once the rollout of version {} has ended."
 
 
@@ -98,6 +100,22 @@ class Gates:
             raise NotFoundError(f"{model} has no verdict {number}.", f"See them: yard verdicts {model}.")
         return found
 
+    def open(self, duty: Duty) -> None:
+        """Where a job has published the version and nobody has judged it yet, have that wait, too.
+
+        Raises:
+            LostLeaseError: another engine has taken the duty over.
+        """
+        model, _, number = duty.subject.rpartition("/")
+        with self._database.write() as connection:
+            models.lock(connection, model)
+            duties.hold(connection, duty)
+            job = jobs.of_version(connection, model, int(number))
+            if job is None or verdicts.of_version(connection, model, int(number)):
+                return
+            why = f"Job {job.id} made it. {job.reason}".strip()
+            _asked(connection, model, int(number), held_out_of(job), by=YARD, why=why, rolls_out=True)
+
     def case(self, subject: str) -> Case | None:
         """What is to be judged of a version (`department/name/7`), or None if nothing waits."""
         model, _, number = subject.rpartition("/")
@@ -106,12 +124,14 @@ class Gates:
             if verdict is None:
                 return None
             other = rollouts.active(connection, model) if verdict.rolls_out else None
+            candidate = _version(connection, model, int(number))
+            checks = candidate.state in (VersionState.UNCHECKED, VersionState.CHECKING)
             return Case(
                 verdict=verdict,
-                candidate=_version(connection, model, int(number)),
+                candidate=candidate,
                 champion=_other(connection, model, int(number)),
                 promote=policy_of(connection, model).promote,
-                waits_for=_GOES_ON.format(other.candidate) if other else "",
+                waits_for=_IS_CHECKED if checks else _GOES_ON.format(other.candidate) if other else "",
             )
 
     def wait(self, duty: Duty, verdict: Verdict, told: str) -> None:
@@ -122,7 +142,7 @@ class Gates:
         """
         if told == verdict.words:
             return
-        with self._database.write() as connection:
+        with self._database.write(unaudited="passing words") as connection:
             models.lock(connection, verdict.model)
             duties.hold(connection, duty)
             if _waits(connection, verdict):
@@ -158,6 +178,7 @@ class Gates:
             if goes_on:
                 after = _rolled_out(connection, after, judged.rules)
             verdicts.change(connection, after)
+            _tell_audit(connection, after, "judge", YARD)
             return goes_on
 
 
@@ -188,7 +209,31 @@ def _asked(  # which version, on which rows, who wants it, why and what then
     )
     number = verdicts.add(connection, verdict)
     duties.ensure(connection, DUTY, f"{model}/{candidate}", now)
+    _tell_audit(connection, verdict, "ask", by)
     return msgspec.structs.replace(verdict, id=number)
+
+
+def _tell_audit(connection: Connection, verdict: Verdict, verb: str, by: str) -> None:
+    audit.append(
+        connection,
+        by=by,
+        action=f"verdict.{verb}",
+        subject=f"{verdict.model}/{verdict.candidate}",
+        after={
+            "state": verdict.state,
+            "words": verdict.words,
+            "held_out": verdict.held_out,
+            "why": verdict.why,
+        },
+    )
+
+
+def held_out_of(job: Job) -> HeldOut:
+    """The rows that were kept away from a job; of no dataset where none were."""
+    kept = next((each for each in job.data if each.held_out), None)
+    if kept is None:
+        return HeldOut(target=job.target)
+    return HeldOut(target=job.target, dataset=kept.dataset, number=kept.version, rows=kept.held_out)
 
 
 def _rolled_out(connection: Connection, verdict: Verdict, rules: Rules) -> Verdict:

@@ -12,6 +12,7 @@ from modelyard.records.policies import Policy, Promote, Retrain
 from modelyard.store import audit, duties, models, policies
 from modelyard.store.database import Database
 
+TRIGGER = "trigger"  # the duty that looks whether a model is to be trained anew
 NOBODY = ""  # who set a policy that was never set
 
 
@@ -87,7 +88,7 @@ def _keep(connection: Connection, before: Policy, policy: Policy) -> Policy:
     action = "policy.set" if before.paused == policy.paused else "policy.pause"
     subject, by = policy.model, policy.changed_by
     audit.append(connection, by=by, action=action, subject=subject, before=before, after=policy)
-    duties.ensure(connection, "trigger", policy.model, policy.changed_at)
+    duties.ensure(connection, TRIGGER, policy.model, policy.changed_at)
     return policy
 
 

@@ -20,6 +20,7 @@ from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
 from modelyard.catalog.gates import Gates
 from modelyard.catalog.policies import Policies
+from modelyard.catalog.refits import Refits
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
@@ -61,6 +62,7 @@ class Registry:
         self._limits = limits or Limits()
         self.cards = Cards(database)
         self.forms = Forms(database, blobs)
+        self.refits = Refits(database)
         self.rollouts = Rollouts(database)
         self.gates = Gates(database)
         self.policies = Policies(database)

@@ -10,6 +10,7 @@ import typer
 import modelyard
 from modelyard.cli import output
 from modelyard.cli.sdk import open_yard
+from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
 from modelyard.records.models import AliasChange, Version
 from modelyard.records.references import Reference
@@ -68,6 +69,9 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
         output.print_json(version)
         return
     _print_version(version)
+    for refit in story_of(yard.connection, version.model).refits:
+        if refit.version == version.version:
+            output.print_facts([("\nrefit", output.when(refit.at)), *refit_rows(refit)])
     others = yard.versions(version.model)
     if len(others) > 1:
         output.print_table(
@@ -88,7 +92,7 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
 
 
 def history(model: Ref, as_json: output.Json = False) -> None:
-    """Show every change of a model's aliases: who, when and why, newest first.
+    """Show every change of a model's aliases and the story of each refit, newest first.
 
     Example: yard history finance/fuel-cost
     """
@@ -102,6 +106,8 @@ def history(model: Ref, as_json: output.Json = False) -> None:
         ("when", "alias", "before", "after", "by", "why"),
         [(output.when(c.at), c.alias, c.before or "-", c.after or "-", c.by, c.why) for c in changes],
     )
+    for refit in story_of(yard.connection, model).refits:
+        print_refit(refit)
 
 
 def promote(ref: Ref, why: Why = "", as_json: output.Json = False) -> None:

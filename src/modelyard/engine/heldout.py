@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from modelyard.catalog.datasets import Datasets
 from modelyard.loop.gate import CannotCompareError
 from modelyard.loop.scores import Doubles, label_text
 from modelyard.records.policies import Promote
@@ -25,20 +26,18 @@ _SHOWN = 12
 _ABSENT = ("", "NA", "NaN", "nan", "null")
 
 Read = Callable[[InputPlan], Inputs]
-LayOut = Callable[[str, int, Path], int]
 
 
 class HeldOutRows:
     """Where held-out rows come from.
 
     Args:
-        lay_out: writes a dataset's version as Parquet to a path; how many rows it has.
         scratch: a folder for what is only needed for a moment.
     """
 
-    def __init__(self, blobs: Blobs, lay_out: LayOut, scratch: Path) -> None:
+    def __init__(self, blobs: Blobs, datasets: Datasets, scratch: Path) -> None:
         self._blobs = blobs
-        self._lay_out = lay_out
+        self._datasets = datasets
         self._scratch = scratch
 
     def reader(self, held_out: HeldOut, promote: Promote) -> Read:
@@ -50,9 +49,11 @@ class HeldOutRows:
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="gate-") as own:
             path = Path(own) / "rows"
             if held_out.dataset:
-                rows = self._lay_out(held_out.dataset, held_out.number, path)
-                count = min(held_out.rows or promote.held_out(rows), MOST)
-                newest = pl.scan_parquet(path).slice(rows - count, count).collect()
+                version = self._datasets.version(held_out.dataset, held_out.number)
+                count = min(held_out.rows or promote.held_out(version.rows), MOST)
+                rows = version.rows - count, version.rows
+                self._datasets.lay_out(version.dataset, version.version, path, rows=rows)
+                newest = pl.read_parquet(path)
                 return lambda plan: from_table(plan, newest)
             self._blobs.fetch(held_out.file, path)
             body = path.read_bytes()

@@ -22,7 +22,7 @@ from modelyard.loop.scores import Answers, Doubles, Interval, compare, score
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import InvalidError, WorkerStartError, YardError
 from modelyard.records.metrics import Metric, metric_for
-from modelyard.records.models import Version
+from modelyard.records.models import Version, VersionState
 from modelyard.records.policies import Opponent, Promote
 from modelyard.records.references import shown
 from modelyard.records.rollouts import Rules
@@ -314,6 +314,7 @@ class GateStep:
 
     def __call__(self, duty: Duty) -> datetime | None:
         """Judge what waits of this version; when to look again, None if nothing waits any more."""
+        self._gates.open(duty)
         case = self._gates.case(duty.subject)
         if case is None:
             return None
@@ -328,8 +329,8 @@ class GateStep:
         return self._clock()  # another may have been asked for meanwhile
 
     def _judged(self, duty: Duty, case: Case) -> Judged:
-        if words := _no_case(case):
-            return _plain(VerdictState.REFUSED, words, case.promote)
+        if plain := _without_rows(case):
+            return _plain(*plain, case.promote)
         try:
             compared = self._compare(case.verdict, case.candidate, case.champion, case.promote)
             return judge(case.promote, compared, seed_of(case.verdict))
@@ -348,13 +349,22 @@ def seed_of(verdict: Verdict) -> int:
     return zlib.crc32(f"{verdict.model}/{verdict.candidate}".encode())
 
 
-def _no_case(case: Case) -> str:
-    """Why there is nothing to compare at all."""
-    if case.champion is None:
-        return ""
-    if found := refusal(case.champion.bundle.signature, case.candidate.bundle.signature):
-        return f"Refused. It cannot answer the champion's callers: {found}."
-    return ""
+def _without_rows(case: Case) -> tuple[VerdictState, str] | None:
+    """What can be said of a candidate before any row is asked; None if rows must be."""
+    if case.candidate.state is VersionState.FAILED:
+        return VerdictState.REFUSED, f"Refused. It failed its check: {case.candidate.reason}"
+    if case.champion is not None:
+        found = refusal(case.champion.bundle.signature, case.candidate.bundle.signature)
+        if found:
+            return VerdictState.REFUSED, f"Refused. It cannot answer the champion's callers: {found}."
+    if case.verdict.held_out.dataset or case.verdict.held_out.file:
+        return None
+    if case.promote.must_beat is Opponent.NOTHING:
+        return VerdictState.PASSED, "Passed: the policy asks for no comparison, and no rows were held out."
+    return VerdictState.UNDECIDED, (
+        "Nothing could be compared: no rows were held out. Name in yard.toml what is learned ([train] "
+        "target) and a dataset that has it, or give rows: yard gate REF --data FILE."
+    )
 
 
 def _undecided(error: YardError, promote: Promote) -> Judged:

@@ -1,4 +1,4 @@
-"""Triggers: whether a model is to be retrained now, and why, in words. Pure: facts in, a decision out.
+"""Triggers: whether a model is to be retrained now, and why, in words. A pure decision, and the step of it.
 
 Many causes at once are one training. A cause that cannot be followed now (a training runs, the cooldown, the
 budget) is not lost: the facts still show it at the next look. A schedule that was missed many times while the
@@ -7,108 +7,20 @@ yard was down is one cause.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from msgspec import Struct
-
-from modelyard.records.metrics import Metric
-from modelyard.records.policies import Level, Retrain
+from modelyard.catalog.refits import Refits
+from modelyard.records.policies import Retrain
 from modelyard.records.schedules import next_fire
 from modelyard.records.spans import span
+from modelyard.records.triggers import Cause, Decision, Facts, Measured
+from modelyard.store.duties import Duty
 
 _LOOK_EVERY = timedelta(minutes=1)
 
 
-class Cause(StrEnum):
-    """What led to a training."""
-
-    PERSON = "person"
-    WEBHOOK = "webhook"
-    SCHEDULE = "schedule"
-    NEW_ROWS = "new-rows"
-    DRIFT = "drift"
-    PERFORMANCE = "performance"
-    AGE = "age"
-    NEW_DATA = "new-data"
-    UPSTREAM = "upstream"
-
-
 _ASKED = (Cause.PERSON, Cause.WEBHOOK)
-
-
-class Request(Struct, frozen=True):
-    """A training that was asked for: by a person or a webhook, who, and why."""
-
-    cause: Cause
-    by: str
-    why: str = ""
-
-
-class Noticed(Struct, frozen=True):
-    """A finding of the watch since the last training."""
-
-    level: Level
-    words: str
-
-
-class Measured(Struct, frozen=True):
-    """The champion's performance now and in its first month.
-
-    Attributes:
-        low, high: of the interval around `now`; a change within it is no change.
-        estimated: without outcomes, from the champion's own probabilities.
-    """
-
-    metric: Metric
-    first: float
-    now: float
-    low: float
-    high: float
-    labels: int
-    estimated: bool = False
-
-
-class Facts(Struct, frozen=True):
-    """What is known of a model at one moment.
-
-    Attributes:
-        trained_at: when the last training began, whoever asked for it (else when the champion was published).
-        automatic_at: when the yard began one by itself the last time, or None.
-        running: whether a training runs, or a candidate is being compared or rolled out.
-        labelled: rows with outcomes since `trained_at`.
-        new_data: input datasets with a newer version than the last training read, with that version.
-        upstream: models of the policy's list that got a new champion since, with that version.
-        cpu_seconds: of trainings of the model in the last 24 hours.
-    """
-
-    trained_at: datetime
-    automatic_at: datetime | None = None
-    running: bool = False
-    requests: tuple[Request, ...] = ()
-    labelled: int = 0
-    findings: tuple[Noticed, ...] = ()
-    performance: Measured | None = None
-    new_data: tuple[tuple[str, int], ...] = ()
-    upstream: tuple[tuple[str, int], ...] = ()
-    cpu_seconds: float = 0.0
-
-
-class Decision(Struct, frozen=True):
-    """Whether a training begins now.
-
-    Attributes:
-        causes: all that lead to it; empty where nothing does.
-        begins: whether it begins now; False with causes where something stands against it.
-        words: why, or why not, for a person.
-        look_at: when to look again at the latest.
-    """
-
-    causes: tuple[Cause, ...]
-    begins: bool
-    words: str
-    look_at: datetime
 
 
 def decide(policy: Retrain, facts: Facts, now: datetime, *, paused: bool = False) -> Decision:
@@ -216,3 +128,20 @@ def _next_look(policy: Retrain, now: datetime) -> datetime:
 
 def _when(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+class TriggerStep:
+    """The step of the duty `trigger`, whose subject is a model.
+
+    Args:
+        clock: what time it is.
+    """
+
+    def __init__(self, refits: Refits, clock: Callable[[], datetime]) -> None:
+        self._refits = refits
+        self._clock = clock
+
+    def __call__(self, duty: Duty) -> datetime | None:
+        """Begin a training if one is due; when to look again, None if nothing can lead to one by itself."""
+        now = self._clock()
+        return self._refits.settle(duty, lambda p, facts: decide(p.retrain, facts, now, paused=p.paused), now)

@@ -49,6 +49,8 @@ class HeldOut(Struct, frozen=True, omit_defaults=True):
         >>> HeldOut("late", dataset="operations/flights", number=3).words
         'the newest rows of operations/flights version 3'
         """
+        if not self.dataset and not self.file:
+            return "none"
         if self.dataset:
             return f"the newest rows of {self.dataset} version {self.number}"
         return f"a file given by hand ({self.file[:12]}…)"

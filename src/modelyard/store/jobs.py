@@ -59,6 +59,13 @@ def latest(connection: Connection, model: str) -> Job | None:
     return None if row is None else _record(row)
 
 
+def of_version(connection: Connection, model: str, version: int) -> Job | None:
+    """The job that published a version (the last, where several made the same), or None."""
+    query = select(jobs).where(jobs.c.model == model, jobs.c.version == version).order_by(jobs.c.id.desc())
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else _record(row)
+
+
 def find(
     connection: Connection,
     of_departments: Iterable[str] | None,

@@ -39,6 +39,17 @@ def waiting(connection: Connection, model: str, candidate: int) -> Verdict | Non
     return found[-1] if found else None
 
 
+def is_waiting(connection: Connection, model: str) -> bool:
+    """Whether any version of a model waits to be judged."""
+    this = (verdicts.c.model == model) & (verdicts.c.state == VerdictState.WAITING)
+    return connection.execute(select(verdicts.c.id).where(this).limit(1)).first() is not None
+
+
+def of_version(connection: Connection, model: str, candidate: int) -> list[Verdict]:
+    """All verdicts of a version, newest first."""
+    return _records(connection, (verdicts.c.model == model) & (verdicts.c.candidate == candidate))
+
+
 def of_model(connection: Connection, model: str) -> list[Verdict]:
     """All verdicts of a model, newest first."""
     return _records(connection, verdicts.c.model == model)

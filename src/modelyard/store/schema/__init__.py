@@ -38,6 +38,7 @@ from modelyard.store.schema.people import (
     shares,
     tokens,
 )
+from modelyard.store.schema.refits import outlooks, refit_requests
 from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
 from modelyard.store.schema.verdicts import verdicts
@@ -80,12 +81,14 @@ __all__ = [
     "memberships",
     "metadata",
     "models",
+    "outlooks",
     "passwords",
     "performance",
     "policies",
     "principals",
     "project_files",
     "projects",
+    "refit_requests",
     "rollout_steps",
     "rollouts",
     "segments",

@@ -1,4 +1,4 @@
-"""Verdicts of the gate."""
+"""Verdicts of the gate, requests for trainings, and what was decided last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ COUNTED = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the gate's table."""
+    """Make the tables of the gate and of the trigger."""
+    _verdicts()
+    _refits()
+
+
+def _verdicts() -> None:
     op.create_table(
         "verdicts",
         sa.Column("id", COUNTED, nullable=False),
@@ -41,3 +46,28 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["rollout"], ["rollouts.id"], name="fk_verdicts_rollout"),
     )
     op.create_index("ix_verdicts_model", "verdicts", ["model"])
+
+
+def _refits() -> None:
+    op.create_table(
+        "refit_requests",
+        sa.Column("id", COUNTED, nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("job", COUNTED, nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_refit_requests"),
+        sa.ForeignKeyConstraint(["model"], ["models.model"], name="fk_refit_requests_model"),
+        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name="fk_refit_requests_job"),
+    )
+    op.create_index("ix_refit_requests_model", "refit_requests", ["model"])
+    op.create_table(
+        "outlooks",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", name="pk_outlooks"),
+        sa.ForeignKeyConstraint(["model"], ["models.model"], name="fk_outlooks_model"),
+    )

@@ -1,0 +1,166 @@
+"""What is known of a model when it is decided whether to train it anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from modelyard.catalog.gates import DUTY as GATE
+from modelyard.catalog.policies import policy_of
+from modelyard.records.audit import YARD
+from modelyard.records.jobs import Job, Usage
+from modelyard.records.metrics import Metric, metric_for
+from modelyard.records.models import Version
+from modelyard.records.policies import Policy
+from modelyard.records.predictions import Performance
+from modelyard.records.projects import dataset_of, read_project
+from modelyard.records.references import CHAMPION
+from modelyard.records.triggers import Cause, Facts, Measured, Noticed
+from modelyard.store import (
+    aliases,
+    datasets,
+    duties,
+    jobs,
+    models,
+    projects,
+    refits,
+    rollouts,
+    verdicts,
+    versions,
+    watch,
+)
+
+DAY = timedelta(days=1)
+_FIRST = timedelta(days=30)  # the champion's first month, which `worse_by` compares with
+_NOW = timedelta(days=7)  # what counts as now
+_FEW = 100  # labelled rows that either needs
+_NORMAL = 1.96  # standard errors on each side of a 95 % interval
+_ASKED = (Cause.PERSON, Cause.WEBHOOK)
+
+
+def facts_of(connection: Connection, model: str, now: datetime) -> Facts:
+    """What is known of a model that is there, now; what its policy does not ask for is left out."""
+    policy = policy_of(connection, model)
+    retrain = policy.retrain
+    number = aliases.of_model(connection, model).get(CHAMPION)
+    champion = versions.get(connection, model, number) if number is not None else None
+    recent = jobs.find(connection, None, model=model)
+    began = _trained_at(connection, model, champion, recent)
+    automatic = [job.created_at for job in recent if job.by == YARD and job.trigger not in _ASKED]
+    watches = retrain.worse_share is not None and champion is not None and now - began > DAY
+    return Facts(
+        trained_at=began,
+        automatic_at=max(automatic, default=None),
+        running=_is_busy(connection, model, recent),
+        requests=refits.requests(connection, model),
+        labelled=watch.labelled_since(connection, model, began) if retrain.new_rows else 0,
+        findings=_findings(connection, model, began, now) if retrain.drift else (),
+        performance=_performance(connection, policy, champion, now) if watches and champion else None,
+        new_data=tuple(_new_data(connection, recent)) if retrain.new_data else (),
+        upstream=tuple(_upstream(connection, retrain.upstream, began)),
+        cpu_seconds=sum((j.usage for j in recent if (j.ended_at or now) > now - DAY), Usage()).cpu_seconds,
+    )
+
+
+def _trained_at(
+    connection: Connection, model: str, champion: Version | None, recent: Sequence[Job]
+) -> datetime:
+    if recent:
+        return recent[0].created_at
+    if champion is not None:
+        return champion.created_at
+    known = models.get(connection, model)
+    assert known is not None  # noqa: S101 - the caller has seen that it is there
+    return known.created_at
+
+
+def _is_busy(connection: Connection, model: str, recent: Sequence[Job]) -> bool:
+    """Whether a training runs, or a candidate is being judged or rolled out."""
+    if any(job.state.goes_on for job in recent) or verdicts.is_waiting(connection, model):
+        return True
+    last = recent[0].version if recent else None
+    gate = duties.get(connection, GATE, f"{model}/{last}")
+    if gate is not None and (gate.due_at or gate.leased_until):
+        return True
+    return rollouts.active(connection, model) is not None
+
+
+def _findings(connection: Connection, model: str, began: datetime, now: datetime) -> tuple[Noticed, ...]:
+    """What was noticed since the last training; a day after it also what has stayed since before.
+
+    A candidate that was refused leaves the finding open: without the day, each cooldown would train again.
+    """
+    found = watch.open_findings(connection, model)
+    return tuple(Noticed(f.level, f.words) for f in found if f.noticed_at > began or now - began > DAY)
+
+
+def _performance(connection: Connection, policy: Policy, champion: Version, now: datetime) -> Measured | None:
+    """The champion's metric now and in its first month: measured, or estimated where outcomes lack."""
+    metric = metric_for(policy.promote.metric, champion.bundle.signature)
+    days = watch.performances(connection, champion.model, champion.version, metric)
+    for estimated in (False, True):
+        if found := measured([d for d in days if d.estimated is estimated], metric, now):
+            return found
+    return None
+
+
+def measured(days: Sequence[Performance], metric: Metric, now: datetime) -> Measured | None:
+    """A version's metric over the last seven days beside its first month's, out of its days.
+
+    The month ends where the seven days begin. None where either has fewer than 100 rows.
+    """
+    if not days:
+        return None
+    begins = min(day.day for day in days)
+    recent = now - _NOW
+    first = [day for day in days if day.day < min(begins + _FIRST, recent)]
+    last = [day for day in days if day.day >= recent]
+    labels = sum(day.labels for day in last)
+    if labels < _FEW or sum(day.labels for day in first) < _FEW:
+        return None
+    value, error = _pooled(last, metric)
+    low, high = value - _NORMAL * error, value + _NORMAL * error
+    return Measured(metric, _pooled(first, metric)[0], value, low, high, labels, last[0].estimated)
+
+
+def _pooled(days: Iterable[Performance], metric: Metric) -> tuple[float, float]:
+    """The metric over several days, weighted by their rows, and its standard error.
+
+    Squares are pooled for RMSE; a day's error is read off its 95 % interval.
+    """
+    known = [day for day in days if math.isfinite(day.value)]
+    rows = sum(day.labels for day in known)
+    if not rows:
+        return math.nan, math.nan
+    power = 2 if metric is Metric.RMSE else 1
+    value = sum(day.labels * day.value**power for day in known) / rows
+    errors = [day.labels * (day.high - day.low) / (2 * _NORMAL) for day in known]
+    spread = math.sqrt(math.fsum(error**2 for error in errors if math.isfinite(error))) / rows
+    return value ** (1 / power), spread
+
+
+def _new_data(connection: Connection, recent: Sequence[Job]) -> Iterator[tuple[str, int]]:
+    """The datasets of the last project that have a newer version than its job read."""
+    if not recent:
+        return
+    kept = projects.get(connection, recent[0].project)
+    assert kept is not None  # noqa: S101 - a job's project is kept as long as the job
+    read = {each.dataset: each.version for each in recent[0].data}
+    for text in read_project(kept.description).train.data.values():
+        name, fixed = dataset_of(text)
+        found = datasets.get(connection, name)
+        if fixed is None and found is not None and name in read and found.latest > read[name]:
+            yield name, found.latest
+
+
+def _upstream(connection: Connection, names: Iterable[str], began: datetime) -> Iterator[tuple[str, int]]:
+    """The models of these that got a new champion since."""
+    for name in names:
+        if models.get(connection, name) is None or CHAMPION not in aliases.of_model(connection, name):
+            continue
+        change = aliases.last_change(connection, name, CHAMPION)
+        if change.at > began and change.after is not None:
+            yield name, change.after
