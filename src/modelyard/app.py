@@ -22,6 +22,7 @@ from modelyard.api.metrics import Metrics
 from modelyard.api.predict import PredictDoor
 from modelyard.api.services import Services
 from modelyard.api.short import ShortWay, ShortWayProtocol
+from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.jobs import Jobs, Queue
@@ -34,6 +35,7 @@ from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
 from modelyard.engine.portable import is_settled
+from modelyard.loop import backup
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.tick import Step, Tick, now
@@ -51,6 +53,7 @@ from modelyard.serving.table import EMPTY, load_table
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
 from modelyard.settings import Settings
+from modelyard.store import duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.spool import SpoolWriter
@@ -93,6 +96,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
         engine.drive(Tick(database, name, steps))
     train = train_step(settings, database, blobs, registry)
     engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
+    if backups := backup_steps(settings, database, blobs):
+        engine.drive(Tick(database, name, backups))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     engine.run(ready)
@@ -138,6 +143,15 @@ def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
 
 def _queue(settings: Settings) -> Queue:
     return Queue(settings.department_queue, settings.department_jobs)
+
+
+def backup_steps(settings: Settings, database: Database, blobs: Blobs) -> dict[str, Step]:
+    """Backups, on a node that is told where to keep them; in a tick of their own, for one takes long."""
+    if not settings.backup:
+        return {}
+    with contextlib.suppress(UnavailableError), database.write() as connection:
+        duties.ensure(connection, backup.KIND, backup.SUBJECT, now())
+    return {backup.KIND: backup.BackupStep(settings, database, blobs, __version__, now)}
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
@@ -253,6 +267,7 @@ class Front:
             jobs=_jobs(self._settings, database, blobs),
             people=People(database),
             sharing=Sharing(database),
+            backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             blobs=blobs,
             table=lambda: self._table,
             refresh=self._link.refresh,

@@ -32,6 +32,8 @@ _POSITIVE = (
     "jobs",
     "department_jobs",
     "department_queue",
+    "backup_every",
+    "backup_keep",
 )
 _LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
@@ -72,6 +74,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
         portable: whether portable forms of new versions are tried; those that are there answer in any case.
         portable_timeout: seconds the converter may take, and the proof after it.
+        backup: a folder, best on another disk or machine, that a backup is added to every so many hours.
+        backup_every: hours between backups.
+        backup_keep: how many backups are kept there.
+        backup_passphrase_file: a file with the passphrase that seals them; unsealed without one.
         programs: language to program, from `YARD_PROGRAM_JULIA` and the like.
     """
 
@@ -104,6 +110,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     cpu_hour_cost: float = 0.05
     allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    backup: str = ""
+    backup_every: float = 24.0
+    backup_keep: int = 14
+    backup_passphrase_file: str = ""
     programs: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -133,6 +143,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The hosts that pages and API answer to, in lower case; empty: to any."""
         given = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
         return given | _LOOP if given or self.host.lower() in _LOOP or self.host == "::1" else given
+
+    @property
+    def backup_passphrase(self) -> str:
+        """The passphrase of backups, or "" where they are not sealed."""
+        return read_passphrase(Path(self.backup_passphrase_file)) if self.backup_passphrase_file else ""
 
     @property
     def run(self) -> Path:
@@ -175,6 +190,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         values.update((k, v) for k, v in given.items() if v is not None)
         values["data"] = Path(str(values["data"])).resolve()
         return cls(**values)  # type: ignore[arg-type]
+
+
+def read_passphrase(path: Path) -> str:
+    """The first line of a file.
+
+    Raises:
+        InvalidError: it cannot be read, or is empty.
+    """
+    try:
+        words = path.read_text("utf-8").strip().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"The passphrase's file {path} cannot be read: {error}.") from error
+    if not words:
+        raise InvalidError(f"The passphrase's file {path} is empty.", "Write the passphrase into it.")
+    return words
 
 
 def _read(variable: str, text: str, kind: object) -> object:

@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal
 
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
+from modelyard.catalog.backups import Backups
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -66,6 +67,7 @@ class House:
             jobs=Jobs(registry._database, Blobs(str(folder / "blobs")), folder / "scratch"),
             people=people,
             sharing=Sharing(people._database),
+            backups=Backups(registry._database),
             blobs=Blobs(str(folder / "blobs")),
             table=lambda: self.table,
             refresh=self._refresh,

@@ -64,6 +64,7 @@ POLICIES = {
     ("GET", "/api/v1/models"): Need.SIGNED_IN,
     ("GET", "/api/v1/models/{department}/{name}"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/history"): Need.SEE,
+    ("GET", "/api/v1/backups"): Need.OVERSEE,
     ("GET", "/api/v1/models/{department}/{name}/card"): Need.SEE,
     ("PUT", "/api/v1/models/{department}/{name}/card"): Need.PUBLISH,
     ("GET", "/api/v1/models/{department}/{name}/versions"): Need.SEE,

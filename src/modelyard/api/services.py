@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.catalog.backups import Backups
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -25,6 +26,7 @@ class Services:
         jobs: projects and their jobs. Blocking too.
         people: principals, roles and tokens. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
+        backups: the record of backups. Blocking too.
         blobs: the versions' files. Blocking too.
         table: the route table in memory as it is now; tokens are in it.
         refresh: after a change: returns when all fronts of the node serve it; UnavailableError where they
@@ -43,6 +45,7 @@ class Services:
     jobs: Jobs
     people: People
     sharing: Sharing
+    backups: Backups
     blobs: Blobs
     table: Callable[[], RouteTable]
     refresh: Callable[[], Awaitable[None]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from anyio import to_thread
 from litestar import get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
 from modelyard.api.services import Services
+from modelyard.records.backups import BackupState
 from modelyard.records.people import Grant, Need
 from modelyard.workers.control import WorkerInfo
 
@@ -51,4 +53,15 @@ async def workers(services: NamedDependency[Services]) -> list[WorkerInfo]:
     return await services.workers()
 
 
-HANDLERS = (status, workers)
+@get(
+    "/api/v1/backups",
+    opt={"need": Need.OVERSEE},
+    tags=["yard"],
+    summary="When the yard was backed up, and whether that could be restored",
+)
+async def backups(services: NamedDependency[Services]) -> BackupState:
+    """The newest backup and drill, and the last attempt if it went badly."""
+    return await to_thread.run_sync(services.backups.state)
+
+
+HANDLERS = (status, workers, backups)

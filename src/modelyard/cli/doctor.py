@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +19,10 @@ import modelyard
 from modelyard.cli import output
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.server import NotInstalledError, installed
+from modelyard.records.backups import BackupState
 from modelyard.records.errors import ForbiddenError, YardError
 
+_OLD_BACKUP = timedelta(days=8)
 _LITTLE_DISK = 2 * 1024**3
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 
@@ -133,6 +136,23 @@ def _walls(sandbox: Any, *, allowed: bool) -> Finding:  # noqa: ANN401 - an opti
     return Finding("problem", what, f"models with code of their own are refused: {why}", hint)
 
 
+def _backups(state: BackupState) -> Iterator[Finding]:
+    what, now = "backups", datetime.now(UTC)
+    if state.failure is not None:
+        yield Finding("problem", what, state.failure.words, "Mend the cause; it is tried again by itself.")
+    if state.backup is None:
+        hint = "Now: yard backup DIR, on another disk. By itself: YARD_BACKUP=DIR yard up."
+        yield Finding("note", what, "the yard was never backed up", hint)
+        return
+    age = now - state.backup.at
+    old = age > max(_OLD_BACKUP, timedelta(hours=2 * state.every_hours))
+    drilled = f"; restored to look on {state.drill.at:%d %B}" if state.drill else "; never restored to look"
+    words = f"the newest is {age.days} days old{drilled}" if age.days else f"the newest is of today{drilled}"
+    yield Finding(
+        "problem" if old else "ok", what, words, "Make one: yard backup DIR --drill." if old else ""
+    )
+
+
 def _yard() -> Iterator[Finding]:
     yard = open_yard()
     try:
@@ -155,6 +175,7 @@ def _yard() -> Iterator[Finding]:
     except YardError as error:
         yield Finding("problem", "engine", error.message, error.hint)
         return
+    yield from _backups(yard.connection.get("/api/v1/backups", BackupState))
     for worker in workers:
         words = f"{worker['language']}, {worker['state']}, {output.size(worker['memory'])}"
         dying = worker["restarts"] > 0

@@ -109,6 +109,18 @@ class Blobs:
         except OSError as error:
             raise disk_error(error, Path(digest)) from error
 
+    def size(self, digest: str) -> int:
+        """Bytes of a blob.
+
+        Raises:
+            NotFoundError: there is no such blob.
+        """
+        size = self._shelf.size(_checked(digest))
+        if size is None:
+            message = f"There is no blob {digest} in {self.url}."
+            raise NotFoundError(message, "Restore it from a backup.", digest=digest)
+        return size
+
     def exists(self, digest: str) -> bool:
         """Whether there is such a blob."""
         return self._shelf.size(_checked(digest)) is not None

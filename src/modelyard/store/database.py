@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,6 +133,56 @@ class Database:
 
                 run(connection)
 
+    @contextmanager
+    def snapshot(self, scratch: Path) -> Iterator[Database]:
+        """A database to read from at leisure, as this one is now, without holding up its writers.
+
+        Args:
+            scratch: a folder for a copy of SQLite; PostgreSQL keeps old rows for who still reads them.
+
+        Raises:
+            UnavailableError: the database does not answer, or the disk is full.
+        """
+        if not self.is_sqlite:
+            yield self
+            return
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="snapshot-") as folder:
+            copy = Path(folder) / "yard.sqlite"
+            try:
+                with (
+                    closing(sqlite3.connect(str(self._url.database), timeout=BUSY_TIMEOUT)) as own,
+                    closing(sqlite3.connect(copy)) as other,
+                ):
+                    own.backup(other)  # in one step: a reader's lock for as long as the file takes to copy
+            except sqlite3.Error as error:
+                raise _explained(SQLAlchemyError(str(error)), self.shown) from error
+            database = Database(f"{_SQLITE}{copy}")
+            try:
+                yield database
+            finally:
+                database.close()
+
+    def rebuild(self, revision: str, fill: Callable[[Connection], None]) -> None:
+        """Make an empty database: the schema of a revision, rows by `fill`, then this release's schema.
+
+        All of it is one transaction.
+
+        Raises:
+            ConflictError: the revision is a newer release's.
+            UnavailableError: the database does not answer.
+        """
+        if revision not in REVISIONS:
+            raise _newer(revision)
+        from modelyard.store.migrations.run import run  # noqa: PLC0415 - Alembic takes 0.2 s to load
+
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            run(connection, revision)
+            fill(connection)
+            run(connection)
+
     def close(self) -> None:
         """Let go of all connections; the next use makes new ones."""
         if self._engines is not None and self._engines.process == os.getpid():
@@ -233,11 +284,15 @@ def _revision(connection: Connection) -> str | None:
         return None
     revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if revision is not None and revision not in REVISIONS:
-        raise ConflictError(
-            f"The database was written by a newer Modelyard (schema {revision}, this one knows {HEAD}).",
-            "Start the newer release again, or restore the backup made before the upgrade.",
-        )
+        raise _newer(str(revision))
     return None if revision is None else str(revision)
+
+
+def _newer(revision: str) -> ConflictError:
+    return ConflictError(
+        f"The database was written by a newer Modelyard (schema {revision}, this one knows {HEAD}).",
+        "Start the newer release again, or restore the backup made before the upgrade.",
+    )
 
 
 def _explained(error: SQLAlchemyError, shown: str) -> UnavailableError:

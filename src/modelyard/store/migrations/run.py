@@ -9,10 +9,10 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def run(connection: Connection) -> None:
-    """Migrate to the newest revision; the caller holds the lock and commits."""
+def run(connection: Connection, revision: str = "head") -> None:
+    """Migrate to a revision, the newest by default; the caller holds the lock and commits."""
     config = Config()
     folder = str(Path(__file__).parent).replace("%", "%%")  # '%' begins a variable there
     config.set_main_option("script_location", folder)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

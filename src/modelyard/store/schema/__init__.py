@@ -6,6 +6,7 @@ Natural keys throughout: a model is `department/name`, a version its model and n
 from __future__ import annotations
 
 from modelyard.store.schema.audit import audit, audit_head
+from modelyard.store.schema.backups import backup_runs
 from modelyard.store.schema.base import Moment, metadata
 from modelyard.store.schema.cards import cards
 from modelyard.store.schema.datasets import (
@@ -61,6 +62,7 @@ __all__ = [
     "attempts",
     "audit",
     "audit_head",
+    "backup_runs",
     "browsers",
     "cards",
     "clearances",
