@@ -36,7 +36,7 @@ _MOST_SLICES = 100  # values of one column, the most frequent; the others have t
 _SHOWN_SLICES = 20
 _BINS = 10
 _TRIES = 2  # starts of a worker before it counts as one that does not start
-_WAIT = timedelta(seconds=5)
+_WAIT = timedelta(seconds=2)
 
 
 class CannotCompareError(YardError):
