@@ -30,6 +30,7 @@ from modelyard.catalog.people import People
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.sources import Sources
 from modelyard.catalog.training import Training
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
@@ -56,10 +57,13 @@ from modelyard.settings import Settings
 from modelyard.store import duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
+from modelyard.store.secrets import Keyring, Secrets
 from modelyard.store.spool import SpoolWriter
 from modelyard.web.behind import Behind
 from modelyard.web.pages import create_pages
 from modelyard.web.pulse import Pulse
+from modelyard.workers import outbound
+from modelyard.workers.clerk import Clerk
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
 from modelyard.workers.recipes import Recipes
@@ -128,8 +132,7 @@ def loop_steps(
 def train_step(settings: Settings, database: Database, blobs: Blobs, registry: Registry) -> TrainStep:
     """The step that runs jobs on this node; in a tick of its own, for a job takes as long as it takes."""
     jobs = _jobs(settings, database, blobs)
-    datasets = Datasets(database, blobs, settings.data / "scratch")
-    holdings = Holdings(jobs, Training(database, jobs.queue), registry, datasets)
+    holdings = Holdings(jobs, Training(database, jobs.queue), registry, registry.datasets)
     threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
     environments = settings.data / "environments"
     recipes = Recipes(settings.programs, environments, threads, settings.allow_uncontained)
@@ -268,6 +271,8 @@ class Front:
             people=People(database),
             sharing=Sharing(database),
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
+            datasets=registry.datasets,
+            sources=self._sources(database, registry.datasets),
             blobs=blobs,
             table=lambda: self._table,
             refresh=self._link.refresh,
@@ -278,8 +283,14 @@ class Front:
             spool=self._settings.data / "spool",
             scratch=self._settings.data / "scratch",
             max_bundle=self._settings.max_bundle,
+            max_dataset=self._settings.max_dataset,
             version=__version__,
         )
+
+    def _sources(self, database: Database, datasets: Datasets) -> Sources:
+        secrets = Secrets(Keyring(self._settings.keys_file))
+        clerk = Clerk(self._settings.data)
+        return Sources(database, datasets, secrets, clerk, outbound.networks(self._settings.outbound))
 
     async def _check(self, _: Version) -> None:
         await self._link.check()

@@ -25,6 +25,7 @@ _POSITIVE = (
     "max_body",
     "max_rows",
     "max_bundle",
+    "max_dataset",
     "queue_rows",
     "queue_seconds",
     "batch_rows",
@@ -62,6 +63,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_body: bytes of a prediction request.
         max_rows: rows of one prediction request.
         max_bundle: bytes of a bundle, unpacked.
+        max_dataset: bytes of a file of data that is pushed.
+        outbound: networks within the house that the yard may connect to for snapshots and alerts, as
+            `10.1.2.0/24, 127.0.0.1/32`; public addresses may be without.
         queue_rows: rows that may wait for one version on one front before 503.
         queue_seconds: how long they may wait, as far as can be told from the batches before, before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
@@ -99,6 +103,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body: int = 256 * MIB
     max_rows: int = 200_000
     max_bundle: int = 4096 * MIB
+    max_dataset: int = 4096 * MIB
+    outbound: str = ""
     queue_rows: int = 20_000
     queue_seconds: float = 5.0
     batch_rows: int = 1_024
@@ -165,6 +171,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def engine_socket(self) -> Path:
         """Where fronts reach the engine."""
         return self.run / "engine.sock"
+
+    @property
+    def keys_file(self) -> Path:
+        """The keys of secrets at rest; a backup without it cannot open them."""
+        return self.data / "keys"
 
     @property
     def routes_file(self) -> Path:

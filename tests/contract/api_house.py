@@ -19,10 +19,14 @@ from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.sources import Sources
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.people import YARD_ROLES, Role
 from modelyard.store.blobs import Blobs
+from modelyard.store.secrets import Keyring, Secrets
+from modelyard.workers import outbound
+from modelyard.workers.clerk import Clerk
 from modelyard.workers.control import WorkerInfo
 from tests.bundles import SIGNATURE, TAR, bundle_tar
 
@@ -68,6 +72,8 @@ class House:
             people=people,
             sharing=Sharing(people._database),
             backups=Backups(registry._database),
+            datasets=registry.datasets,
+            sources=sources_of(registry, folder),
             blobs=Blobs(str(folder / "blobs")),
             table=lambda: self.table,
             refresh=self._refresh,
@@ -78,6 +84,7 @@ class House:
             spool=folder / "spool",
             scratch=folder,
             max_bundle=4 * 1024 * 1024,
+            max_dataset=4 * 1024 * 1024,
             version="1.2.3",
         )
         self.table = registry.route_table()
@@ -192,6 +199,12 @@ class House:
 
     def __exit__(self, *_: object) -> None:
         self.portal.call(self._client.aclose)
+
+
+def sources_of(registry: Registry, folder: Path) -> Sources:
+    """Databases that datasets come from; the machine's own addresses are allowed."""
+    secrets, allowed = Secrets(Keyring(folder / "keys")), outbound.networks("127.0.0.0/8")
+    return Sources(registry._database, registry.datasets, secrets, Clerk(folder), allowed)
 
 
 async def stream(*pieces: bytes) -> AsyncIterator[bytes]:

@@ -76,6 +76,23 @@ POLICIES = {
     ("PUT", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("DELETE", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollback"): Need.PROMOTE,
+    ("GET", "/api/v1/datasets"): Need.SIGNED_IN,
+    ("GET", "/api/v1/datasets/{department}/{name}"): Need.SEE,
+    ("GET", "/api/v1/datasets/{department}/{name}/versions"): Need.SEE,
+    ("POST", "/api/v1/datasets/{department}/{name}/versions"): Need.PUBLISH,
+    ("GET", "/api/v1/datasets/{department}/{name}/versions/{version}"): Need.SEE,
+    ("GET", "/api/v1/datasets/{department}/{name}/versions/{version}/content"): Need.READ_DATA,
+    ("GET", "/api/v1/datasets/{department}/{name}/versions/{version}/rows"): Need.READ_DATA,
+    ("GET", "/api/v1/datasets/{department}/{name}/versions/{version}/changes"): Need.READ_DATA,
+    ("GET", "/api/v1/datasets/{department}/{name}/models"): Need.SEE,
+    ("PUT", "/api/v1/datasets/{department}/{name}/marks"): Need.PUBLISH,
+    ("GET", "/api/v1/datasets/{department}/{name}/clearances"): Need.MANAGE,
+    ("POST", "/api/v1/datasets/{department}/{name}/clearances"): Need.MANAGE,
+    ("POST", "/api/v1/datasets/{department}/{name}/clearances/revoke"): Need.MANAGE,
+    ("POST", "/api/v1/datasets/{department}/{name}/snapshot"): Need.PUBLISH,
+    ("GET", "/api/v1/departments/{department}/connections"): Need.PUBLISH,
+    ("PUT", "/api/v1/departments/{department}/connections/{name}"): Need.MANAGE,
+    ("DELETE", "/api/v1/departments/{department}/connections/{name}"): Need.MANAGE,
     ("GET", "/api/v1/rollouts"): Need.SIGNED_IN,
     ("GET", "/api/v1/models/{department}/{name}/rollouts"): Need.SEE,
     ("POST", "/api/v1/models/{department}/{name}/rollouts"): Need.PROMOTE,
@@ -116,6 +133,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "refits": {"json": {}},
     "policy": {"json": {}},
     "paused": {"json": {"paused": True}},
+    "marks": {"json": {"marks": {}}},
+    "clearances": {"json": {"principal": "ben", "mark": "personal"}},
+    "revoke": {"json": {"principal": "ben", "mark": "personal"}},
+    "snapshot": {"json": {}},
+    "{name}": {"json": {"address": "postgresql://reader@127.0.0.1/ops"}},
 }
 
 
@@ -140,12 +162,14 @@ def ask(
     house: House, method: str, path: str, who: Role | None, home: str | None, target: str
 ) -> httpx.Response:
     body = BODIES.get(path.rpartition("/")[2].replace("{alias}", "champion"), {}) if method != "GET" else {}
+    if path.endswith("}/versions") and "/datasets/" in path and method == "POST":
+        body = {"content": b"", "headers": {"Content-Type": "text/csv"}}
     return house.ask(method, fill(path, target), who, home, **body)
 
 
 def expected(need: Need, role: Role | None, home: str | None, target: str) -> set[int]:
     """The statuses that are right; what a request that may come in meets then is not of interest here."""
-    may = {200, 201, 400, 404, 409, 422}
+    may = {200, 201, 204, 400, 404, 409, 422}
     if need is Need.NOTHING:
         return may
     if role is None:

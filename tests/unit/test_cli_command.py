@@ -63,6 +63,9 @@ def test_all_the_commands_are_there() -> None:
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
         *("card", "gate", "verdicts", "refits"),
+        *(f"data {verb}" for verb in ("push", "list", "show", "rows", "pull", "diff", "models", "mark")),
+        *(f"data {verb}" for verb in ("clear", "clearances", "revoke")),
+        *(f"data {verb}" for verb in ("connect", "connections", "disconnect", "snapshot")),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),
     }

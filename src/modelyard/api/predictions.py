@@ -37,7 +37,7 @@ async def export_predictions(
 ) -> Stream:
     """All that this node has answered for the model, oldest first, a row a row asked."""
     path = await asyncio.to_thread(_export, services, model, since)
-    return Stream(_pieces(path), media_type="application/vnd.apache.parquet")
+    return Stream(pieces(path), media_type="application/vnd.apache.parquet")
 
 
 def _export(services: Services, model: str, since: datetime | None) -> Path:
@@ -52,7 +52,7 @@ def _export(services: Services, model: str, since: datetime | None) -> Path:
     return path
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def pieces(path: Path) -> Iterator[bytes]:
     """The file's bytes; it is removed at once, its content goes when the last byte is read."""
     with path.open("rb") as file:
         path.unlink()

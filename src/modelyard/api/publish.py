@@ -31,6 +31,7 @@ _PIECE = 1024 * 1024
 _PATIENCE = 30.0  # seconds without a byte
 _SLOWEST = 1024  # bytes a second, on average
 _ALLOWANCE = 60.0  # seconds before the average counts
+_LIMITS = {"bundle": "YARD_MAX_BUNDLE", "table": "YARD_MAX_DATASET"}
 _ENTRY_OVERHEAD = 16 * 1024 * 1024  # of a tar, beside its files: headers and padding of 10,000 entries
 
 
@@ -41,14 +42,20 @@ class Incoming:
         stream: the body.
         limit: bytes it may have.
         check: called with each piece and at the end; raises to refuse it.
+        what: it is, for messages.
     """
 
     def __init__(
-        self, stream: AsyncGenerator[bytes, None], limit: int, check: Callable[[], None] = lambda: None
+        self,
+        stream: AsyncGenerator[bytes, None],
+        limit: int,
+        check: Callable[[], None] = lambda: None,
+        what: str = "bundle",
     ) -> None:
         self._stream = stream
         self._limit = limit
         self._check = check
+        self._what = what
         self._size = 0
         self._begun = time.monotonic()
 
@@ -75,10 +82,10 @@ class Incoming:
                 size += len(part)
                 self._count(len(part))
         except TimeoutError as error:
-            raise _slow() from error
+            raise _slow(self._what) from error
         except HTTPException as error:
             raise MalformedError(
-                "The connection ended before the bundle was whole.", "Send it again."
+                f"The connection ended before the {self._what} was whole.", "Send it again."
             ) from error
         self._check()
         return b"".join(parts)
@@ -87,16 +94,16 @@ class Incoming:
         self._size += size
         if self._size > self._limit:
             raise TooLargeError(
-                f"The bundle's archive is over the limit of {self._limit} bytes.",
-                "Leave out what the model does not need, or ask the operator for a higher YARD_MAX_BUNDLE.",
+                f"The {self._what} is over the limit of {self._limit} bytes.",
+                f"Leave out what is not needed, or ask the operator for a higher {_LIMITS[self._what]}.",
             )
         elapsed = time.monotonic() - self._begun
         if elapsed > _ALLOWANCE and self._size < elapsed * _SLOWEST:
-            raise _slow()
+            raise _slow(self._what)
 
 
-def _slow() -> MalformedError:
-    return MalformedError("The bundle stopped arriving.", "Send it again, over a better connection.")
+def _slow(what: str) -> MalformedError:
+    return MalformedError(f"The {what} stopped arriving.", "Send it again, over a better connection.")
 
 
 @post(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelyard.catalog.backups import Backups
+from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.sources import Sources
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.store.blobs import Blobs
@@ -27,6 +29,8 @@ class Services:
         people: principals, roles and tokens. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
         backups: the record of backups. Blocking too.
+        datasets: datasets and their versions. Blocking too.
+        sources: databases that datasets come from. Blocking too.
         blobs: the versions' files. Blocking too.
         table: the route table in memory as it is now; tokens are in it.
         refresh: after a change: returns when all fronts of the node serve it; UnavailableError where they
@@ -38,6 +42,7 @@ class Services:
         spool: where this node records predictions.
         scratch: a folder for what is only needed for a moment.
         max_bundle: bytes of a bundle's archive.
+        max_dataset: bytes of a dataset's file.
         version: of the software.
     """
 
@@ -46,6 +51,8 @@ class Services:
     people: People
     sharing: Sharing
     backups: Backups
+    datasets: Datasets
+    sources: Sources
     blobs: Blobs
     table: Callable[[], RouteTable]
     refresh: Callable[[], Awaitable[None]]
@@ -56,4 +63,5 @@ class Services:
     spool: Path
     scratch: Path
     max_bundle: int
+    max_dataset: int
     version: str

@@ -22,6 +22,7 @@ from modelyard.records.datasets import (
     Mark,
     Origin,
     Preview,
+    Source,
     TrainedModel,
     check_dataset,
     is_shown,
@@ -146,6 +147,8 @@ class Datasets:
             if may_create_department:
                 departments.add(connection, dataset.split("/", maxsplit=1)[0], by=by, at=version.created_at)
             store.add(connection, dataset, by=by, at=version.created_at)
+            if origin.kind == "sql":  # asked again, it is the same that is asked
+                store.set_source(connection, dataset, Source(origin.connection, origin.query))
             return _add(connection, version, marks or {})
 
     def _check_department(self, dataset: str) -> None:

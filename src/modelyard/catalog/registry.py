@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from modelyard.catalog import bundles, champions, words
 from modelyard.catalog.bundles import Limits, Received
 from modelyard.catalog.cards import Cards
+from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
 from modelyard.catalog.gates import Gates
@@ -61,6 +62,7 @@ class Registry:
         self._scratch = scratch
         self._limits = limits or Limits()
         self.cards = Cards(database)
+        self.datasets = Datasets(database, blobs, scratch)
         self.forms = Forms(database, blobs)
         self.refits = Refits(database)
         self.rollouts = Rollouts(database)

@@ -13,6 +13,8 @@ import modelyard
 from modelyard.cli import (
     backups,
     cards,
+    data,
+    data_access,
     doctor,
     gates,
     jobs,
@@ -61,6 +63,8 @@ for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
+app.add_typer(data.app, name="data", rich_help_panel="Data")
+data.app.registered_commands += data_access.app.registered_commands
 app.add_typer(rollouts.rollout, name="rollout", rich_help_panel="Models")
 app.add_typer(rollouts.policy, name="policy", rich_help_panel="Models")
 

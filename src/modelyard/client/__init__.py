@@ -10,14 +10,18 @@ from modelyard.client.verbs import CheckError, Yard
 _default = Yard()
 alias = _default.alias
 answer = _default.answer
+datasets = _default.datasets
 history = _default.history
 models = _default.models
 predict = _default.predict
 promote = _default.promote
 publish = _default.publish
 publish_path = _default.publish_path
+pull_data = _default.pull_data
+push_data = _default.push_data
 rollback = _default.rollback
 show = _default.show
+show_data = _default.show_data
 versions = _default.versions
 whoami = _default.whoami
 
@@ -26,6 +30,7 @@ __all__ = [
     "Yard",
     "alias",
     "answer",
+    "datasets",
     "history",
     "log",
     "models",
@@ -34,9 +39,12 @@ __all__ = [
     "promote",
     "publish",
     "publish_path",
+    "pull_data",
+    "push_data",
     "rollback",
     "save",
     "show",
+    "show_data",
     "versions",
     "whoami",
 ]

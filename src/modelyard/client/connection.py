@@ -119,7 +119,7 @@ class Connection:
         """Close the sockets."""
         self._http.close()
 
-    def get(self, path: str, type: type[T], **parameters: str | int) -> T:  # noqa: A002  # as msgspec calls it
+    def get(self, path: str, type: type[T], **parameters: str | int | list[str]) -> T:  # noqa: A002  # as msgspec calls it
         """What stands at a path, decoded. A GET whose connection broke is asked again.
 
         Raises:
@@ -144,7 +144,14 @@ class Connection:
         headers = {"Content-Type": "application/json"} if content is not None else {}
         return _decoded(self._answer(method, path, params=parameters, content=content, headers=headers), type)
 
-    def upload(self, path: str, type: type[T], file: Path, content_type: str, **parameters: str) -> T:  # noqa: A002
+    def upload(
+        self,
+        path: str,
+        type: type[T],  # noqa: A002  # as msgspec calls it
+        file: Path,
+        content_type: str,
+        **parameters: str | list[str],
+    ) -> T:
         """POST a file's bytes and decode the answer.
 
         Raises:

@@ -10,11 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from modelyard.client import data as client_data
 from modelyard.client.bundle import Told, make_bundle
 from modelyard.client.connection import Address, Connection, find_address
 from modelyard.client.folders import pack
 from modelyard.client.paths import FileTold, bundle_from_path, is_bundle
 from modelyard.client.predictions import Predictions, shaped, to_records
+from modelyard.records.datasets import Dataset, DatasetVersion
 from modelyard.records.errors import InvalidError, ModelError
 from modelyard.records.models import AliasChange, Model, Version, VersionState
 from modelyard.records.references import CHAMPION, Reference, check_name
@@ -291,6 +293,43 @@ class Yard:
     def history(self, model: str) -> list[AliasChange]:
         """What the model's aliases pointed to, who moved them, when and why; newest first."""
         return self.connection.get(f"{_model_path(model)}/history", list[AliasChange])
+
+    def push_data(
+        self, data: Any, ref: str, *, why: str = "", marks: Mapping[str, str] | None = None
+    ) -> DatasetVersion:
+        """Push a version of a dataset; the version, which is an old one where the content is the same.
+
+        Args:
+            data: the path of a CSV or Parquet file, a DataFrame, a dict of columns or a list of dicts.
+            ref: `department/name`.
+            why: a reason, kept with the version.
+            marks: columns to keep from people: `{"pilot": "personal", "key": "secret"}`.
+
+        Raises:
+            InvalidError: it is no table that can be kept; the message says where.
+            YardError: the yard refuses, or does not answer.
+
+        Examples:
+            >>> yard.push_data("flights.csv", "operations/flights", why="January")  # doctest: +SKIP
+        """
+        return client_data.push(self.connection, data, ref, why=why, marks=marks)
+
+    def pull_data(self, ref: str, kind: str | None = None) -> Any:
+        """The rows of a dataset, without the columns that are marked and that you have no clearance for.
+
+        Args:
+            ref: `department/name` for the newest version, or `department/name/7`.
+            kind: `pandas`, `polars` or `records` (a list of dicts); by default the first that is installed.
+        """
+        return client_data.pull(self.connection, ref, kind)
+
+    def datasets(self) -> list[Dataset]:
+        """All datasets that you may see."""
+        return client_data.datasets(self.connection)
+
+    def show_data(self, ref: str) -> DatasetVersion:
+        """A version of a dataset, by default the newest: columns, types, marks, and profiles."""
+        return client_data.version(self.connection, ref)
 
     def whoami(self) -> Whoami:
         """Who the yard takes you for."""
