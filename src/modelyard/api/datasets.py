@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from modelyard.api.auth import authorise
-from modelyard.api.models import SEE, seen_by
+from modelyard.api.models import SEE
 from modelyard.api.services import Services
 from modelyard.records.datasets import (
     Clearance,
@@ -25,7 +25,7 @@ from modelyard.records.datasets import (
     check_dataset,
 )
 from modelyard.records.errors import InvalidError
-from modelyard.records.people import Grant, Need
+from modelyard.records.people import Grant, Kind, Need, thing_of
 
 DATASET = "/api/v1/datasets/{department:str}/{name:str}"
 VERSION = DATASET + "/versions/{version:str}"
@@ -67,7 +67,7 @@ class Revoke(Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def list_datasets(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> list[Dataset]:
     """By name; those of other departments are not there."""
-    return await asyncio.to_thread(services.datasets.datasets, seen_by(grant))
+    return await asyncio.to_thread(services.datasets.datasets, grant.seen, grant.shared_datasets)
 
 
 @get(DATASET, opt=SEE, tags=["datasets"], summary="One dataset")
@@ -106,7 +106,8 @@ async def trained_models(
     version: FromQuery[Count | None] = None,
 ) -> list[TrainedModel]:
     """Those that you may see, by what their bundles say of their lineage."""
-    return await asyncio.to_thread(services.datasets.trained, dataset, version, seen_by(grant))
+    found = await asyncio.to_thread(services.datasets.trained, dataset, version)
+    return [trained for trained in found if grant.sees_model(trained.model)]
 
 
 @put(DATASET + "/marks", opt=PUSH, tags=["datasets"], summary="Mark columns")
@@ -166,7 +167,7 @@ def dataset_of(department: FromPath[str], name: FromPath[str]) -> str:
 
 async def shows(services: Services, grant: Grant, dataset: str) -> Callable[[DatasetVersion], DatasetVersion]:
     """What makes of a version what this person may know of it."""
-    reads = grant.allows(Need.READ_DATA, dataset.split("/", maxsplit=1)[0])
+    reads = grant.allows(Need.READ_DATA, dataset.split("/", maxsplit=1)[0], thing_of(Kind.DATASET, dataset))
     cleared = await asyncio.to_thread(services.datasets.cleared, dataset, grant.principal)
     return lambda version: version.shown_to(reads=reads, cleared=cleared)
 

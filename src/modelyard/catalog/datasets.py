@@ -165,10 +165,12 @@ class Datasets:
 
     # Reading
 
-    def datasets(self, departments: frozenset[str] | None = None) -> list[Dataset]:
-        """The datasets of these departments (None: of all), by name."""
+    def datasets(
+        self, departments: frozenset[str] | None = None, also: frozenset[str] = frozenset()
+    ) -> list[Dataset]:
+        """The datasets of these departments (None: of all), and those named beside, by name."""
         with self._database.read() as connection:
-            return store.of_departments(connection, departments)
+            return store.of_departments(connection, departments, also)
 
     def dataset(self, name: str) -> Dataset:
         """One dataset."""
@@ -291,14 +293,11 @@ class Datasets:
 
     # Lineage
 
-    def trained(
-        self, dataset: str, number: int | None = None, departments: frozenset[str] | None = None
-    ) -> list[TrainedModel]:
-        """The versions of models trained on a dataset (or on one version), of these departments alone."""
+    def trained(self, dataset: str, number: int | None = None) -> list[TrainedModel]:
+        """The versions of models, of all departments, trained on a dataset (or on one version of it)."""
         with self._database.read() as connection:
             _known(connection, dataset)
-            found = store.trained(connection, dataset, number)
-        return [t for t in found if departments is None or t.model.split("/")[0] in departments]
+            return store.trained(connection, dataset, number)
 
     def marks_of_model(self, model: str) -> dict[str, Mark]:
         """The marks of columns in the data that any version of a model was trained on; by a column's name the

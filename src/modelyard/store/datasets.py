@@ -68,11 +68,14 @@ def get(connection: Connection, dataset: str) -> Dataset | None:
     return None if row is None else _dataset(row)
 
 
-def of_departments(connection: Connection, departments: Iterable[str] | None) -> list[Dataset]:
-    """The datasets of these departments (None: of all), by name."""
+def of_departments(
+    connection: Connection, departments: Iterable[str] | None, also: Iterable[str] = ()
+) -> list[Dataset]:
+    """The datasets of these departments (None: of all), and those named beside, by name."""
     query = _listing()
     if departments is not None:
-        query = query.where(datasets.c.department.in_(sorted(departments)))
+        theirs = datasets.c.department.in_(sorted(departments))
+        query = query.where(or_(theirs, datasets.c.dataset.in_(sorted(also))))
     return sorted((_dataset(row) for row in connection.execute(query)), key=lambda d: d.dataset)
 
 

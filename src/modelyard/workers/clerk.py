@@ -101,7 +101,7 @@ class Clerk:
             finally:
                 process.kill()
         if process.returncode != 0 or len(reply) > _MAX_ANSWER:
-            raise _died(said)
+            raise _died(said, self._memory)
         return reply
 
     def _command(self, folder: Path, *, network: bool) -> list[str]:
@@ -136,10 +136,10 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _died(said: bytes) -> YardError:
+def _died(said: bytes, memory: int) -> YardError:
     words = said.decode(errors="replace")
     if "memory" in words.lower() or "MemoryError" in words:
-        message = f"The table does not fit into the {MEMORY >> 30} GiB that reading one may take."
+        message = f"The table does not fit into the {memory >> 30} GiB that reading one may take."
         return TooLargeError(message, "Push it in parts, or with fewer columns.")
     return MalformedError(
         "The file is not a table that can be read: its reader did not survive it.", "Write it anew."
