@@ -118,8 +118,7 @@ def loop_steps(
         "trigger": TriggerStep(Refits(database, _queue(settings)), now),
         "rollout": RolloutStep(registry.rollouts, lambda _: (), engine.refresh, now),
     }
-    datasets = Datasets(database, blobs, settings.data / "scratch")
-    rows = HeldOutRows(blobs, datasets, settings.data / "scratch")
+    rows = HeldOutRows(blobs, registry.datasets, settings.data / "scratch")
     compare = Comparing(engine.apart, rows, settings.answer_timeout)
     slow: dict[str, Step] = {
         "gate": GateStep(

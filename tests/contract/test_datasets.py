@@ -8,13 +8,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from sqlalchemy import select
 
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.registry import Registry
 from modelyard.records.datasets import DataType, Mark
-from modelyard.records.errors import InvalidError, NotFoundError, UnavailableError, YardError
+from modelyard.records.errors import InvalidError, NotFoundError, UnavailableError
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
+from modelyard.store.schema import audit
 
 FLIGHTS = "operations/flights"
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
@@ -222,8 +224,22 @@ def test_what_is_not_there_is_said(datasets: Datasets, tmp_path: Path) -> None:
         datasets.lay_out(FLIGHTS, 1, tmp_path / "out")
 
 
-def refusal(datasets: Datasets, body: bytes, content_type: str = CSV) -> YardError:
-    with pytest.raises(YardError) as refused:
-        push(datasets, body, content_type)
-    assert datasets.datasets() == []
-    return refused.value
+def test_each_change_is_in_the_audit(datasets: Datasets, database: Database) -> None:
+    push(datasets, why="January", marks={"pilot": Mark.PERSONAL})
+    push(datasets)  # the same again changes nothing
+    datasets.set_marks(FLIGHTS, {"pilot": None}, by="olga")
+    datasets.clear(FLIGHTS, "ben", Mark.SECRET, by="olga")
+    datasets.revoke(FLIGHTS, "ben", Mark.SECRET, by="olga")
+    datasets.note_download(datasets.version(FLIGHTS), {Mark.SECRET}, "csv", by="ben")
+    with database.read() as connection:
+        told = connection.execute(
+            select(audit.c.by, audit.c.action, audit.c.subject).order_by(audit.c.number)
+        )
+        assert [tuple(row) for row in told if row.action.startswith(("dataset", "clearance"))] == [
+            ("anna", "dataset.push", f"{FLIGHTS}/1"),
+            ("anna", "dataset.mark", FLIGHTS),
+            ("olga", "dataset.mark", FLIGHTS),
+            ("olga", "clearance.give", FLIGHTS),
+            ("olga", "clearance.revoke", FLIGHTS),
+            ("ben", "dataset.download", f"{FLIGHTS}/1"),
+        ]

@@ -115,6 +115,9 @@ async def download_dataset(
         is_for_people=is_for_people,
     )
     path = await asyncio.to_thread(_laid_out, services.scratch, write)
+    version = await asyncio.to_thread(services.datasets.version, dataset, number)
+    note = partial(services.datasets.note_download, version, cleared, form, by=grant.principal)
+    await asyncio.to_thread(note)
     return Stream(pieces(path), headers=headers, media_type=media)
 
 

@@ -34,8 +34,8 @@ from modelyard.records.errors import (
     UnsupportedError,
 )
 from modelyard.records.references import shown
+from modelyard.store import audit, departments
 from modelyard.store import datasets as store
-from modelyard.store import departments
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.folder import disk_error
@@ -282,6 +282,17 @@ class Datasets:
             **structs.asdict(found),
         )
 
+    def note_download(self, version: DatasetVersion, marks: Iterable[Mark], form: str, *, by: str) -> None:
+        """Put down that somebody is given a version's rows, before they are.
+
+        Args:
+            marks: those they could look behind.
+        """
+        what = {"form": form, "marks": sorted(marks)}
+        place = f"{version.dataset}/{version.version}"
+        with self._database.write() as connection:
+            audit.append(connection, by=by, action="dataset.download", subject=place, after=what)
+
     def _fetch(self, version: DatasetVersion, folder: Path, name: str = "version") -> Path:
         place = folder / name
         try:
@@ -315,7 +326,7 @@ class Datasets:
 
     # Marks and clearances
 
-    def set_marks(self, dataset: str, marks: Mapping[str, Mark | None], *, by: str) -> Dataset:  # noqa: ARG002
+    def set_marks(self, dataset: str, marks: Mapping[str, Mark | None], *, by: str) -> Dataset:
         """Set or (None) take away marks of columns; they hold for all versions, the old ones as well.
 
         Raises:
@@ -326,9 +337,9 @@ class Datasets:
             columns = {c.name for v in store.versions(connection, dataset) for c in v.columns}
             _check_marks(marks, columns | set(known.marks))
             after = {**known.marks, **marks}
-            store.set_marks(
-                connection, dataset, {name: mark for name, mark in after.items() if mark is not None}
-            )
+            kept = {name: mark for name, mark in after.items() if mark is not None}
+            if kept != known.marks:
+                _mark(connection, dataset, known.marks, kept, by)
             return _known(connection, dataset)
 
     def cleared(self, dataset: str, principal: str) -> frozenset[Mark]:
@@ -359,9 +370,10 @@ class Datasets:
         with self._database.write() as connection:
             _held(connection, dataset)
             store.clear(connection, clearance)
+            audit.append(connection, by=by, action="clearance.give", subject=dataset, after=clearance)
         return clearance
 
-    def revoke(self, dataset: str, principal: str, mark: Mark, *, by: str) -> None:  # noqa: ARG002
+    def revoke(self, dataset: str, principal: str, mark: Mark, *, by: str) -> None:
         """Take a clearance away.
 
         Raises:
@@ -371,6 +383,8 @@ class Datasets:
             _held(connection, dataset)
             if not store.revoke(connection, dataset, principal, mark):
                 raise NotFoundError(f"{shown(principal)} has no clearance for {mark} columns of {dataset}.")
+            what = {"principal": principal, "mark": mark}
+            audit.append(connection, by=by, action="clearance.revoke", subject=dataset, before=what)
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
@@ -388,13 +402,24 @@ def _add(
     store.lock(connection, version.dataset)
     existing = store.by_digest(connection, version.dataset, version.digest)
     number = existing.version if existing else store.add_version(connection, version)
+    place = f"{version.dataset}/{number}"
+    if existing is None:
+        what = {"digest": version.digest, "rows": version.rows, "origin": version.origin, "why": version.why}
+        audit.append(connection, by=version.created_by, action="dataset.push", subject=place, after=what)
     held = store.marks(connection, [version.dataset])[version.dataset]
     added = {name: mark for name, mark in marks.items() if held.get(name) is not Mark.SECRET}
-    if added:
-        store.set_marks(connection, version.dataset, held | added)
+    if added.items() - held.items():
+        _mark(connection, version.dataset, held, held | added, version.created_by)
     found = store.version(connection, version.dataset, number)
     assert found is not None  # noqa: S101 - it was written in this transaction
     return found, existing is None
+
+
+def _mark(
+    connection: Connection, dataset: str, before: Mapping[str, Mark], after: Mapping[str, Mark], by: str
+) -> None:
+    store.set_marks(connection, dataset, after)
+    audit.append(connection, by=by, action="dataset.mark", subject=dataset, before=before, after=after)
 
 
 def _write(stream: Iterable[bytes], to: Path) -> None:

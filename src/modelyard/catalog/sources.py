@@ -11,8 +11,8 @@ from modelyard.catalog.datasets import Datasets
 from modelyard.records.datasets import DataConnection, DatasetVersion, Origin, Source, check_dataset
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.references import check_name, shown
+from modelyard.store import audit, departments
 from modelyard.store import datasets as store
-from modelyard.store import departments
 from modelyard.store.database import Database
 from modelyard.store.secrets import Secrets
 from modelyard.workers import outbound
@@ -74,13 +74,16 @@ class Sources:
             if not departments.exists(connection, department):
                 raise NotFoundError(f"There is no department {department}.")
             store.put_connection(connection, record, sealed)
+            place = f"{department}/{name}"
+            audit.append(connection, by=by, action="connection.put", subject=place, after=record.address)
         return record
 
-    def disconnect(self, department: str, name: str, *, by: str) -> None:  # noqa: ARG002
+    def disconnect(self, department: str, name: str, *, by: str) -> None:
         """Forget a connection; what came from it stays."""
         with self._database.write() as connection:
             if not store.drop_connection(connection, department, name):
                 raise _unknown(department, name)
+            audit.append(connection, by=by, action="connection.drop", subject=f"{department}/{name}")
 
     def snapshot(
         self, dataset: str, name: str | None = None, query: str | None = None, *, by: str, why: str = ""
