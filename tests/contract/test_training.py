@@ -12,6 +12,7 @@ import pytest
 from modelyard.records.jobs import Input, JobState
 from modelyard.store import duties
 from modelyard.workers.processes import tree
+from tests.conftest import find_julia, find_rscript
 from tests.contract.training_house import MODEL, TrainingHouse, described
 
 TRAIN = """
@@ -55,6 +56,32 @@ def house(tmp_path: Path, environments: Path) -> Iterator[TrainingHouse]:
     made.database.close()
 
 
+R_TRAIN = """
+library(modelyard)
+d <- read.csv(file.path(Sys.getenv("YARD_DATA"), "flights.csv"))
+cat("learned from", nrow(d), "rows with", yard_parameter("degree"), "\\n")
+for (round in 1:3) yard_log(mae = 3 - round, round = round)
+yard_save(lm(cost ~ km, d), example = head(d["km"], 5))
+"""
+JULIA_MODEL = """
+struct Line
+    slope::Float64
+end
+predict(model::Line, columns) = model.slope .* columns.km
+"""
+JULIA_TRAIN = """
+using Modelyard
+include("model.jl")
+lines = collect(eachline(joinpath(ENV["YARD_DATA"], "flights.csv")))[2:end]
+rows = [parse.(Float64, split(line, ',')) for line in lines]
+println("learned from ", length(rows), " rows with ", parameter("degree"))
+for round in 1:3
+    log_metrics(mae = 3 - round, round = round)
+end
+save(Line(sum(last.(rows)) / sum(first.(rows))); example = (km = [100.0, 200.0],), source = "model.jl")
+"""
+
+
 def project(script: str, train: str = "") -> dict[str, str]:
     return {"yard.toml": described(train), "train.py": script}
 
@@ -94,6 +121,36 @@ def test_a_python_project_becomes_a_version_that_says_where_it_comes_from(house:
     with house.database.read() as connection:
         assert duties.get(connection, "gate", f"{MODEL}/1")
     assert not list((house.folder / "jobs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("language", "run", "files"),
+    [
+        pytest.param("r", "Rscript train.R", {"train.R": R_TRAIN}, marks=pytest.mark.r),
+        pytest.param(
+            "julia",
+            "julia train.jl",
+            {"train.jl": JULIA_TRAIN, "model.jl": JULIA_MODEL},
+            marks=pytest.mark.julia,
+        ),
+    ],
+)
+def test_projects_in_r_and_julia_do_the_same(
+    tmp_path: Path, environments: Path, language: str, run: str, files: dict[str, str]
+) -> None:
+    programs = {"r": find_rscript() or "Rscript", "julia": find_julia() or "julia"}
+    house = TrainingHouse(tmp_path, environments, programs)
+    house.push("operations/flights", FLIGHTS)
+    text = described(DATA, language, run, "parameters.degree = 1\n")
+    job = house.run({"yard.toml": text, **files})
+    log = house.jobs.log(job.id).text
+    assert job.state is JobState.SUCCEEDED, log
+    assert "learned from 8 rows with 1" in log
+    assert job.metrics == {"mae": 0.0, "round": 3.0}
+    bundle = house.registry.version(MODEL, 1).bundle
+    assert (bundle.language, bundle.metrics) == (language, {"mae": 0.0, "round": 3.0})
+    assert bundle.lineage["dataset:operations/flights"] == "1"
+    house.database.close()
 
 
 def test_parameters_reach_the_script_and_files_of_the_project_lie_beside_it(house: TrainingHouse) -> None:

@@ -66,6 +66,7 @@ def test_all_the_commands_are_there() -> None:
         *(f"data {verb}" for verb in ("push", "list", "show", "rows", "pull", "diff", "models", "mark")),
         *(f"data {verb}" for verb in ("clear", "clearances", "revoke")),
         *(f"data {verb}" for verb in ("connect", "connections", "disconnect", "snapshot")),
+        *("train", "jobs", "job", "compare", "cancel"),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),
     }

@@ -13,7 +13,7 @@ module Modelyard
 
 using Serialization
 
-export publish, save, log_metrics, predict
+export publish, save, log_metrics, parameter, predict
 export models, show_version, versions, set_alias, rollback, history, whoami
 export YardError
 

@@ -23,6 +23,23 @@ function log_metrics(; metrics...)
     return nothing
 end
 
+"""
+    parameter(name, otherwise = nothing)
+
+A parameter of this training: what `[parameters]` of `yard.toml` says, or what `yard train --set` gave it; run by hand,
+`otherwise`. Throws [`YardError`](@ref) where there is neither.
+
+```julia
+trees = parameter("trees", 40)
+```
+"""
+function parameter(name::AbstractString, otherwise = nothing)
+    text = get(ENV, "YARD_PARAMETERS", "")
+    found = isempty(text) ? otherwise : get(parse_json(text), name, otherwise)
+    found === nothing && throw(YardError("There is no parameter $name.", "Name it in [parameters] of yard.toml."))
+    return found
+end
+
 "The metrics as Float64 by name; throws `YardError` for one that is not a finite number."
 function check_metrics(metrics)
     checked = Dict{String,Float64}()

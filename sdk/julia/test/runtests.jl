@@ -209,6 +209,17 @@ end
         end
     end
 
+    @testset "parameters come from the yard, or are those given" begin
+        withenv("YARD_PARAMETERS" => nothing) do
+            @test parameter("trees", 40) == 40
+            @test occursin("There is no parameter trees", words(() -> parameter("trees")))
+        end
+        withenv("YARD_PARAMETERS" => "{\"trees\": 80, \"kind\": \"b\"}") do
+            @test parameter("trees", 40) == 80
+            @test parameter("kind") == "b"
+        end
+    end
+
     @testset "the yard's address" begin
         mktempdir() do folder
             mkpath(joinpath(folder, "modelyard"))

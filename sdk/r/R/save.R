@@ -5,6 +5,7 @@ EXAMPLE_ROWS <- 100L
 # Writes the bundle of a fitted model into a folder (man/yard_save.Rd).
 yard_save <- function(model, dir = yard_output(), example, metrics = list(), description = "", code = character(),
                       missing = character(), packages = character(), lineage = list()) {
+  if (base::missing(dir)) metrics <- utils::modifyList(last_logged(dir), as.list(metrics))
   example <- model_example(model, example)
   inputs <- infer_inputs(example, missing)
   light <- slim(without_rows(model), names(example))

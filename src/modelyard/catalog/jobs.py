@@ -24,7 +24,7 @@ from modelyard.records.projects import (
     read_project,
 )
 from modelyard.records.references import Reference
-from modelyard.store import departments, duties, jobs, projects
+from modelyard.store import audit, departments, duties, jobs, projects
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.projects import Kept
@@ -140,6 +140,10 @@ class Jobs:
                 raise ConflictError(f"Job {job} has {found.state} already.", f"See how: yard job {job}.")
             said = f"Cancelled by {by}. {line}".strip()
             jobs.ask_to_end(connection, job, by)
+            told = {"why": line}
+            audit.append(
+                connection, by=by, action="job.cancel", subject=subject(found.model, job), after=told
+            )
             if found.state is JobState.QUEUED:
                 done = msgspec.structs.replace(
                     found, state=JobState.CANCELLED, words=said, progress="", ended_at=_now()
@@ -244,7 +248,15 @@ def enqueue(
     )
     number = jobs.add(connection, job, sets_policy=sets_policy)
     duties.ensure(connection, DUTY, str(number), now)
+    told: dict[str, object] = {"project": kept.digest, "trigger": trigger, "reason": reason, "code": code}
+    told["parameters"], told["sets_policy"] = job.parameters, sets_policy
+    audit.append(connection, by=by, action="job.submit", subject=subject(job.model, number), after=told)
     return msgspec.structs.replace(job, id=number)
+
+
+def subject(model: str, number: int) -> str:
+    """A job as the audit names it."""
+    return f"{model}/jobs/{number}"
 
 
 def _kept(model: str, folder: Path, received: Received, by: str, may_read: Callable[[str], bool]) -> Kept:

@@ -10,13 +10,14 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
-from modelyard.catalog.jobs import DUTY, Queue
+from modelyard.catalog.jobs import DUTY, Queue, subject
 from modelyard.catalog.policies import policy_of, set_policy
+from modelyard.records.audit import YARD
 from modelyard.records.jobs import MOST_ATTEMPTS, Input, Job, JobState, Point, Usage
 from modelyard.records.models import Version
 from modelyard.records.policies import Promote
 from modelyard.records.projects import Project, read_project
-from modelyard.store import duties, jobs, models, projects
+from modelyard.store import audit, duties, jobs, models, projects
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
@@ -239,6 +240,8 @@ def _end(connection: Connection, job: Job, ending: Ending, now: datetime) -> Job
     )
     jobs.change(connection, after)
     jobs.add_log(connection, job.id, f"yard: {ending.state}: {after.words}\n", _KEPT_LOG)
+    told = {"state": after.state, "words": after.words, "version": after.version}
+    audit.append(connection, by=YARD, action="job.end", subject=subject(job.model, job.id), after=told)
     if (waiting := jobs.first_queued(connection, job.department)) is not None:
         duties.ensure(connection, DUTY, str(waiting), now)
     return after
