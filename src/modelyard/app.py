@@ -30,6 +30,7 @@ from modelyard.catalog.people import People
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
 from modelyard.catalog.training import Training
 from modelyard.engine.comparing import Comparing
@@ -268,6 +269,7 @@ class Front:
             registry=registry,
             jobs=_jobs(self._settings, database, blobs),
             people=People(database),
+            signing=Signing(database),
             sharing=Sharing(database),
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             datasets=registry.datasets,

@@ -19,6 +19,7 @@ from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
@@ -70,6 +71,7 @@ class House:
             registry=registry,
             jobs=Jobs(registry._database, Blobs(str(folder / "blobs")), folder / "scratch"),
             people=people,
+            signing=Signing(people._database),
             sharing=Sharing(people._database),
             backups=Backups(registry._database),
             datasets=registry.datasets,

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from moto.server import ThreadedMotoServer
 
+from modelyard.catalog import signing
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.store.blobs import Blobs
@@ -104,6 +106,14 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 def registry(database: Database, tmp_path: Path) -> Registry:
     """A registry on each kind of database, with blobs in a folder."""
     return Registry(database, Blobs(str(tmp_path / "blobs")), tmp_path / "scratch")
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real argon2id at a hundredth of its costs, for tests that are not about them."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(signing, "_HASHER", cheap)
+    monkeypatch.setattr(signing, "_NOBODY", cheap.hash("x"))
 
 
 @pytest.fixture

@@ -60,6 +60,9 @@ def commands() -> list[tuple[str, ...]]:
 def test_all_the_commands_are_there() -> None:
     assert {" ".join(c) for c in commands()} == {
         *("up", "demo", "doctor", "version", "login", "logout", "whoami"),
+        *("users list", "users invite", "users reset", "users role", "users remove", "users disable"),
+        *("users enable", "users join", "users department"),
+        *("grant matrix", "grant list", "grant give", "grant revoke"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
         *("card", "gate", "verdicts", "refits"),
@@ -67,6 +70,7 @@ def test_all_the_commands_are_there() -> None:
         *(f"data {verb}" for verb in ("clear", "clearances", "revoke")),
         *(f"data {verb}" for verb in ("connect", "connections", "disconnect", "snapshot")),
         *("train", "jobs", "job", "compare", "cancel"),
+        *("train", "jobs", "job", "compare", "cancel", "backup", "restore"),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),
     }

@@ -81,20 +81,21 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     """Litestar's guard on every route: the token, the policy, then the kind of content."""
     need: Need = handler.opt["need"]
     if need is Need.NOTHING:
+        came_from(_origin(connection, ""))
         return
     services = cast("Services", connection.app.state.services)
     headers = connection.headers.getall("authorization", [])
     grant = identify(headers[0] if len(headers) == 1 else None, services.table())
     connection.scope["state"]["grant"] = grant
-    came_from(_origin(connection, grant))
+    came_from(_origin(connection, f"token {grant.token_id}" if grant.token_id else "session"))
     authorise(grant, need, *place_of(connection))
     _check_content_type(connection, handler.opt.get("takes", JSON))
 
 
-def _origin(connection: ASGIConnection[Any, Any, Any, Any], grant: Grant) -> Origin:
+def _origin(connection: ASGIConnection[Any, Any, Any, Any], via: str) -> Origin:
     """For the audit: the address is that of the connection, since a header could be forged."""
     address = connection.client.host if connection.client else ""
-    return Origin(address, connection.scope["state"].get("request_id", ""), f"token {grant.token_id}")
+    return Origin(address, connection.scope["state"].get("request_id", ""), via)
 
 
 def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:

@@ -16,6 +16,7 @@ from modelyard.records.errors import (
     DeadlineError,
     ForbiddenError,
     InvalidError,
+    LimitedError,
     MalformedError,
     ModelError,
     NotFoundError,
@@ -55,6 +56,7 @@ STATUSES: tuple[tuple[type[YardError], int, str], ...] = (
     (ModelError, 500, "The model failed"),
     (WorkerLostError, 502, "The worker died"),
     (WorkerStartError, 503, "The worker could not be started"),
+    (LimitedError, 429, "Too many attempts"),
     (BusyError, 503, "Not now"),
     (DeadlineError, 504, "No answer in time"),
 )

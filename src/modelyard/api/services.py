@@ -12,6 +12,7 @@ from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
+from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
@@ -27,6 +28,7 @@ class Services:
         registry: models, versions, aliases. Blocking: call it in a thread.
         jobs: projects and their jobs. Blocking too.
         people: principals, roles and tokens. Blocking too.
+        signing: who comes in, and by what. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
         backups: the record of backups. Blocking too.
         datasets: datasets and their versions. Blocking too.
@@ -49,6 +51,7 @@ class Services:
     registry: Registry
     jobs: Jobs
     people: People
+    signing: Signing
     sharing: Sharing
     backups: Backups
     datasets: Datasets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -13,8 +14,9 @@ from msgspec import Meta, Struct
 
 from modelyard.api.changes import changed
 from modelyard.api.services import Services
+from modelyard.catalog.people import check_place
 from modelyard.records.errors import ForbiddenError
-from modelyard.records.people import YARD_ROLES, Grant, Need, Principal, Role
+from modelyard.records.people import YARD_ROLES, Grant, Need, NewLink, Principal, Role
 from modelyard.records.references import check_name
 
 _USERS = "/api/v1/users"
@@ -30,6 +32,33 @@ class DepartmentRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A department to make."""
 
     name: Annotated[str, Meta(min_length=1, max_length=63, examples=["finance"])]
+
+
+class PersonRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A person to invite.
+
+    Attributes:
+        role: what they may do, if anything yet; in `department`, or (None) in the whole yard.
+        link_days: for how long the link to set a password holds.
+    """
+
+    name: Name
+    role: Role | None = None
+    department: Annotated[str, Meta(max_length=63, examples=["finance"])] | None = None
+    link_days: Annotated[float, Meta(gt=0, le=30)] = 7.0
+
+
+class LinkRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A link to set a password by."""
+
+    link_days: Annotated[float, Meta(gt=0, le=30)] = 7.0
+
+
+class IdentityRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom an identity provider calls so."""
+
+    issuer: Annotated[str, Meta(min_length=1, max_length=500, examples=["https://login.example.com"])]
+    subject: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class RoleRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +98,52 @@ async def list_users(services: NamedDependency[Services]) -> list[Principal]:
 @get(_USER, opt={"need": Need.OVERSEE}, tags=["users"], summary="One person or service")
 async def show_user(user: FromPath[str], services: NamedDependency[Services]) -> Principal:
     """With the roles it holds."""
+    return await asyncio.to_thread(services.people.principal, user)
+
+
+@post(_USERS, opt=_ADMINISTER, tags=["users"], summary="Invite a person")
+async def invite_user(
+    data: JSONBody[PersonRequest], services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[NewLink]:
+    """Makes the person, gives the role, and answers with the link by which they set a password, once; it is
+    in this answer and nowhere else. 409 if the name is taken.
+    """
+    return await changed(services, await asyncio.to_thread(_invite, services, data, grant), 201)
+
+
+def _invite(services: Services, data: PersonRequest, grant: Grant) -> NewLink:
+    if data.role is not None:
+        check_place(data.role, data.department)
+    services.people.add_person(data.name, by=grant.principal)
+    if data.role is not None:
+        services.people.set_role(data.name, data.role, data.department, by=grant.principal)
+    return services.signing.make_link(data.name, timedelta(days=data.link_days), by=grant.principal)
+
+
+@post(_USER + "/link", opt=_ADMINISTER, tags=["users"], summary="A link to set a password by")
+async def make_link(
+    user: FromPath[str],
+    data: JSONBody[LinkRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> NewLink:
+    """Works once, until it ends; an earlier one of theirs ends now. Using it where there is a password (a
+    reset) ends all sessions and tokens of the person.
+    """
+    days = timedelta(days=data.link_days)
+    return await asyncio.to_thread(partial(services.signing.make_link, user, days, by=grant.principal))
+
+
+@put(_USER + "/identity", opt=_ADMINISTER, tags=["users"], summary="Join a person and an identity")
+async def join_identity(
+    user: FromPath[str],
+    data: JSONBody[IdentityRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Principal:
+    """Whom the provider calls so is that person here from now on. 409 if it is another's."""
+    join = partial(services.signing.join, user, data.issuer, data.subject, by=grant.principal)
+    await asyncio.to_thread(join)
     return await asyncio.to_thread(services.people.principal, user)
 
 
@@ -152,6 +227,9 @@ HANDLERS = (
     create_department,
     list_users,
     show_user,
+    invite_user,
+    make_link,
+    join_identity,
     set_yard_role,
     take_yard_role,
     disable_user,

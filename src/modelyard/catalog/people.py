@@ -86,6 +86,7 @@ class People:
             made = _add(connection, _draft("first", FIRST, Role.ADMINISTRATOR, by=FIRST))
             if keep is not None:
                 keep(made.secret)
+            state.bump_generation(connection)
             return made.secret
 
     # Principals and their roles
@@ -224,7 +225,7 @@ class People:
 
     def mark_used(self, token_ids: Iterable[int], at: datetime) -> None:
         """Say that these tokens were used up to this time."""
-        with self._database.write() as connection:
+        with self._database.write(unaudited="a use is no change") as connection:
             tokens.mark_used(connection, token_ids, at)
 
     @contextmanager
@@ -355,7 +356,6 @@ def _draft(name: str, principal: str, role: Role, *, by: str) -> Token:
 def _add(connection: Connection, draft: Token) -> NewToken:
     secret = new_secret()
     token = msgspec.structs.replace(draft, id=tokens.add(connection, draft, hash_secret(secret)))
-    state.bump_generation(connection)
     tell(connection, "token.create", token.department or YARD, by=token.created_by, after=token)
     return NewToken(secret, token)
 

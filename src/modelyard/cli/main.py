@@ -17,6 +17,7 @@ from modelyard.cli import (
     data_access,
     doctor,
     gates,
+    grants,
     jobs,
     login,
     models,
@@ -28,6 +29,7 @@ from modelyard.cli import (
     sdk,
     server,
     tokens,
+    users,
 )
 from modelyard.records.errors import YardError
 
@@ -62,9 +64,11 @@ app = typer.Typer(
 for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
+app.add_typer(users.app, name="users", rich_help_panel="Come in")
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 data.app.registered_commands += data_access.app.registered_commands
+app.add_typer(grants.app, name="grant", rich_help_panel="Come in")
 app.add_typer(rollouts.rollout, name="rollout", rich_help_panel="Models")
 app.add_typer(rollouts.policy, name="policy", rich_help_panel="Models")
 

@@ -85,6 +85,12 @@ class BusyError(YardError):
         self.retry_after = retry_after
 
 
+class LimitedError(BusyError):
+    """Somebody tries too often. Ask again after `retry_after` seconds."""
+
+    code = "limited"
+
+
 class UnavailableError(BusyError):
     """A part that is needed does not answer at the moment: the database, the engine, a worker."""
 

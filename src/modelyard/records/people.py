@@ -340,6 +340,21 @@ class Principal(Struct, frozen=True):
         return replace(self, role=None, departments=own)
 
 
+class NewLink(Struct, frozen=True):
+    """A link just made, by which a person sets a password: the only time its code is shown.
+
+    Attributes:
+        path: the address after the yard's own.
+        is_reset: whether they have a password now, which it replaces.
+    """
+
+    code: str
+    path: str
+    principal: str
+    is_reset: bool
+    expires_at: datetime
+
+
 class Token(Struct, frozen=True):
     """A token as it is listed: never the secret, of which only a sha256 is stored."""
 
