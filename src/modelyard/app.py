@@ -25,6 +25,7 @@ from modelyard.api.short import ShortWay, ShortWayProtocol
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.people import People
 from modelyard.catalog.refits import Refits
@@ -40,6 +41,7 @@ from modelyard.engine.portable import is_settled
 from modelyard.loop import backup
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
+from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
@@ -96,6 +98,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     set_up_logging(settings.log_level)
     database, blobs, registry = _records(settings)
     engine = Engine(settings, registry, LocalWorkers(settings))
+    spool, scratch = settings.data / "spool", settings.data / "scratch"
+    engine.drive(Shipper(database, blobs, spool, scratch, settings.ship_after, now))
     name = f"{socket.gethostname()}:{settings.data}"
     for steps in loop_steps(settings, database, blobs, registry, engine):
         engine.drive(Tick(database, name, steps))
@@ -281,7 +285,7 @@ class Front:
             warm=self._warm,
             workers=self._workers,
             not_ready=self._not_ready,
-            spool=self._settings.data / "spool",
+            history=History(database, blobs, self._settings.data / "spool"),
             scratch=self._settings.data / "scratch",
             max_bundle=self._settings.max_bundle,
             max_dataset=self._settings.max_dataset,

@@ -35,6 +35,7 @@ _POSITIVE = (
     "department_queue",
     "backup_every",
     "backup_keep",
+    "ship_after",
 )
 _LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
@@ -55,6 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         fronts: front processes; by default one a core.
         spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
             survives a power cut as well; false survives any crash of the processes.
+        ship_after: seconds until predictions that were recorded go from the spool to the history.
         worker_memory: bytes of memory a worker may use.
         load_timeout: seconds a model may take to load.
         answer_timeout: seconds a request may take in all before it is answered 504.
@@ -95,6 +97,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     engine: str = "local"
     fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
     spool_sync: bool = False
+    ship_after: float = 30.0
     worker_memory: int = 4096 * MIB
     load_timeout: float = 60.0
     answer_timeout: float = 30.0

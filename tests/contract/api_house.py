@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
 from modelyard.catalog.backups import Backups
+from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -83,7 +84,7 @@ class House:
             warm=self._warm,
             workers=self._workers,
             not_ready=lambda: "",
-            spool=folder / "spool",
+            history=History(registry._database, Blobs(str(folder / "blobs")), folder / "spool"),
             scratch=folder,
             max_bundle=4 * 1024 * 1024,
             max_dataset=4 * 1024 * 1024,

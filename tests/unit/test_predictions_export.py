@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from hypothesis import strategies as st
 from tests.rows import BOOL, FLOAT64, INT64, NAMES, STRING, columns, rows_of
 
 from modelyard.catalog import predictions
+from modelyard.catalog.frames import Record
+from modelyard.catalog.history import History
 from modelyard.catalog.predictions import OWN, export
 from modelyard.records.errors import NotFoundError
 from modelyard.records.signatures import Column, ColumnType
 from modelyard.serving.tap import Asked, Tap
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
 from modelyard.store.spool import SpoolWriter
 from modelyard.workers.wire import Value, block_of, from_values
 
@@ -67,13 +72,25 @@ def write(
     return path
 
 
+@cache
+def no_segments() -> Database:
+    """A database in which nothing is shipped yet, for all of these tests."""
+    database = Database(f"sqlite:///{tempfile.mkdtemp(prefix='export-')}/yard.sqlite")
+    database.upgrade()
+    return database
+
+
+def history(folder: Path) -> History:
+    return History(no_segments(), Blobs(str(folder.parent / "blobs")), folder)
+
+
 def number(folder: Path, value: float, **more: Any) -> Path:
     return write(folder, [(X[0], [value])], [(Y[0], [value * 2])], **more)
 
 
 def exported(folder: Path, since: datetime | None = None, model: str = FUEL) -> pl.DataFrame:
     path = folder.parent / f"{next(NUMBERS)}.parquet"
-    rows = export(folder, model, since, path)
+    rows = export(history(folder), model, since, path)
     table = pl.read_parquet(path)
     assert table.height == rows
     return table
@@ -213,13 +230,13 @@ def test_the_fronts_are_merged_in_the_order_of_time(folder: Path, monkeypatch: p
 def test_a_chunk_is_bounded_by_its_rows_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "_ROWS_A_CHUNK", 4)
     sizes: list[int] = []
-    tables = predictions._tables
+    by_version = predictions._by_version
 
-    def counted(frames: list[Any]) -> pl.DataFrame:
-        sizes.append(len(frames))
-        return tables(frames)
+    def counted(records: list[Record]) -> list[tuple[int, list[Record]]]:
+        sizes.append(len(records))
+        return by_version(records)
 
-    monkeypatch.setattr(predictions, "_tables", counted)
+    monkeypatch.setattr(predictions, "_by_version", counted)
     for i in range(5):
         write(folder, [(X[0], [float(i)] * 2)], [(Y[0], [0.0] * 2)])
     assert exported(folder)["x"].to_list() == [float(i // 2) for i in range(10)]

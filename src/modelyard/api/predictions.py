@@ -45,7 +45,7 @@ def _export(services: Services, model: str, since: datetime | None) -> Path:
     os.close(handle)
     path = Path(name)
     try:
-        export(services.spool, model, since, path)
+        export(services.history, model, since, path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -41,7 +42,7 @@ class Services:
         warm: returns when a version has warm workers, so that a promotion finds it answering.
         workers: all workers of the node.
         not_ready: why this front cannot answer yet, or an empty string.
-        spool: where this node records predictions.
+        history: recorded predictions. Blocking too.
         scratch: a folder for what is only needed for a moment.
         max_bundle: bytes of a bundle's archive.
         max_dataset: bytes of a dataset's file.
@@ -63,7 +64,7 @@ class Services:
     warm: Callable[[Version], Awaitable[None]]
     workers: Callable[[], Awaitable[list[WorkerInfo]]]
     not_ready: Callable[[], str]
-    spool: Path
+    history: History
     scratch: Path
     max_bundle: int
     max_dataset: int

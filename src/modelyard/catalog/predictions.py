@@ -1,21 +1,18 @@
-"""Recorded predictions: the spool's frames of one model, as a Parquet file."""
+"""Recorded predictions of one model, as a Parquet file."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
-from modelyard.records.errors import MalformedError, NotFoundError
-from modelyard.records.signatures import ColumnType
-from modelyard.store.spool import read_spool, spool_files
-from modelyard.workers import wire
-from modelyard.workers.wire import ColumnData, Frame
+from modelyard.catalog.frames import PREDICTIONS, Record, table_of
+from modelyard.catalog.history import Found, History, Opened, in_time
+from modelyard.records.errors import NotFoundError
 
 INPUT = "in:"
 OUTPUT = "out:"
@@ -24,44 +21,82 @@ _FRAMES_A_CHUNK = 20_000
 _ROWS_A_CHUNK = 200_000
 
 
-def export(folder: Path, model: str, since: datetime | None, to: Path) -> int:
+class Piece(NamedTuple):
+    """Rows on disk that are in the order of time, and the times of the first and the last."""
+
+    first: datetime
+    last: datetime
+    path: Path
+
+
+def export(history: History, model: str, since: datetime | None, to: Path) -> int:
     """Write a model's recorded predictions, oldest first, to a Parquet file; how many rows.
 
     One row a row asked: `request`, `row`, `at` (UTC), `version`, `route`, `caller`, `seconds`, `keys` (JSON),
     then the inputs and the outputs under their own names (`in:NAME` or `out:NAME` where that is taken).
-    Memory is bounded by a chunk, not by the file.
+    Memory is bounded by the rows of a chunk and of segments that overlap in time, not by the file.
 
     Args:
-        folder: the spool.
         since: only what was answered at or after this time (UTC if it has no zone).
 
     Raises:
         NotFoundError: nothing is recorded.
     """
-    rows = 0
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
     with TemporaryDirectory(dir=to.parent, prefix="export-") as scratch:
-        chunks: list[Path] = []
-        for frames in _in_chunks(_frames(folder, model, since)):
-            table = _tables(frames)
-            rows += table.height
-            chunks.append(Path(scratch) / f"{len(chunks)}.parquet")
-            table.write_parquet(chunks[-1])
-        if not chunks:
-            raise NotFoundError(
-                f"No prediction of {model} is recorded{' since then' if since else ''}.",
-                "They are recorded as soon as something answers for it.",
-            )
-        parts = [pl.scan_parquet(chunk) for chunk in chunks]
+        opened = history.open(model, since)
+        pieces = [*_shipped(history, opened, Path(scratch)), *_pending(opened, model, Path(scratch))]
+        parts = [_in_order(group, since) for group in _overlapping(pieces)]
+        if not parts:
+            raise _nothing(model, since)
         pl.concat(parts, how="diagonal_relaxed").sink_parquet(to)
+    rows = int(pl.scan_parquet(to).select(pl.len()).collect().item())
+    if not rows:
+        to.unlink()
+        raise _nothing(model, since)
     return rows
 
 
-def _in_chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    chunk: list[Frame] = []
+def _nothing(model: str, since: datetime | None) -> NotFoundError:
+    return NotFoundError(
+        f"No prediction of {model} is recorded{' since then' if since else ''}.",
+        "They are recorded as soon as something answers for it.",
+    )
+
+
+def _shipped(history: History, opened: Opened, scratch: Path) -> Iterator[Piece]:
+    dropped = opened.keeper.only_drops()  # they were hashed when they were shipped
+    for segment in opened.segments:
+        fetched, path = scratch / "segment", scratch / f"segment-{segment.id}.parquet"
+        history.fetch(segment, fetched)
+        version = pl.lit(segment.version, pl.Int64).alias("version")
+        table = dropped(pl.read_parquet(fetched).with_columns(version))
+        table.select(_shown(table.columns)).write_parquet(path)
+        yield Piece(segment.first_at, segment.last_at, path)
+
+
+def _pending(opened: Opened, model: str, scratch: Path) -> Iterator[Piece]:
+    for number, chunk in enumerate(_in_chunks(in_time(opened.files, model))):
+        tables = [
+            opened.keeper(table_of(records)).with_columns(pl.lit(version, pl.Int64).alias("version"))
+            for version, records in _by_version(chunk)
+        ]
+        shown = [table.select(_shown(table.columns)) for table in tables]
+        table = pl.concat(shown, how="diagonal_relaxed").sort("at", maintain_order=True)
+        path = scratch / f"spool-{number}.parquet"
+        table.write_parquet(path)
+        yield Piece(table["at"][0], table["at"][-1], path)
+
+
+def _in_chunks(found: Iterator[Found]) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
     rows = 0
-    for frame in frames:
-        chunk.append(frame)
-        rows += frame.rows or 0
+    for record, _, _ in found:
+        if record.verb != PREDICTIONS:
+            continue
+        chunk.append(record)
+        rows += record.layout.rows
         if len(chunk) >= _FRAMES_A_CHUNK or rows >= _ROWS_A_CHUNK:
             yield chunk
             chunk, rows = [], 0
@@ -69,58 +104,39 @@ def _in_chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         yield chunk
 
 
-def _frames(folder: Path, model: str, since: datetime | None) -> Iterator[Frame]:
-    """The model's frames in the order of time: each front's files are in it, and are merged."""
-    if since is not None and since.tzinfo is None:
-        since = since.replace(tzinfo=UTC)
-    begin = int(since.timestamp() * 1e6) if since else 0
-    fronts: dict[str, list[Path]] = {}
-    for path in spool_files(folder):
-        fronts.setdefault(path.name.rpartition("-")[0], []).append(path)
-    each = [_frames_of(paths, model, begin) for paths in fronts.values()]
-    return heapq.merge(*each, key=lambda frame: int(frame.get("at")))
+def _by_version(records: list[Record]) -> list[tuple[int, list[Record]]]:
+    found: dict[int, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.version, []).append(record)
+    return list(found.items())
 
 
-def _frames_of(paths: list[Path], model: str, begin: int) -> Iterator[Frame]:
-    mark = f"\nmodel\t{model}\n".encode()
-    for path in paths:
-        for record in read_spool(path):
-            if mark not in record[: wire.PREFIX.size + 4096]:  # cheaper than decoding others' frames
-                continue
-            frame = wire.decode(record)
-            if frame.verb != "predictions":
-                raise MalformedError(f"The spool file {path.name} has a frame `{frame.verb}`.")
-            if frame.get("model") == model and int(frame.get("at")) >= begin:
-                yield frame
+def _overlapping(pieces: list[Piece]) -> Iterator[list[Piece]]:
+    """Groups of pieces, in the order of time; what is in different groups is not at the same time."""
+    group: list[Piece] = []
+    for piece in sorted(pieces, key=lambda p: (p.first, p.last)):
+        if group and piece.first > max(p.last for p in group):
+            yield group
+            group = []
+        group.append(piece)
+    if group:
+        yield group
 
 
-def _tables(frames: Iterable[Frame]) -> pl.DataFrame:
-    """The frames' rows in one table; frames of the same columns are joined as bytes, which is fast."""
-    alike: dict[tuple[tuple[str, ColumnType], ...], list[Frame]] = {}
-    for frame in frames:
-        alike.setdefault(tuple((c.name, c.type) for c in frame.columns), []).append(frame)
-    tables = [_table(group) for group in alike.values()]
-    return pl.concat(tables, how="diagonal_relaxed").sort("at", maintain_order=True)
+def _in_order(group: list[Piece], since: datetime | None) -> pl.LazyFrame:
+    rows = pl.concat([pl.scan_parquet(p.path) for p in group], how="diagonal_relaxed")
+    if len(group) > 1:
+        rows = rows.sort("at", maintain_order=True)
+    return rows if since is None else rows.filter(pl.col("at") >= since)
 
 
-def _table(frames: list[Frame]) -> pl.DataFrame:
-    rows = [f.rows or 0 for f in frames]
-    outputs = {c.name.removeprefix(OUTPUT) for c in frames[0].columns if c.name.startswith(OUTPUT)}
+def _shown(names: list[str]) -> list[pl.Expr]:
+    """The columns under the names they have in the file, its own ones first."""
+    outputs = {name.removeprefix(OUTPUT) for name in names if name.startswith(OUTPUT)}
     taken = outputs.union(OWN)
-    at = np.repeat([int(f.get("at")) for f in frames], rows)
-    version = np.repeat([int(f.get("version")) for f in frames], rows)
-    own = [pl.Series("at", at).cast(pl.Datetime("us", "UTC")), pl.Series("version", version)]
-    columns = [_joined([f.columns[i] for f in frames], rows) for i in range(len(frames[0].columns))]
-    return pl.DataFrame([*own, *(_series(_name(c.name, taken), c) for c in columns)])
-
-
-def _joined(parts: list[ColumnData], rows: list[int]) -> ColumnData:
-    validity = None
-    if any(part.validity is not None for part in parts):
-        every = zip(parts, rows, strict=True)
-        validity = b"".join(b"\x01" * n if p.validity is None else p.validity for p, n in every)
-    data = b"".join(part.data for part in parts)
-    return ColumnData(parts[0].name, parts[0].type, data, validity)
+    own = [name for name in ("at", "version", *OWN) if name in names]
+    order = [*dict.fromkeys(own), *(name for name in names if name not in OWN)]
+    return [pl.col(name).alias(_name(name, taken)) for name in order]
 
 
 def _name(name: str, taken: set[str]) -> str:
@@ -132,18 +148,3 @@ def _name(name: str, taken: set[str]) -> str:
     )
     clashes = plain in (taken if side == INPUT else OWN)
     return name if clashes or plain.startswith((INPUT, OUTPUT)) else plain
-
-
-def _series(name: str, column: ColumnData) -> pl.Series:
-    if column.type is ColumnType.FLOAT64:
-        return pl.Series(name, np.frombuffer(column.data, "<f8"))
-    if column.type is ColumnType.INT64:
-        series = pl.Series(name, np.frombuffer(column.data, "<i8"))
-    elif column.type is ColumnType.BOOL:
-        series = pl.Series(name, np.frombuffer(column.data, "?"))
-    else:
-        return pl.Series(name, wire.to_values(column), dtype=pl.String)
-    if column.validity is None:
-        return series
-    there = pl.Series("there", np.frombuffer(column.validity, "?"))
-    return pl.select(pl.when(there).then(series)).to_series().alias(name)

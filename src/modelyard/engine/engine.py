@@ -21,6 +21,7 @@ from modelyard.engine.keeper import Keeper
 from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
 from modelyard.engine.portable import Portables, plan_of
 from modelyard.engine.trying import Trying
+from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Tick
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
@@ -66,7 +67,7 @@ class Engine:
         self._refreshing = threading.Lock()
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
-        self._ticks: list[Tick] = []
+        self._ticks: list[Tick | Shipper] = []
         self._closers: list[Callable[[], None]] = []
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
@@ -94,7 +95,7 @@ class Engine:
         finally:
             self._workers.stop(worker)
 
-    def drive(self, tick: Tick, close: Callable[[], None] = lambda: None) -> None:
+    def drive(self, tick: Tick | Shipper, close: Callable[[], None] = lambda: None) -> None:
         """Have a part of the loop run for as long as this engine does; before `run`.
 
         Args:

@@ -7,6 +7,7 @@ a flipped length nor a tail of zeros (after a power cut) reads as a record. A wr
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import struct
@@ -20,6 +21,7 @@ from modelyard.records.errors import TooLargeError, UnavailableError
 from modelyard.store.folder import sync_folder
 
 MIB = 1024 * 1024
+TORN = "torn"  # the folder beside for files whose end is no record: somebody may want to look
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _FILE = re.compile(r"(?P<name>.+)-(?P<time>[0-9]{1,20})\.spool", re.DOTALL)
@@ -92,7 +94,7 @@ class SpoolWriter:
                 self._begun = max(self._begun + 1, time.time_ns())  # later also where the clock went back
                 path = self._folder / f"{self._name}-{self._begun}.spool"
                 with suppress(FileExistsError):
-                    self._file = os.open(path, flags, 0o600)
+                    self._file = _claimed(os.open(path, flags, 0o600))
                     self.path = path
             if self._sync:
                 sync_folder(self._folder)
@@ -116,6 +118,38 @@ class SpoolWriter:
         with suppress(OSError):  # what stays is a torn record, which no reader takes for one
             os.ftruncate(self._file, self._size)
         self.close()
+
+
+def _claimed(file: int) -> int | None:
+    """The file, locked for as long as its writer lives; None if `remove_ended` has removed it before that."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    if os.fstat(file).st_nlink:
+        return file
+    os.close(file)
+    return None
+
+
+def remove_ended(path: Path, end: int) -> int | None:
+    """Remove a file whose records up to `end` are safe elsewhere, if no writer has it any more.
+
+    Returns:
+        The bytes that followed `end` and are no whole record; None where the file stays.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        reader = read_spool(path, end)
+        if next(reader, None) is not None:
+            return None  # it grew until its writer ended
+        if reader.left:
+            (path.parent / TORN).mkdir(exist_ok=True)
+            path.rename(path.parent / TORN / path.name)
+        else:
+            path.unlink()
+        return reader.left
+    return None
 
 
 class SpoolReader(Iterator[bytes]):
@@ -149,6 +183,11 @@ class SpoolReader(Iterator[bytes]):
         self.left = max(0, self._size - self.end)
         self.close()
         raise StopIteration
+
+    def go_to(self, start: int) -> None:
+        """Read on from here, where a record begins; before the first record is read."""
+        self._file.seek(start)
+        self.end = start
 
     def close(self) -> None:
         """Close the file; ends the iteration."""

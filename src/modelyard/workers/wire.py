@@ -253,7 +253,7 @@ def _parse(header: Buffer) -> _Layout:
     own: list[str] = []
     at = 0
     for line in lines:
-        parts = tuple(_unescape(p) for p in line.split("\t"))
+        parts = tuple(unescape(p) for p in line.split("\t"))
         if parts[0] == "rows":
             rows = _natural(parts[1] if len(parts) > 1 else "", "rows")
         elif parts[0] == "column":
@@ -262,7 +262,7 @@ def _parse(header: Buffer) -> _Layout:
             at = columns[-1][3] + (rows or 0) * columns[-1][4]
         else:
             fields.append(parts)
-    return _Layout(_unescape(verb), tuple(fields), rows, tuple(columns), at, "".join(own))
+    return _Layout(unescape(verb), tuple(fields), rows, tuple(columns), at, "".join(own))
 
 
 def _column_of(parts: tuple[str, ...], rows: int | None, at: int) -> tuple[str, ColumnType, int, int, bool]:
@@ -321,7 +321,8 @@ def _escape(text: str) -> str:
     return _TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], text)
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """A name or field as it was before it was written into a header."""
     if "\\" not in text:
         return text
     return _TO_UNESCAPE.sub(lambda m: _UNESCAPES.get(m[1], m[0]), text)

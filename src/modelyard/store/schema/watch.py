@@ -55,8 +55,19 @@ keeping = Table(
     metadata,
     Column("model", Text, primary_key=True),
     Column("rule", Text, nullable=False),  # JSON of records.predictions.Keeping
+    Column("salt", LargeBinary, nullable=False),  # the key of its hashes
     Column("changed_at", Moment, nullable=False),
     Column("changed_by", Text, nullable=False),
+)
+
+profiles = Table(  # what a version's predictions are compared with
+    "profiles",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # catalog.summaries.Summary
+    Column("made_at", Moment, nullable=False),
 )
 
 labelled = Table(  # predictions with their outcomes, by the day of the prediction
