@@ -6,6 +6,9 @@ of matrices, and the columns of one variable with levels as a single look-up.
 
 from __future__ import annotations
 
+import itertools
+import sys
+
 import numpy as np
 from onnx import TensorProto, helper
 
@@ -26,6 +29,7 @@ from .numbers import (
 )
 
 _EXACT = 2.0**53 - 1  # doubles hold every whole number up to it
+_LARGEST = sys.float_info.max
 _HINTS = 400  # thresholds a column
 
 
@@ -50,7 +54,7 @@ class _Builder:
         self._levels = {name: set(levels) for name, _, _, levels in inputs}
         self._graph = Graph()
         self._tensors = {}  # columns to the name of their tensor
-        self._known, self._refuses = {}, set()
+        self._known, self._refuses, self._finite = {}, set(), set()
         self._strange = []  # (tensor, words): one where a value is refused
         self._widths = {}  # tensor to its columns, where it has several
 
@@ -85,7 +89,9 @@ class _Builder:
         first = made[0][0]
         if isinstance(first, (Directions, Trees)) and all(one is first for one, _ in made):
             return self._picked(self._whole(first), tuple(place for _, place in made))
-        parts = [self._value(name) for name in names]
+        inputs = list(itertools.takewhile(lambda one: isinstance(one[0], Input), made))
+        parts = [self._tensor(tuple(self._number_column(one) for one, _ in inputs))] if inputs else []
+        parts += [self._value(name) for name in names[len(inputs) :]]
         return parts[0] if len(parts) == 1 else self._graph.add("Concat", *parts, axis=1)
 
     def _whole(self, made: object) -> str:
@@ -105,6 +111,8 @@ class _Builder:
             raise NumbersError(f"the input {made.column!r} is text, not a number")
         if made.refuses_missing:
             self._refuses.add(made.column)
+        if made.refuses_infinite:
+            self._finite.add(made.column)
         return made.column
 
     def _input(self, made: Input) -> str:
@@ -123,10 +131,9 @@ class _Builder:
         """A text's place among the levels; their number where it is none of them."""
         if self._kinds.get(made.column) != "string":
             raise NumbersError(f"the input {made.column!r} is not text")
-        levels = self._levels[made.column]  # nothing else comes where there are any
-        if made.refuses and not (levels and levels <= set(made.levels)):
-            known = self._known.get(made.column)
-            self._known[made.column] = [v for v in made.levels if known is None or v in known]
+        if made.refuses_missing:
+            self._refuses.add(made.column)
+        self._guard(made)
         places = {"keys_strings": list(made.levels), "values_int64s": list(range(len(made.levels)))}
         text = self._tensor((made.column,))
         return self._graph.once(
@@ -135,6 +142,14 @@ class _Builder:
                 "LabelEncoder", text, domain=ML, default_int64=len(made.levels), **places
             ),
         )
+
+    def _guard(self, made: Table) -> None:
+        """Have the texts refused that a table does not know."""
+        levels = self._levels[made.column]  # nothing else comes where there are any
+        if made.refuses and not (levels and levels <= set(made.levels)):
+            self._tensor((made.column,))
+            known = self._known.get(made.column, made.levels)
+            self._known[made.column] = [level for level in made.levels if level in known]
 
     def _ranges(self, made: Table) -> str:
         value = self._value(made.of)
@@ -162,6 +177,11 @@ class _Builder:
         of = [self._value(name) for name in made.of]
         if made.operation == "present":
             self._strange.append((self._graph.double(self._graph.add("IsNaN", of[0])), made.words))
+            return of[0]
+        if made.operation == "finite":
+            size = self._graph.add("Abs", of[0])
+            found = self._graph.add("Equal", size, self._graph.number(np.inf))
+            self._strange.append((self._graph.double(found), made.words))
             return of[0]
         return operations.apply(self._graph, made.operation, of)
 
@@ -220,8 +240,18 @@ class _Builder:
         return self._graph.add("Where", passed, before, decided)
 
     def _forest(self, made: Trees) -> str:
-        features = self._block(made.features)
-        raw = self._graph.add("TreeEnsemble", features, domain=ML, **ensembles.attributes(made.forest))
+        # Inputs before what is calculated: they are one tensor then.
+        order = sorted(
+            range(len(made.features)), key=lambda i: not isinstance(self._made[made.features[i]][0], Input)
+        )
+        place = np.argsort(np.array(order))
+        trees = [
+            tree._replace(feature=np.where(tree.feature < 0, -1, place[tree.feature]))
+            for tree in made.forest.trees
+        ]
+        features = self._block(tuple(made.features[i] for i in order))
+        attributes = ensembles.attributes(made.forest._replace(trees=trees))
+        raw = self._graph.add("TreeEnsemble", features, domain=ML, **attributes)
         if made.forest.divisor != 1.0:
             raw = self._graph.add("Div", raw, self._graph.constant(np.array([[made.forest.divisor]])))
         self._widths[raw] = made.forest.targets
@@ -231,6 +261,9 @@ class _Builder:
 
     def answer(self, told: Answer) -> dict:
         """Write what is answered; the outputs, by what they are."""
+        for made, _ in self._made.values():  # whether it is used or not
+            if isinstance(made, Table) and not made.of and made.column in self._kinds:
+                self._guard(made)
         if told.task == "regression":
             outputs = {"prediction": operations.linked(self._graph, self._block(told.values), told.link)}
         else:
@@ -285,8 +318,9 @@ class _Builder:
             for columns, name in self._tensors.items()
         ]
         # A language that takes no int64 is not asked larger ones: the portable form refuses these, too.
-        whole = {column: [-_EXACT, _EXACT] for column, kind in self._kinds.items() if kind == "int64"}
-        refused = {"refuses": sorted(self._refuses), "limits": whole, "known": self._known}
+        limits = {column: [-_LARGEST, _LARGEST] for column in sorted(self._finite)}
+        limits |= {column: [-_EXACT, _EXACT] for column, kind in self._kinds.items() if kind == "int64"}
+        refused = {"refuses": sorted(self._refuses), "limits": limits, "known": self._known}
         description = {"format": 1, "inputs": layout, **refused}
         if self._strange:
             words = [words for _, words in self._strange]

@@ -23,9 +23,9 @@ _KINDS = ("string", "bool", "int64")
 OPERATIONS = {
     "add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "log": 1, "exp": 1, "sqrt": 1, "abs": 1,
     "floor": 1, "ceiling": 1, "least": 2, "greatest": 2, "less": 2, "less_or_equal": 2, "equal": 2, "not": 1,
-    "and": 2, "or": 2, "if": 3, "present": 1,
+    "and": 2, "or": 2, "if": 3, "present": 1, "finite": 1,
 }  # fmt: skip
-LINKS = ("identity", "log", "logit", "probit", "cloglog", "sqrt", "inverse", "1/mu^2", "softmax")
+LINKS = ("identity", "log", "logit", "probit", "cloglog", "sqrt", "inverse", "1/mu^2", "softmax", "share")
 
 
 class NumbersError(Exception):
@@ -37,6 +37,7 @@ class Input(NamedTuple):
 
     column: str
     refuses_missing: bool
+    refuses_infinite: bool
 
 
 class Number(NamedTuple):
@@ -55,6 +56,7 @@ class Table(NamedTuple):
     high: np.ndarray
     numbers: np.ndarray
     refuses: bool
+    refuses_missing: bool = False
 
 
 class Apply(NamedTuple):
@@ -197,7 +199,8 @@ class _Book:
 
     @staticmethod
     def _input(frame: Frame) -> Input:
-        return Input(frame.get("input"), frame.get("missing") == "refuse")
+        refuses = (frame.get(what) == "refuse" for what in ("missing", "infinite"))
+        return Input(frame.get("input"), *refuses)
 
     @staticmethod
     def _number(frame: Frame) -> Number:
@@ -211,7 +214,8 @@ class _Book:
             levels = tuple(_texts(frame, "level"))
             if len(set(levels)) != len(levels) or not levels:
                 raise NumbersError("a table has a level twice, or none")
-            return Table(frame.get("input"), "", levels, numbers, numbers, numbers, other == "refuse")
+            refuses = other == "refuse", frame.get("missing") == "refuse"
+            return Table(frame.get("input"), "", levels, numbers, numbers, numbers, *refuses)
         low, high = _numbers(frame, "low"), _numbers(frame, "high")
         if not len(low) or np.isnan(low).any() or np.isnan(high).any():
             raise NumbersError("a table has no ranges, or one without an end")

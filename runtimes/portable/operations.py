@@ -78,6 +78,10 @@ def linked(graph: Graph, value: str, link: str) -> str:
             value = graph.add(operator, value)
     elif link == "softmax":
         value = graph.add("Softmax", value, axis=1)
+    elif link == "share":
+        value = graph.add("Exp", value)
+        total = graph.add("ReduceSum", value, graph.constant(np.array([1], dtype=np.int64)), keepdims=1)
+        value = graph.add("Div", value, total)
     elif link == "sqrt":
         value = graph.add("Mul", value, value)
     elif link == "cloglog":

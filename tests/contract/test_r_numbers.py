@@ -15,10 +15,13 @@ from tests.contract.r_worker import ROOT
 pytestmark = pytest.mark.r
 
 PORTABLE = [
-    "lm", "lm-formula", "lm-levels", "lm-crossed", "lm-outputs", "lm-rank", "lm-weights", "lm-contrasts",
-    "glm-binomial", "glm-probit", "glm-cloglog", "glm-poisson", "glm-gaussian", "glm-gamma",
+    "lm", "lm-formula", "lm-levels", "lm-crossed", "lm-outputs", "lm-rank", "lm-contrasts", "glm-binomial",
+    "glm-probit", "glm-cloglog", "glm-poisson", "glm-gamma", "rpart", "rpart-classes", "rpart-stops",
+    "ranger", "ranger-classes", "ranger-chances", "randomForest", "randomForest-classes", "glmnet",
+    "glmnet-binomial", "glmnet-classes",
 ]  # fmt: skip
 NATIVE = {
+    "ranger-text": "it numbers the texts of s anew with each question; make it a factor",
     "lm-splines": "the formula calls splines::ns(x, ",
     "function": "it is a function, which only R can run",
 }

@@ -25,7 +25,7 @@ add <- function(book, verb, fields, rows = NULL, columns = list(), count = 1L) {
   book$count <- book$count + count
   named <- lapply(names, function(name) c("name", name))
   book$frames[[length(book$frames) + 1L]] <- list(verb = verb, fields = c(named, fields), rows = rows, columns = columns)
-  if (length(columns) == 0L || rows < 100) book$known[[length(book$known) + 1L]] <- list(made = made, names = names)
+  if (verb != "forest" && (length(columns) == 0L || rows < 100)) book$known[[length(book$known) + 1L]] <- list(made = made, names = names)
   names
 }
 
@@ -39,6 +39,9 @@ applied <- function(book, op, ...) add(book, "apply", list(c("op", op), c("of", 
 
 # The value itself; where it is missing, an error that names `words`.
 present <- function(book, value, words) add(book, "apply", list(c("op", "present"), c("of", value), c("words", words)))
+
+# The same of an infinite one.
+finite <- function(book, value, words) add(book, "apply", list(c("op", "finite"), c("of", value), c("words", words)))
 
 # The numbers that a level, or a number within a range, stands for.
 #   levels  text for a column of strings; else list(low, high), and `of` is a value
@@ -79,6 +82,12 @@ write_book <- function(book, path) {
   on.exit(close(con))
   write_frame(con, "numbers", list(c("format", "1")))
   for (frame in c(book$frames, list(book$answer))) {
+    if (frame$verb %in% c("input", "table") && any(field(frame, "input") %in% book$refuses)) {
+      frame$fields <- c(frame$fields, list(c("missing", "refuse")))
+    }
+    if (frame$verb == "input" && any(field(frame, "input") %in% book$finite)) {
+      frame$fields <- c(frame$fields, list(c("infinite", "refuse")))
+    }
     columns <- lapply(frame$columns, function(x) if (is.numeric(x)) as.double(x) else as.character(x))
     write_frame(con, frame$verb, frame$fields, frame$rows, columns)
   }
