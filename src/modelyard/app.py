@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import partial
 from typing import Any, cast
@@ -45,7 +47,7 @@ from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
-from modelyard.records.errors import UnavailableError
+from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.batcher import Fleet, Limits
@@ -77,6 +79,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_AGAIN_SECONDS = 2.0
 _TELL_SECONDS = 1.0
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _KEEP_ALIVE_SECONDS = 75
@@ -109,7 +112,22 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
         engine.drive(Tick(database, name, backups))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+    threading.Thread(target=_upgrade_at_last, args=(database,), name="upgrade", daemon=True).start()
     engine.run(ready)
+
+
+def _upgrade_at_last(database: Database) -> None:
+    """Where the yard started without its database: bring that up to date as soon as it answers."""
+    while True:
+        try:
+            database.upgrade()
+        except UnavailableError:
+            time.sleep(_AGAIN_SECONDS)
+        except YardError:
+            log.exception("the database cannot be used by this release")
+            return
+        else:
+            return
 
 
 def loop_steps(

@@ -158,7 +158,14 @@ def _prepare(settings: Settings, announce: Announce) -> None:
             os.fsync(file.fileno())
         announce(f"The administrator's token is in {path}; keep it as you would a key.")
 
-    app.prepare(settings, keep)
+    try:
+        app.prepare(settings, keep)
+    except UnavailableError as error:
+        if not settings.routes_file.exists():
+            raise  # a first start: there is nothing to answer with
+        announce(
+            f"{error} Until then predictions are answered from the last routes, and nothing can be changed."
+        )
 
 
 def _in_a_child(work: Callable[[], None]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,9 +43,7 @@ class Server:
         self._run(
             "initdb", "-D", str(self._data), "-U", "yard", "-A", "trust", "--no-sync", "--locale=C.UTF-8"
         )
-        options = f"-k {self._folder} {_SETTINGS}"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
+        self.start()
         return self
 
     def __exit__(
@@ -51,6 +51,27 @@ class Server:
     ) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it on its folder, the first time or again."""
+        options = f"-k {self._folder} {_SETTINGS}"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
+
+    def stall(self) -> None:
+        """Stop all its processes where they are: it neither answers nor hangs up."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After `stall`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for pid in (first, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """Stop at once, connections or not; nothing happens where it is stopped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,49 +11,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.conftest import ROOT
 from tests.journeys.running import until
 
 PROGRAMS = ("haproxy", "nginx")
-_HAPROXY = """
-global
-    maxconn 200
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-frontend door
-    bind 127.0.0.1:{port}
-    default_backend yard
-backend yard
-    option httpchk GET /health/ready
-    server one 127.0.0.1:{yard} check inter 200ms
-"""
-_NGINX = """
+EXAMPLES = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
+# nginx alone would write its own files where only root may.
+_OWN_FILES = """
 daemon off;
-worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-events {{ worker_connections 200; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    upstream yard {{ server 127.0.0.1:{yard}; keepalive 16; }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://yard;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-        }}
-    }}
-}}
 """
+_OWN_FOLDERS = "access_log off;" + "".join(
+    f"{kind}_temp_path {{folder}}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+)
+
+
+def configuration(program: str, port: int, nodes: tuple[int, ...], folder: Path) -> str:
+    """The example in docs/, with these ports in place of its own."""
+    lines = []
+    servers = iter(nodes)
+    for line in (ROOT / "docs/examples" / EXAMPLES[program]).read_text().splitlines():
+        if re.match(r" *server (node\d+ )?127", line):
+            if node := next(servers, None):
+                lines.append(re.sub(r"127.0.0.1:\d+", f"127.0.0.1:{node}", line))
+        else:
+            lines.append(line.replace("127.0.0.1:8000", f"127.0.0.1:{port}"))
+    text = "\n".join(lines) + "\n"
+    if program == "nginx":
+        text = text.replace("http {", "http { " + _OWN_FOLDERS.format(folder=folder), 1)
+        text = _OWN_FILES.format(folder=folder) + text
+    return text
 
 
 def find_proxy(program: str) -> str | None:
@@ -61,13 +50,13 @@ def find_proxy(program: str) -> str | None:
 
 
 @contextmanager
-def before(program: str, yard: int, folder: Path) -> Iterator[int]:
-    """Start a proxy before the yard on this port; the proxy's port."""
+def before(program: str, yard: int, folder: Path, *others: int) -> Iterator[int]:
+    """Start a proxy before the yard on this port, and others (haproxy only); the proxy's port."""
     path = find_proxy(program)
     assert path
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    text = (_HAPROXY if program == "haproxy" else _NGINX).format(port=port, yard=yard, folder=folder)
+    text = configuration(program, port, (yard, *others), folder)
     written = folder / f"{program}.conf"
     written.write_text(text)
     command = {"haproxy": [path, "-db", "-f"], "nginx": [path, "-c"]}[program]

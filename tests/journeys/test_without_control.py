@@ -1,0 +1,129 @@
+"""PostgreSQL stopped, stalled or away at the start, S3 gone: predictions go on, changes get words."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.conftest import find_postgresql
+from tests.contract.postgresql import Server
+from tests.journeys.load import Load
+from tests.journeys.models import times
+from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.test_failures import numbers_recorded
+
+pytestmark = pytest.mark.postgresql
+MODEL = "ops/steady"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """PostgreSQL, which the tests stop and stall."""
+    binaries = find_postgresql()
+    assert binaries
+    with Server(binaries) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket() -> Iterator[ThreadedMotoServer]:
+    """A server that speaks S3, which a test stops."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    httpx.put(f"http://{host}:{port}/yard").raise_for_status()
+    yield moto
+    moto.stop()
+
+
+@pytest.fixture
+def yard(tmp_path: Path, server: Server, bucket: ThreadedMotoServer) -> Iterator[RunningYard]:
+    host, port = bucket.get_host_and_port()
+    variables = {
+        "YARD_DATABASE": server.url(server.create()),
+        "YARD_BLOBS": "s3://yard/blobs",
+        "YARD_BLOBS_ENDPOINT": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "yard",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+    with RunningYard(tmp_path / "data", variables) as running:
+        yield running
+
+
+def answers_for_a_while(load: Load, requests: int = 200) -> None:
+    reached = len(load.answered)
+    until(lambda: len(load.answered) > reached + requests)
+
+
+def alias(client: httpx.Client, name: str) -> httpx.Response:
+    return client.put(f"/api/v1/models/{MODEL}/aliases/{name}", json={"version": 1})
+
+
+def refused_with_words(client: httpx.Client) -> None:
+    answer = alias(client, "other")
+    assert answer.status_code == 503, answer.text
+    assert "database" in answer.json()["detail"]
+
+
+def test_no_prediction_fails_while_the_database_is_stopped_or_stalled(
+    yard: RunningYard, client: httpx.Client, server: Server
+) -> None:
+    publish(client, MODEL, times(2))
+    with Load(yard.url, yard.token, MODEL) as load:
+        answers_for_a_while(load)
+        server.stop()
+        refused_with_words(client)
+        answers_for_a_while(load)
+        server.start()
+        until(lambda: alias(client, "other").status_code == 200)
+        server.stall()
+        answers_for_a_while(load)
+        server.go_on()
+        until(lambda: client.get("/api/v1/models").status_code == 200)
+    assert load.failed == []
+    assert load.broken == 0
+    until(lambda: all_recorded(client, load), 60)
+
+
+def all_recorded(client: httpx.Client, load: Load) -> bool:
+    """Whether every answered row is in what was recorded."""
+    table = pl.read_parquet(io.BytesIO(client.get(f"/api/v1/models/{MODEL}/predictions").content))
+    return set(load.answered) <= numbers_recorded(table)
+
+
+def test_a_node_starts_while_the_database_is_away(
+    yard: RunningYard, client: httpx.Client, server: Server
+) -> None:
+    publish(client, MODEL, times(2))
+    ask = [{"x": 2}]
+    assert client.post(f"/models/{MODEL}/predict", json=ask).json()["predictions"] == [4.0]
+    yard.stop()
+    server.stop()
+    try:
+        yard.start()
+        with yard.client() as again:
+            assert again.post(f"/models/{MODEL}/predict", json=ask).json()["predictions"] == [4.0]
+            refused_with_words(again)
+            assert "from the last routes" in yard.said
+    finally:
+        server.start()
+    with yard.client() as again:
+        until(lambda: alias(again, "late").status_code == 200)
+
+
+def test_s3_is_gone(client: httpx.Client, bucket: ThreadedMotoServer) -> None:
+    publish(client, MODEL, times(2))
+    bucket.stop()
+    assert client.post(f"/models/{MODEL}/predict", json=[{"x": 2}]).json()["predictions"] == [4.0]
+    answer = client.post(
+        f"/api/v1/models/{MODEL}/versions", content=times(9), headers={"Content-Type": "application/x-tar"}
+    )
+    assert answer.status_code == 503, answer.text
+    assert "s3://yard/blobs" in answer.text
