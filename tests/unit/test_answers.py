@@ -14,7 +14,7 @@ from tests.rows import BOOL, FLOAT64, INT64, PREDICTION, STRING
 
 from modelyard.records.errors import ModelError
 from modelyard.records.signatures import Column, ColumnType, Signature
-from modelyard.serving.answers import Answer, read_answer, to_csv, to_json, to_parquet
+from modelyard.serving.answers import Answer, predictions, read_answer, to_csv, to_json, to_parquet
 from modelyard.workers.wire import ColumnData, Frame, Value, from_values
 
 REGRESSION = PREDICTION
@@ -172,3 +172,15 @@ def test_an_answer_that_is_no_text_is_the_models_fault() -> None:
     data = ColumnData("label", STRING, b"\xff\0a\0")
     with pytest.raises(ModelError, match="not UTF-8"):
         read_answer(frame(data), Signature((), LABEL), 2)
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "b"), ('a"b', "c"), ("tab\t", "line\n"), ("label", "probability:x y")]
+)
+def test_json_has_the_names_as_they_are(names: tuple[str, str]) -> None:
+    kinds = (STRING if names[0] == "label" else FLOAT64, FLOAT64)
+    outputs = tuple(Column(n, kind) for n, kind in zip(names, kinds, strict=True))
+    first = ["a", "b"] if names[0] == "label" else [1.0, 2.0]
+    given = Answer("finance/x", 1, "id", Signature((), outputs), [list(first), [0.5, math.nan]])
+    expected = json.loads(json.dumps(predictions(given)).replace("NaN", "null"))
+    assert json.loads(to_json(given))["predictions"] == expected

@@ -13,6 +13,7 @@ from tests.rows import BOOL, FLOAT64, INT64, STRING, rows_of, signatures, values
 from modelyard.records.errors import InvalidError, MalformedError, TooLargeError, YardError
 from modelyard.records.signatures import Column, Signature
 from modelyard.serving.inputs import InputPlan, Inputs
+from modelyard.workers.wire import block_of
 
 ALL = Signature(
     (
@@ -248,6 +249,13 @@ def test_the_quick_way_and_the_slow_way_agree(data: st.DataObject, signature: Si
     slow = read(*[{**record, "another key": 1} for record in records], plan=plan)
     assert quick.keys is None
     assert values_of(plan.columns_of([quick])) == values_of(plan.columns_of([slow]))
+    for each in (quick, slow):  # and so do the ways for many rows, and what is sent
+        extra = {"another key": 1} if each is slow else {}
+        table = plan.table_from_json(json.dumps([{**record, **extra} for record in records]).encode())
+        assert (table.count, table.rows, table.keys) == (each.count, None, each.keys)
+        assert values_of(table.columns or ()) == values_of(plan.columns_of([each]))
+        assert plan.block_of([each]) == block_of(plan.columns_of([each]))
+        assert plan.block_of([table]) == plan.block_of([each])
     assert quick.rows == rows
 
 

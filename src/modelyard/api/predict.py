@@ -45,7 +45,8 @@ _NAME = "[a-z][a-z0-9-]{0,62}"
 _PATH = re.compile(
     rf"/models/({_NAME}/{_NAME})(?:/versions/([1-9][0-9]{{0,8}})|/aliases/({_NAME}))?/predict", re.ASCII
 )
-_IN_A_THREAD = 256 * 1024  # bytes: a larger table is read and written beside the event loop
+_IN_A_THREAD = 256 * 1024  # bytes: a larger table is read beside the event loop,
+_ROWS_IN_A_THREAD = 2_000  # and one of more rows written
 
 
 class Target(Struct, frozen=True):
@@ -213,6 +214,8 @@ async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: Parque
         YardError: see `InputPlan` and `serving.tables`.
     """
     if kind in JSON_KINDS:
+        if len(body) > _IN_A_THREAD:
+            return await asyncio.to_thread(plan.table_from_json, body)
         return plan.from_json(body)
     if kind not in (CSV, PARQUET):
         raise UnsupportedError(
@@ -237,6 +240,8 @@ async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
         return Reply(await asyncio.to_thread(answers.to_csv, answer), CSV, headers=version)
     if PARQUET in accept:
         return Reply(await asyncio.to_thread(answers.to_parquet, answer), PARQUET, headers=version)
+    if len(answer.outputs[0] if answer.outputs else ()) > _ROWS_IN_A_THREAD:
+        return Reply(await asyncio.to_thread(answers.to_json, answer), headers=version)
     return Reply(answers.to_json(answer), headers=version)
 
 

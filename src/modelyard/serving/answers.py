@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 KEY = "key:"
+_ENCODER = msgspec.json.Encoder()
 
 
 class Answer(Struct, frozen=True):
@@ -86,8 +88,32 @@ def _listed(columns: list[tuple[str, ColumnType]]) -> str:
 
 def to_json(answer: Answer) -> bytes:
     """`{"model", "version", "request_id", "predictions"}`; a value that is not a number is null."""
-    body = _Body(answer.model, answer.version, answer.request_id, predictions(answer))
-    return msgspec.json.encode(body)
+    names = tuple([c.name for c in answer.signature.outputs])
+    try:
+        rows = _quick_rows(names, answer.outputs) if len(names) > 1 else predictions(answer)
+    except ValueError:  # a name that msgspec does not take for a field: with a quote in it, say
+        rows = predictions(answer)
+    return _ENCODER.encode(_Body(answer.model, answer.version, answer.request_id, rows))
+
+
+def _quick_rows(names: tuple[str, ...], outputs: list[list[Value]]) -> list[Any]:
+    if names[0] != LABEL:
+        return list(map(_record(names), *outputs))
+    label, probabilities = _classified(names)
+    return list(map(label, outputs[0], map(probabilities, *outputs[1:])))
+
+
+@lru_cache(256)
+def _record(names: tuple[str, ...]) -> type[Struct]:
+    """An object with these keys: several times quicker to make and write than a dict."""
+    fields = [f"f{i}" for i in range(len(names))]
+    return msgspec.defstruct("Row", fields, rename=dict(zip(fields, names, strict=True)), gc=False)
+
+
+@lru_cache(256)
+def _classified(names: tuple[str, ...]) -> tuple[type[Struct], type[Struct]]:
+    classes = tuple(name[len(PROBABILITY) :] for name in names[1:])
+    return _record((LABEL, "probabilities")), _record(classes)
 
 
 def predictions(answer: Answer) -> list[Any]:

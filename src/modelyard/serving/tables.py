@@ -140,7 +140,7 @@ def _check_text(name: str, series: pl.Series) -> None:
 
 def _column(column: Column, series: pl.Series) -> ColumnData:
     fitted = _FIT[column.type](column, series)
-    if column.type is ColumnType.FLOAT64:
+    if column.type is ColumnType.FLOAT64 and not column.missing and fitted.is_nan().any():
         fitted = fitted.fill_nan(None)
     if fitted.null_count() and not column.missing:
         raise missing(column, _first(fitted.is_null()), absent=False)
@@ -163,7 +163,7 @@ def to_column(name: str, kind: ColumnType, series: pl.Series) -> ColumnData:
     if series.null_count() and kind is not ColumnType.FLOAT64:
         validity = series.is_not_null().to_numpy().tobytes()
     if kind is ColumnType.FLOAT64:
-        data = series.fill_null(float("nan")).to_numpy().tobytes()
+        data = (series.fill_null(float("nan")) if series.null_count() else series).to_numpy().tobytes()
     elif kind is ColumnType.STRING:
         data = _string_block(name, series)
     else:
