@@ -14,7 +14,8 @@ from modelyard.records.references import shown
 
 Record = TypeVar("Record", bound=Struct)
 _HEADER = re.compile(r"\s*\[\[?\s*([^\[\]#]+?)\s*\]")
-_KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 
 
 def read_table(table: Mapping[str, object], kind: type[Record], name: str) -> Record:
@@ -72,4 +73,4 @@ def _keys(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _plain(key: str) -> str:
-    return key.replace('"', "").replace("'", "").replace(" ", "")
+    return ".".join(part.strip().strip("\"'") for part in key.split("."))
