@@ -1,8 +1,8 @@
 """Runs a guide: every code block of a page, in order, as a person who follows it does.
 
 Blocks of one language share a session. `sh` blocks are shell scripts in the page's folder; a block that
-starts a yard in the foreground (`yard up`) is taken as started. `json` blocks show an answer; they are
-only parsed.
+starts a yard in the foreground (`yard up`) is taken as started. `json` blocks show an answer and are only
+parsed; `toml` blocks show tables of a yard.toml and are read as one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
+
+from modelyard.records.projects import read_project
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _DONE = "--- block done ---"
@@ -113,6 +116,8 @@ def follow(
             path.write_text(text)
             if language == "json":
                 json.loads(text)
+            elif language == "toml":
+                _tables(text)
             elif language == "sh":
                 printed.append(_shell(path, folder, environment))
             else:
@@ -121,6 +126,13 @@ def follow(
                     stack.callback(sessions[language].close)
                 printed.append(sessions[language].run(path))
     return printed
+
+
+def _tables(text: str) -> None:
+    """Tables of yard.toml, as a page shows some of them: they are ones the yard takes."""
+    shown = tomllib.loads(text)
+    missing = "" if "train" in shown else '[train]\nrun = "python train.py"\n'
+    read_project(f'model = "finance/fuel"\nlanguage = "python"\n{missing}{text}')
 
 
 def _shell(path: Path, folder: Path, environment: dict[str, str]) -> str:

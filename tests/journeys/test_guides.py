@@ -83,6 +83,14 @@ def test_julia(desk: tuple[RunningYard, dict[str, str]]) -> None:
     run("julia.md", desk)
 
 
+@pytest.mark.r
+@pytest.mark.julia
+def test_training(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    printed = "".join(run("training.md", desk))
+    for words in ("finance/fuel-r/1", "finance/fuel-julia/1", "perhaps it bends", "job 4"):
+        assert words in printed
+
+
 def test_every_page_with_code_is_run_here() -> None:
     pages = {page.name for page in DOCS.glob("*.md") if blocks(page)}
     shown_only = {"architecture.md", "benchmarks.md"}
@@ -94,4 +102,5 @@ def test_every_page_with_code_is_run_here() -> None:
         "r.md",
         "julia.md",
         "self-driving.md",
+        "training.md",
     }
