@@ -19,6 +19,7 @@ STATUSES = {
     "malformed": 400,
     "too-large": 413,
     "unsupported": 415,
+    "limited": 429,
     "unauthenticated": 401,
     "forbidden": 403,
     "not-found": 404,

@@ -36,7 +36,7 @@ def read(folder: Path, body: bytes, kind: str = "csv") -> msgspec.Struct:
         (
             "a,b\n1,é\n2,".encode() + "é\n".encode("latin-1"),
             "csv",
-            400,
+            "malformed",
             "Line 3 of the CSV is not UTF-8",
         ),
         ("a,b\n1,é\n".encode("utf-16"), "csv", "unsupported", "UTF-16"),
