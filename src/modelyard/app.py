@@ -19,11 +19,15 @@ import uvicorn
 
 from modelyard import __version__
 from modelyard.api.application import create_api
+from modelyard.api.auth import identify
+from modelyard.api.errors import REFUSED
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
 from modelyard.api.predict import PredictDoor
+from modelyard.api.refusals import Refusals
 from modelyard.api.services import Services
 from modelyard.api.short import ShortWay, ShortWayProtocol
+from modelyard.catalog.audit import Audit, Checkpoints
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
@@ -106,6 +110,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     name = f"{socket.gethostname()}:{settings.data}"
     for steps in loop_steps(settings, database, blobs, registry, engine):
         engine.drive(Tick(database, name, steps))
+    engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry)
     engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
     if backups := backup_steps(settings, database, blobs):
@@ -174,7 +179,7 @@ def backup_steps(settings: Settings, database: Database, blobs: Blobs) -> dict[s
     """Backups, on a node that is told where to keep them; in a tick of their own, for one takes long."""
     if not settings.backup:
         return {}
-    with contextlib.suppress(UnavailableError), database.write() as connection:
+    with contextlib.suppress(UnavailableError), database.write(unaudited="duties") as connection:
         duties.ensure(connection, backup.KIND, backup.SUBJECT, now())
     return {backup.KIND: backup.BackupStep(settings, database, blobs, __version__, now)}
 
@@ -236,6 +241,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request, or run the lifespan."""
         if scope["type"] == "http":
+            scope[REFUSED] = self._refusals.note
             path = scope["path"]
             if path.startswith("/models/") and path.endswith(_ASKED):
                 await self._predict(scope, receive, send)
@@ -260,6 +266,7 @@ class Front:
         await receive()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await send({"type": "lifespan.shutdown.complete"})
 
     def _start(self) -> None:
@@ -280,7 +287,10 @@ class Front:
         self._metrics = Metrics(lambda: self._table, self._link.report)
         pulse = Pulse(self._count)
         behind = Behind(pulse=pulse, ask=self._predict.ask, max_body=settings.max_body)
-        self._api = create_api(self._services(), create_pages(behind), names=settings.names)
+        services = self._services()
+        self._refusals = Refusals(services.audit.note_refused, lambda sent: identify(sent, self._table))
+        self._api = create_api(services, create_pages(behind), names=settings.names)
+        self._keep(self._refusals.run())
         self._keep(self._link.run())
         self._keep(pulse.run())
         self._keep(self._tell_used())
@@ -296,6 +306,7 @@ class Front:
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             datasets=registry.datasets,
             sources=self._sources(database, registry.datasets),
+            audit=Audit(database, self._settings.checkpoint_file),
             blobs=blobs,
             table=lambda: self._table,
             refresh=self._link.refresh,

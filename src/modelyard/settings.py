@@ -185,6 +185,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The route table as the engine last built it."""
         return self.data / "routes"
 
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the node notes how far the audit went."""
+        return self.data / "audit.checkpoint"
+
     @classmethod
     def from_environment(cls, **given: object) -> Self:
         """Settings from `YARD_…` variables, with what is given (and not None) going before.

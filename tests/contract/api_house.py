@@ -14,6 +14,7 @@ from anyio.from_thread import BlockingPortal
 
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
+from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
@@ -77,6 +78,7 @@ class House:
             backups=Backups(registry._database),
             datasets=registry.datasets,
             sources=sources_of(registry, folder),
+            audit=Audit(people._database, folder / "audit.checkpoint"),
             blobs=Blobs(str(folder / "blobs")),
             table=lambda: self.table,
             refresh=self._refresh,

@@ -13,6 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 from modelyard.api import (
     aliases,
+    audit,
     cards,
     datasets,
     gates,
@@ -46,6 +47,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *versions.HANDLERS,
     *publish.HANDLERS,
     *aliases.HANDLERS,
+    *audit.HANDLERS,
     *cards.HANDLERS,
     *datasets.HANDLERS,
     *tables.HANDLERS,

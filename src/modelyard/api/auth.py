@@ -5,8 +5,10 @@ The decision itself is two plain functions, `identify` and `authorise`, which th
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 
 from litestar import Litestar
@@ -90,6 +92,24 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     came_from(_origin(connection, f"token {grant.token_id}" if grant.token_id else "session"))
     authorise(grant, need, *place_of(connection))
     _check_content_type(connection, handler.opt.get("takes", JSON))
+    if need is Need.READ_DATA:
+        await _tell_audit(connection, services, grant)
+
+
+async def _tell_audit(
+    connection: ASGIConnection[Any, Any, Any, Any], services: Services, grant: Grant
+) -> None:
+    """Data is read, or a model's files: before they leave, it is written who did it."""
+    if connection.scope["state"].get("head"):
+        return
+    given = connection.path_params
+    subject = "/".join(str(given[name]) for name in ("department", "name", "version") if name in given)
+    after = {
+        "address": connection.scope["path_template"],
+        "query": connection.scope["query_string"].decode("latin-1"),
+    }
+    note = partial(services.audit.note, by=grant.principal, action="data.read", subject=subject, after=after)
+    await asyncio.to_thread(note)
 
 
 def _origin(connection: ASGIConnection[Any, Any, Any, Any], via: str) -> Origin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 NOWHERE = "There is nothing at this address, or nothing that you may see."
+REFUSED = "modelyard.refused"  # where a front puts `Refusals.note` in the scope of a request
 _INTERNAL = 500
 
 
@@ -135,10 +137,18 @@ def explain(error: Exception, *, method: str, path: str, request_id: str, who: s
     return answer
 
 
+def tell_refused(scope: Mapping[str, Any], error: Exception, request_id: str) -> None:
+    """Have the front count it for the audit if this is a refusal, where there is a front that does."""
+    note = scope.get(REFUSED)
+    if note is not None and isinstance(error, YardError):
+        note(scope, error, request_id)
+
+
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     state = request.scope.get("state", {})
     grant = state.get("grant")
+    tell_refused(request.scope, error, state.get("request_id", ""))
     answer = explain(
         error,
         method=request.scope["method"],

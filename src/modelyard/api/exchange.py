@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from modelyard.api.errors import PROBLEM_TYPE, MethodError, explain
+from modelyard.api.errors import PROBLEM_TYPE, MethodError, explain, tell_refused
 from modelyard.records.errors import MalformedError, TooLargeError, UnsupportedError
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,7 @@ async def exchange(
     except HungUpError:
         return
     except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
+        tell_refused(scope, error, request_id)
         reply = refusal(error, scope["method"], scope["path"], request_id, error_key=error_key)
     start = {"type": "http.response.start", "status": reply.status, "headers": headers_of(reply, request_id)}
     await send(start)

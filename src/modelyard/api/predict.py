@@ -28,7 +28,13 @@ from modelyard.api.exchange import (
     refusal,
     wait_of,
 )
-from modelyard.records.errors import NotFoundError, UnsupportedError, YardError
+from modelyard.records.errors import (
+    ForbiddenError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnsupportedError,
+    YardError,
+)
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import RouteTable, ServedVersion
@@ -168,6 +174,8 @@ class PredictDoor:
             caller, wait = grant.principal, head.wait
             asked = Asked(request_id, caller, target.route, inputs.count, began, inputs.keys, wait)
             self._predictor.ask(served, inputs, asked, then, asker.gone)
+        except (UnauthenticatedError, ForbiddenError, NotFoundError):
+            return False  # the long way refuses it again, and knows for the audit where it comes from
         except Exception as error:  # noqa: BLE001  # whatever it is, it is explained and logged
             asker.answer(refusal(error, "POST", head.path, request_id), request_id)
         return True

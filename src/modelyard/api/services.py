@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
@@ -34,6 +35,7 @@ class Services:
         backups: the record of backups. Blocking too.
         datasets: datasets and their versions. Blocking too.
         sources: databases that datasets come from. Blocking too.
+        audit: who did what. Blocking too.
         blobs: the versions' files. Blocking too.
         table: the route table in memory as it is now; tokens are in it.
         refresh: after a change: returns when all fronts of the node serve it; UnavailableError where they
@@ -57,6 +59,7 @@ class Services:
     backups: Backups
     datasets: Datasets
     sources: Sources
+    audit: Audit
     blobs: Blobs
     table: Callable[[], RouteTable]
     refresh: Callable[[], Awaitable[None]]

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from modelyard.records.audit import YARD
 from modelyard.records.backups import BackupReport, BackupRun, BackupState, KeptFile, KeptTable, Manifest
 from modelyard.records.errors import ConflictError, MalformedError, NotFoundError, UnavailableError
+from modelyard.store import audit, dump
 from modelyard.store import backups as runs
-from modelyard.store import dump
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.folder import whole_file
@@ -59,7 +60,9 @@ class Backups:
     def record(self, kind: str, at: datetime, words: str, *, ok: bool) -> None:
         """Keep that one was made, or was tried to be."""
         with self._database.write() as connection:
-            runs.add(connection, BackupRun(kind=kind, at=at, ok=ok, words=words))
+            run = BackupRun(kind=kind, at=at, ok=ok, words=words)
+            runs.add(connection, run)
+            audit.append(connection, by=YARD, action="backup.run", subject=YARD, after=run)
 
 
 def in_words(kind: str, report: BackupReport) -> str:

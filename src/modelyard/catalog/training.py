@@ -95,7 +95,7 @@ class Training:
 
     def tell(self, duty: Duty, job: int, news: News) -> str:
         """Keep what a running job says; who wants it to end, or ""."""
-        with self._database.write() as connection:
+        with self._database.write(unaudited="its own words") as connection:
             duties.hold(connection, duty)
             if news.text:
                 text = words.output(words.masked(news.text), len(news.text))
@@ -117,7 +117,7 @@ class Training:
 
     def say(self, duty: Duty, job: int, progress: str, data: Sequence[Input] | None = None) -> None:
         """Say what happens now; and, once they are laid out, which data the job gets."""
-        with self._database.write() as connection:
+        with self._database.write(unaudited="its own words") as connection:
             found = _held(connection, duty)
             if found is not None:
                 told = {"progress": progress[:_MOST_WORDS]} | ({} if data is None else {"data": tuple(data)})
@@ -143,7 +143,7 @@ class Training:
 
     def give_back(self, duty: Duty, usage: Usage, now: datetime) -> datetime | None:
         """Put a job back into the queue because the yard goes down; that is no fault and costs no attempt."""
-        with self._database.write() as connection:
+        with self._database.write(unaudited="it goes on where the yard is up again") as connection:
             job = _held(connection, duty)
             if job is None:
                 return None

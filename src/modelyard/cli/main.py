@@ -11,6 +11,7 @@ import typer
 
 import modelyard
 from modelyard.cli import (
+    audit,
     backups,
     cards,
     data,
@@ -35,7 +36,15 @@ from modelyard.records.errors import YardError
 
 _EPILOG = "Set YARD_URL and YARD_TOKEN, or run `yard login URL` once. Documentation: docs/ of the source."
 _GROUPS = {
-    "Run a yard": (server.up, server.demo, backups.backup, backups.restore, doctor.doctor, doctor.version),
+    "Run a yard": (
+        server.up,
+        server.demo,
+        backups.backup,
+        backups.restore,
+        doctor.doctor,
+        audit.audit,
+        doctor.version,
+    ),
     "Come in": (login.login, login.logout, login.whoami),
     "Models": (
         publish.publish,

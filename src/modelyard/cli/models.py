@@ -9,11 +9,14 @@ import typer
 
 import modelyard
 from modelyard.cli import output
+from modelyard.cli.audit import read_time
+from modelyard.cli.audit_calls import AuditCalls
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
+from modelyard.records.history import Answering
 from modelyard.records.models import AliasChange, Version
-from modelyard.records.references import Reference
+from modelyard.records.references import CHAMPION, Reference
 from modelyard.records.signatures import Column
 
 Ref = Annotated[
@@ -91,12 +94,28 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
         )
 
 
-def history(model: Ref, as_json: output.Json = False) -> None:
+def history(
+    model: Ref,
+    at: Annotated[str, typer.Option(help="Show what answered at this time (ISO 8601; UTC if no zone).")] = "",
+    as_json: output.Json = False,
+) -> None:
     """Show every change of a model's aliases and the story of each refit, newest first.
 
-    Example: yard history finance/fuel-cost
+    With --at: which version answered at that time, trained on which data, published and promoted by whom,
+    and what was tried beside it.
+
+    Example: yard history finance/fuel-cost --at 2026-03-01T12:00
     """
     yard = open_yard()
+    if at:
+        moment = read_time(at, "at")
+        with suggestions(yard, model):
+            found = AuditCalls(yard.connection).answering(Reference.parse(model), moment)
+        if as_json:
+            output.print_json(found)
+        else:
+            _print_answering(found)
+        return
     with suggestions(yard, model):
         changes = yard.history(Reference.parse(model).model)
     if as_json:
@@ -108,6 +127,28 @@ def history(model: Ref, as_json: output.Json = False) -> None:
     )
     for refit in story_of(yard.connection, model).refits:
         print_refit(refit)
+
+
+def _print_answering(found: Answering) -> None:
+    told = f"{output.when(found.promoted_at)} by {found.promoted_by}" if found.promoted_at else ""
+    trial = found.trial
+    output.print_facts(
+        [
+            ("at", output.when(found.at)),
+            ("version", f"{found.model}/{found.version}"),
+            ("aliases then", ", ".join(found.aliases)),
+            ("promoted" if found.alias == CHAMPION else "pointed to", told),
+            ("why", found.why),
+            ("until", output.when(found.until) or ("now" if found.alias else "")),
+            ("published", f"{output.when(found.published_at)} by {found.published_by}"),
+            ("trained on", ", ".join(found.data)),
+            ("lineage", ", ".join(f"{k} = {v}" for k, v in sorted(found.lineage.items()))),
+            ("metrics", ", ".join(f"{k} = {v:g}" for k, v in sorted(found.metrics.items()))),
+            ("content", found.digest),
+            ("beside it", f"version {trial.candidate} in {trial.stage}: {trial.words}" if trial else ""),
+            ("audit entries", ", ".join(str(n) for n in (found.published_entry, found.entry) if n)),
+        ]
+    )
 
 
 def promote(ref: Ref, why: Why = "", as_json: output.Json = False) -> None:

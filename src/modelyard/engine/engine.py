@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -21,8 +22,6 @@ from modelyard.engine.keeper import Keeper
 from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
 from modelyard.engine.portable import Portables, plan_of
 from modelyard.engine.trying import Trying
-from modelyard.loop.ship import Shipper
-from modelyard.loop.tick import Tick
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.rollouts import RouteTable, ServedVersion
@@ -50,6 +49,16 @@ _SWAP_SECONDS = 5.0
 _APART = itertools.cycle(range(2_000_000, 2_000_100))  # workers that serve nobody have logs of their own
 
 
+class Part(Protocol):
+    """Something that works in threads of its own as long as the engine does."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End, soon."""
+
+
 class Engine:
     """Keeps workers, checks versions and builds the routes of one node.
 
@@ -67,7 +76,7 @@ class Engine:
         self._refreshing = threading.Lock()
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
-        self._ticks: list[Tick | Shipper] = []
+        self._parts: list[Part] = []
         self._closers: list[Callable[[], None]] = []
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
@@ -95,13 +104,13 @@ class Engine:
         finally:
             self._workers.stop(worker)
 
-    def drive(self, tick: Tick | Shipper, close: Callable[[], None] = lambda: None) -> None:
-        """Have a part of the loop run for as long as this engine does; before `run`.
+    def drive(self, part: Part, close: Callable[[], None] = lambda: None) -> None:
+        """Have a part run for as long as this engine does; before `run`.
 
         Args:
             close: called when the engine ends, so that steps that take long end as well.
         """
-        self._ticks.append(tick)
+        self._parts.append(part)
         self._closers.append(close)
 
     def run(self, ready: Callable[[], object] = lambda: None) -> None:
@@ -117,8 +126,8 @@ class Engine:
         self.hub.start()
         self.checker.start()
         self.portables.start()
-        for tick in self._ticks:
-            tick.start()
+        for part in self._parts:
+            part.start()
         # In a thread, so that a slow refresh does not hold up the end.
         threading.Thread(target=self._poll_on, name="poll", daemon=True).start()
         ready()
@@ -127,8 +136,8 @@ class Engine:
         self.hub.close()
         for close in self._closers:
             close()
-        for tick in self._ticks:
-            tick.stop()
+        for part in self._parts:
+            part.stop()
         self.checker.stop()
         self.portables.stop()
         self.keeper.stop()

@@ -202,7 +202,7 @@ class Shipper:
         self._write_journal([part.segment.digest for part in parts])
         for part in parts:
             self._blobs.put_file(part.path)
-        with self._database.write() as connection:
+        with self._database.write(unaudited="where predictions lie is no change") as connection:
             for name, span in sorted(moved.items()):
                 segments.advance(connection, self._node, name, span, now)
             for part in parts:
@@ -234,7 +234,7 @@ class Shipper:
             if left:
                 log.warning("%s ended with %d bytes that are no record; it is kept aside", path.name, left)
         there = [path.name for path in spool_files(self._spool)]
-        with self._database.write() as connection:
+        with self._database.write(unaudited="where predictions lie is no change") as connection:
             segments.forget_offsets(connection, self._node, there, self._clock() - _REMEMBERED)
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ whether any entry up to it was changed, taken out, put in or moved.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -57,3 +58,105 @@ def chained(entry: Entry, previous: str) -> Entry:
     return msgspec.structs.replace(
         entry, hash=hashlib.sha256(msgspec.json.encode([previous, *fields])).hexdigest()
     )
+
+
+class Mark(Struct, frozen=True):
+    """How far the chain went at a time, noted where the database's owner cannot change it."""
+
+    number: int
+    hash: str
+    at: datetime | None = None
+
+
+class Fault(Struct, frozen=True):
+    """Something that is wrong with the chain, at an entry."""
+
+    number: int
+    words: str
+
+
+class Verified(Struct, frozen=True):
+    """What a verification found.
+
+    Attributes:
+        entries: how many there are, and `hash` that of the last: note both elsewhere to prove it later.
+        marks: the checkpoints it was compared with.
+        faults: none where all is as it was written; at most `MAX_FAULTS` of them.
+    """
+
+    entries: int
+    hash: str
+    at: datetime
+    marks: tuple[Mark, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+MAX_FAULTS = 100
+
+
+class Chain:
+    """Follows a chain entry by entry and notes what is wrong.
+
+    Args:
+        begin: where it begins: by default before the first entry.
+        marks: what was noted of it elsewhere.
+
+    >>> chain = Chain()
+    >>> chain.faults(Mark(0, BEGINNING))
+    ()
+    """
+
+    def __init__(self, begin: Mark | None = None, marks: Iterable[Mark] = ()) -> None:
+        self._last = begin or Mark(0, BEGINNING)
+        self._marks: dict[int, list[Mark]] = {}
+        self._found: list[Fault] = []
+        for mark in marks:
+            self._marks.setdefault(mark.number, []).append(mark)
+
+    def feed(self, entry: Entry) -> None:
+        """Follow the next entry, in the order of numbers."""
+        due = self._last.number + 1
+        if entry.number != due:
+            missing = str(due) if entry.number == due + 1 else f"{due} to {entry.number - 1}"
+            self._note(due, f"missing: {missing}" if entry.number > due else f"twice: {entry.number}")
+        elif chained(entry, self._last.hash).hash != entry.hash:
+            self._note(entry.number, "is not what was written, or not where")
+        for mark in self._marks.get(entry.number, ()):
+            if mark.hash != entry.hash:
+                self._note(entry.number, "is another than a checkpoint says: the chain was written anew")
+        self._last = Mark(entry.number, entry.hash)
+
+    def faults(self, head: Mark) -> tuple[Fault, ...]:
+        """What was found, when the end is reached.
+
+        Args:
+            head: the end that the database itself notes.
+        """
+        last = self._last
+        if (head.number, head.hash) != (last.number, last.hash):
+            self._note(last.number, f"is the last entry, but the database noted {head.number} as the last")
+        beyond = max((number for number in self._marks if number > last.number), default=None)
+        if beyond is not None:
+            self._note(last.number, f"is the last entry, but a checkpoint has seen {beyond}: the end is cut")
+        return tuple(self._found)
+
+    def _note(self, number: int, words: str) -> None:
+        if len(self._found) < MAX_FAULTS:
+            self._found.append(Fault(number, words))
+
+
+class Query(Struct, frozen=True):
+    """Which entries are asked for; what is left empty does not count.
+
+    Attributes:
+        subject: it, or what begins with it and a `/` or `@` after it.
+        action: `noun.verb`, or `noun.` for all of a noun.
+        since, until: from and up to and without a time.
+    """
+
+    by: str = ""
+    action: str = ""
+    subject: str = ""
+    request: str = ""
+    since: datetime | None = None
+    until: datetime | None = None

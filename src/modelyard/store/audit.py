@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, insert, or_, select, update
 
-from modelyard.records.audit import Entry, chained
+from modelyard.records.audit import Entry, Mark, Query, chained
 from modelyard.store.schema import audit, audit_head
 
 MAX_WORDS = 500  # characters of a subject, a principal
@@ -137,3 +137,40 @@ def _value(value: object) -> str:
 def _escaped(character: str) -> str:
     units = character.encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def head(connection: Connection) -> Mark:
+    """The end of the chain, as the database notes it."""
+    row = connection.execute(select(audit_head)).one()
+    return Mark(row.number, row.hash)
+
+
+def following(connection: Connection, number: int, most: int) -> list[Entry]:
+    """The entries after a number, in their order, at most so many."""
+    query = select(audit).where(audit.c.number > number).order_by(audit.c.number).limit(most)
+    return [Entry(**row) for row in connection.execute(query).mappings()]
+
+
+def found(connection: Connection, query: Query, below: int | None, most: int) -> list[Entry]:
+    """The entries that a query asks for, newest first: those under a number, and at most so many."""
+    where = [audit.c.number < below] if below is not None else []
+    if query.by:
+        where.append(audit.c.by == query.by)
+    if query.request:
+        where.append(audit.c.request == query.request)
+    if query.action:
+        exact = not query.action.endswith(".")
+        where.append(audit.c.action == query.action if exact else _begins(audit.c.action, query.action))
+    if query.subject:
+        below_it = (_begins(audit.c.subject, query.subject + mark) for mark in "/@")
+        where.append(or_(audit.c.subject == query.subject, *below_it))
+    if query.since is not None:
+        where.append(audit.c.at >= query.since)
+    if query.until is not None:
+        where.append(audit.c.at < query.until)
+    rows = select(audit).where(*where).order_by(audit.c.number.desc()).limit(most)
+    return [Entry(**row) for row in connection.execute(rows).mappings()]
+
+
+def _begins(column: Column[str], text: str) -> ColumnElement[bool]:
+    return column.startswith(text, autoescape=True)

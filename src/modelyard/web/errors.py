@@ -25,6 +25,7 @@ def explain(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     if isinstance(mine, UnauthenticatedError) and request.method in ("GET", "HEAD"):
         return go(asked, f"{SIGN_IN}?next={quote(_wanted(asked), safe='/')}")
     grant = asked.grant
+    errors.tell_refused(request.scope, mine, _request_id(asked))
     told = errors.explain(
         error,
         method=request.method,
