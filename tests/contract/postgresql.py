@@ -18,20 +18,20 @@ from urllib.parse import quote
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-_SETTINGS = (
-    "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=60 -c shared_buffers=16MB"
-)
+_SETTINGS = "-c fsync=off -c full_page_writes=off -c max_connections=60 -c shared_buffers=16MB"
 
 
 class Server:
-    """A server on a Unix socket alone; it runs as an unprivileged user also where the tests run as root.
+    """A server on a Unix socket; it runs as an unprivileged user also where the tests run as root.
 
     Args:
         binaries: the folder with initdb and pg_ctl.
+        port: of 127.0.0.1 to listen at as well, or none.
     """
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, port: int | None = None) -> None:
         self._binaries = binaries
+        self._port = port
 
     def __enter__(self) -> Self:
         # Not pytest's folder: a socket's path has at most 107 bytes, and the other user must get there.
@@ -54,7 +54,8 @@ class Server:
 
     def start(self) -> None:
         """Start it on its folder, the first time or again."""
-        options = f"-k {self._folder} {_SETTINGS}"
+        listens = f"-c listen_addresses=127.0.0.1 -p {self._port}" if self._port else "-c listen_addresses=''"
+        options = f"-k {self._folder} {listens} {_SETTINGS}"
         log = str(self._folder / "log")
         self._run("pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options)
 
@@ -89,7 +90,8 @@ class Server:
 
     def url(self, name: str) -> str:
         """The address of a database of this server."""
-        return f"postgresql://yard@/{name}?host={quote(str(self._folder), safe='')}"
+        port = f"&port={self._port}" if self._port else ""
+        return f"postgresql://yard@/{name}?host={quote(str(self._folder), safe='')}{port}"
 
     def _run(self, program: str, *arguments: str) -> None:
         # LC_ALL, so that messages and sorting do not depend on the machine.

@@ -69,6 +69,16 @@ def test_operator(desk: tuple[RunningYard, dict[str, str]]) -> None:
     assert "nightly batch" in printed
 
 
+def test_data(desk: tuple[RunningYard, dict[str, str]]) -> None:
+    seen = "".join(run("data.md", desk))
+    assert "operations/flights/1: 400 rows" in seen
+    assert "operations/flights/2: 380 rows" in seen
+    assert "postgresql://reader@db.example.org:5432/ops?sslmode=require" in seen
+    assert "hunter2" not in seen
+    assert "380 ['carrier', 'day', 'delay', 'flight']" in seen
+    assert seen.count("Pilot 1") == 1, "cleared for an hour"
+
+
 def test_python(desk: tuple[RunningYard, dict[str, str]]) -> None:
     run("python.md", desk)
 
@@ -97,6 +107,7 @@ def test_every_page_with_code_is_run_here() -> None:
     assert pages - shown_only == {
         "start.md",
         "applications.md",
+        "data.md",
         "operator.md",
         "python.md",
         "r.md",

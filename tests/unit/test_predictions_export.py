@@ -276,3 +276,15 @@ def test_nothing_is_left_behind(folder: Path) -> None:
     with pytest.raises(NotFoundError):
         exported(folder, model="finance/none")
     assert sorted(p.suffix for p in folder.parent.iterdir()) == ["", ".parquet"]
+
+
+def test_what_is_marked_in_the_data_is_left_out_of_inputs_and_keys(folder: Path) -> None:
+    inputs = [Column(name, FLOAT64) for name in ("age", "prediction", "km")]
+    written = [(c, [1.0]) for c in inputs]
+    write(folder, written, [(Y[0], [2.0])], keys=['{"flight":"AA1","pilot":"Ann"}'])
+    to = folder.parent / "hidden.parquet"
+    export(history(folder), FUEL, None, to, frozenset({"age", "pilot", "row"}))
+    (row,) = pl.read_parquet(to).to_dicts()
+    assert (row["keys"], row["km"], row["row"]) == ('{"flight":"AA1"}', 1.0, 0)
+    assert "age" not in row
+    assert {"in:prediction", "prediction"} <= set(row)

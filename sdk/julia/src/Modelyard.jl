@@ -11,10 +11,12 @@ nothing else (before Julia 1.6 the program `curl`).
 """
 module Modelyard
 
+using Dates: Date, DateTime
 using Serialization
 
 export publish, save, log_metrics, parameter, predict
 export models, show_version, versions, set_alias, rollback, history, whoami
+export push_data, pull_data, datasets
 export YardError
 
 include("errors.jl")
@@ -32,5 +34,6 @@ include("http.jl")
 include("connection.jl")
 include("predictions.jl")
 include("verbs.jl")
+include("datasets.jl")
 
 end

@@ -49,23 +49,40 @@ end
 "POSTs a file's bytes."
 upload(path::String, file::String, type::String; query = ()) = exchange("POST", path, query, file, type)
 
+"What the yard answers to a GET, as text."
+function ask_text(path::String; query = ())
+    status, text = answer_of("GET", path, query, "", "", "*/*")
+    200 <= status < 300 && return text
+    throw(problem(status, decoded(text)))
+end
+
 function exchange(method, path, query, file, type)
+    status, text = answer_of(method, path, query, file, type, "application/json")
+    said = decoded(text)
+    200 <= status < 300 || throw(problem(status, said))
+    said === missing || return said
+    hint = "Correct YARD_URL."
+    throw(YardError("What answers at $(find_address().url) does not speak as a yard does.", hint; status = status))
+end
+
+function answer_of(method, path, query, file, type, accept)
     address = find_address()
-    headers = ["Authorization" => "Bearer $(address.token)", "Accept" => "application/json"]
+    headers = ["Authorization" => "Bearer $(address.token)", "Accept" => accept]
     push!(headers, "User-Agent" => "modelyard-julia")
     isempty(type) || push!(headers, "Content-Type" => type)
     seconds = isempty(file) ? READ_SECONDS : UPLOAD_SECONDS
     request = Request(method, address.url * path * query_text(query), headers, file, seconds)
-    status, text = method == "GET" ? send_again(request) : send(request)
-    decoded = try
-        isempty(text) ? nothing : parse_json(text)
+    return method == "GET" ? send_again(request) : send(request)
+end
+
+"What JSON text says; missing where it is none."
+function decoded(text)
+    try
+        return isempty(text) ? nothing : parse_json(text)
     catch error
         error isa ArgumentError || rethrow()
-        missing
+        return missing
     end
-    200 <= status < 300 || throw(problem(status, decoded))
-    decoded === missing || return decoded
-    throw(YardError("What answers at $(address.url) does not speak as a yard does.", "Correct YARD_URL."; status = status))
 end
 
 function send_again(request::Request)

@@ -251,3 +251,15 @@ end
     end
 
 end
+
+@testset "data is read as the types that the version says" begin
+    lines = Modelyard.read_csv("s,n\n\"a,\"\"b\n\",1\n\"\",\n,2\n")
+    @test lines[2][1] == ("a,\"b\n", true)
+    column(type, at) = Modelyard.data_column(type, [line[at] for line in lines[2:end]])
+    @test isequal(column("string", 1), ["a,\"b\n", "", missing])
+    @test isequal(column("int64", 2), [1, missing, 2])
+    @test Modelyard.data_value("datetime", "2013-01-02T03:04:05.500000Z") == Modelyard.DateTime(2013, 1, 2, 3, 4, 5, 500)
+    @test Modelyard.plain_column("d", [Modelyard.Date(2013, 1, 2), missing])[1] == "2013-01-02"
+    @test_throws YardError push_data("flights.xlsx", "operations/flights")
+    @test_throws YardError Modelyard.dataset_path("operations/flights/3")
+end

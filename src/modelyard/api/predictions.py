@@ -18,7 +18,7 @@ from litestar.response import Stream
 from modelyard.api.models import MODEL
 from modelyard.api.services import Services
 from modelyard.catalog.predictions import export
-from modelyard.records.people import Need
+from modelyard.records.people import Grant, Need
 
 _CHUNK = 1 << 20
 
@@ -33,19 +33,23 @@ _CHUNK = 1 << 20
 async def export_predictions(
     model: NamedDependency[str],
     services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
     since: Annotated[datetime | None, QueryParameter(description="ISO 8601; UTC if no zone")] = None,
 ) -> Stream:
-    """All that this node has answered for the model, oldest first, a row a row asked."""
-    path = await asyncio.to_thread(_export, services, model, since)
+    """All that this node has answered for the model, oldest first, a row a row asked. Inputs whose columns
+    are marked in the data of the model are left out, unless you have a clearance there.
+    """
+    hidden = await asyncio.to_thread(services.datasets.hidden_of_model, model, grant.principal)
+    path = await asyncio.to_thread(_export, services, model, since, hidden)
     return Stream(pieces(path), media_type="application/vnd.apache.parquet")
 
 
-def _export(services: Services, model: str, since: datetime | None) -> Path:
+def _export(services: Services, model: str, since: datetime | None, hidden: frozenset[str]) -> Path:
     handle, name = mkstemp(dir=services.scratch, prefix="predictions-")
     os.close(handle)
     path = Path(name)
     try:
-        export(services.history, model, since, path)
+        export(services.history, model, since, path, hidden)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

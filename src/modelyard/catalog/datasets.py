@@ -324,6 +324,21 @@ class Datasets:
                     strictest[column] = mark
         return strictest
 
+    def hidden_of_model(self, model: str, principal: str) -> frozenset[str]:
+        """The columns of a model's recorded predictions that somebody must not see: those marked in a dataset
+        that a version of it was trained on, where they have no clearance.
+        """
+        with self._database.read() as connection:
+            names = {t.dataset for t in store.datasets_of(connection, model)}
+            found = store.marks(connection, names)
+            cleared = {name: store.cleared(connection, name, principal, _now()) for name in found}
+        return frozenset(
+            column
+            for name, marks in found.items()
+            for column, mark in marks.items()
+            if mark not in cleared[name]
+        )
+
     # Marks and clearances
 
     def set_marks(self, dataset: str, marks: Mapping[str, Mark | None], *, by: str) -> Dataset:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import msgspec
 import polars as pl
 
 from modelyard.catalog.frames import PREDICTIONS, Record, table_of
@@ -29,7 +31,9 @@ class Piece(NamedTuple):
     path: Path
 
 
-def export(history: History, model: str, since: datetime | None, to: Path) -> int:
+def export(
+    history: History, model: str, since: datetime | None, to: Path, hidden: frozenset[str] = frozenset()
+) -> int:
     """Write a model's recorded predictions, oldest first, to a Parquet file; how many rows.
 
     One row a row asked: `request`, `row`, `at` (UTC), `version`, `route`, `caller`, `seconds`, `keys` (JSON),
@@ -38,6 +42,7 @@ def export(history: History, model: str, since: datetime | None, to: Path) -> in
 
     Args:
         since: only what was answered at or after this time (UTC if it has no zone).
+        hidden: inputs and keys to leave out, for their columns are marked in the data of the model.
 
     Raises:
         NotFoundError: nothing is recorded.
@@ -50,12 +55,27 @@ def export(history: History, model: str, since: datetime | None, to: Path) -> in
         parts = [_in_order(group, since) for group in _overlapping(pieces)]
         if not parts:
             raise _nothing(model, since)
-        pl.concat(parts, how="diagonal_relaxed").sink_parquet(to)
+        _without(pl.concat(parts, how="diagonal_relaxed"), hidden).sink_parquet(to)
     rows = int(pl.scan_parquet(to).select(pl.len()).collect().item())
     if not rows:
         to.unlink()
         raise _nothing(model, since)
     return rows
+
+
+def _without(table: pl.LazyFrame, hidden: frozenset[str]) -> pl.LazyFrame:
+    if not hidden:
+        return table
+    names = {f"{side}{name}" for name in hidden for side in ("", INPUT)} - set(OWN)
+    table = table.drop(names, strict=False)
+    if "keys" not in table.collect_schema().names():
+        return table
+    return table.with_columns(pl.col("keys").map_elements(partial(_keep, hidden), return_dtype=pl.String))
+
+
+def _keep(hidden: frozenset[str], keys: str) -> str:
+    told = msgspec.json.decode(keys)
+    return msgspec.json.encode({name: value for name, value in told.items() if name not in hidden}).decode()
 
 
 def _nothing(model: str, since: datetime | None) -> NotFoundError:

@@ -222,7 +222,7 @@ def _unreachable(url: str, error: httpx.TransportError) -> UnavailableError:
 
 def _decoded(answer: httpx.Response, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(answer.content, type=kind)
+        return msgspec.json.decode(answer.content or b"null", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise errors.MalformedError(
             f"What answers at {answer.url.copy_with(query=None)} does not speak as a yard does: {error}.",
