@@ -174,7 +174,9 @@ def test_a_fault_is_tried_again_later_and_a_planned_stop_costs_no_attempt(house:
     duty, begun = house.begin(again)
     assert (begun.job.attempt, begun.job.usage.seconds, begun.job.metrics) == (2, 1.0, {})
     assert house.jobs.points(1) == []
-    assert house.training.give_back(duty, Usage(1.0), LATER) == LATER
+    house.training.tell(duty, 1, News(usage=Usage(5.0)))
+    assert house.training.give_back(duty, None, LATER) == LATER
+    assert house.jobs.job(1).usage == Usage(5.0), "what is told on the way outlives the attempt"
     assert (house.jobs.job(1).state, house.jobs.job(1).attempt) == (JobState.QUEUED, 1)
 
 

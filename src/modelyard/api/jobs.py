@@ -93,7 +93,7 @@ async def train(  # noqa: PLR0913 - what can be said of a job
         code=code,
         parameters=_parameters(parameters),
         may_create_department=grant.allows(Need.ADMINISTER),
-        **_rights(grant, model),
+        **rights(grant, model),
     )
     return _made(await to_thread.run_sync(submit, limiter=publishing))
 
@@ -107,7 +107,7 @@ async def train_again(
 ) -> Response[Job]:
     """404 if no project has trained the model yet."""
     submit = partial(services.jobs.submit, model, None, reason=data.why, parameters=data.parameters)
-    return _made(await asyncio.to_thread(partial(submit, **_rights(grant, model))))
+    return _made(await asyncio.to_thread(partial(submit, **rights(grant, model))))
 
 
 @get(_JOB, opt=SEE, tags=["jobs"], summary="One job; `wait` for its next step")
@@ -172,7 +172,7 @@ async def cancel_job(
     return await asyncio.to_thread(partial(services.jobs.cancel, found.id, by=grant.principal, why=data.why))
 
 
-def _rights(grant: Grant, model: str) -> dict[str, Any]:
+def rights(grant: Grant, model: str) -> dict[str, Any]:
     """What a person may have a job do."""
 
     def may_read(dataset: str) -> bool:

@@ -179,6 +179,14 @@ class Jobs:
             text, after = jobs.log(connection, job, since, _LOG_AT_ONCE)
             return LogPart(text, after, found.state)
 
+    def tail(self, job: int, most: int) -> LogPart:
+        """The end of a job's log: so many characters, and a little more."""
+        with self._database.read() as connection:
+            found = _found(connection, job)
+            start = max(0, jobs.log_end(connection, job) - most)
+            text, after = jobs.log(connection, job, start, 2 * most)
+            return LogPart(text, after, found.state)
+
     def points(self, job: int) -> list[Point]:
         """What a job measured, in order."""
         with self._database.read() as connection:

@@ -41,19 +41,19 @@ class Begun(Struct, frozen=True):
 
 
 class News(Struct, frozen=True):
-    """What a running job has said since the last time, and what it has taken so far in this attempt."""
+    """What a running job has said since the last time, and what it has taken so far (None: as before)."""
 
     text: str = ""
     points: Sequence[Point] = ()
-    usage: Usage = Usage()
+    usage: Usage | None = None
 
 
 class Ending(Struct, frozen=True):
-    """How an attempt ended: the job's state, why in words, the exit code and what it took."""
+    """How an attempt ended: the job's state, why in words, what the job took in all, and the exit code."""
 
     state: JobState
     words: str
-    usage: Usage = Usage()
+    usage: Usage | None = None
     exit_code: int | None = None
 
 
@@ -81,7 +81,7 @@ class Training:
                 return None
             jobs.lock_queue(connection, job.department)
             if job.state is JobState.RUNNING:
-                job = _failed_under(connection, job, Usage(), "its engine died", now)
+                job = _failed_under(connection, job, None, "its engine died", now)
                 if not job.state.goes_on:
                     return None
             if job.cancelled_by:
@@ -104,9 +104,10 @@ class Training:
             found = jobs.get(connection, job, lock=True)
             if found is None:
                 return ""
-            if news.points:
+            if news.points or news.usage:
                 metrics = found.metrics | {p.name: p.value for p in news.points}
-                jobs.change(connection, msgspec.structs.replace(found, metrics=metrics))
+                usage = news.usage or found.usage
+                jobs.change(connection, msgspec.structs.replace(found, metrics=metrics, usage=usage))
             return found.cancelled_by
 
     def cancelled_by(self, job: int) -> str:
@@ -132,7 +133,7 @@ class Training:
                     ending = msgspec.structs.replace(ending, words=job.words)
                 _end(connection, job, ending, now)
 
-    def fault(self, duty: Duty, words: str, usage: Usage, now: datetime) -> datetime | None:
+    def fault(self, duty: Duty, words: str, usage: Usage | None, now: datetime) -> datetime | None:
         """Write down that a machine failed under a job: when it is tried again, None if it is not."""
         with self._database.write() as connection:
             job = _held(connection, duty)
@@ -141,7 +142,7 @@ class Training:
             job = _failed_under(connection, job, usage, words, now)
             return now + _RETRY_AFTER * 2 ** max(0, job.attempt - 1) if job.state.goes_on else None
 
-    def give_back(self, duty: Duty, usage: Usage, now: datetime) -> datetime | None:
+    def give_back(self, duty: Duty, usage: Usage | None, now: datetime) -> datetime | None:
         """Put a job back into the queue because the yard goes down; that is no fault and costs no attempt."""
         with self._database.write(unaudited="it goes on where the yard is up again") as connection:
             job = _held(connection, duty)
@@ -154,7 +155,7 @@ class Training:
                     job,
                     state=JobState.QUEUED,
                     attempt=job.attempt - 1,
-                    usage=job.usage + usage,
+                    usage=usage or job.usage,
                     metrics={},
                     progress="waits for the yard to be up again",
                 ),
@@ -210,7 +211,7 @@ def _begun(connection: Connection, job: Job, now: datetime) -> Begun:
     return Begun(job, project, promote or Promote())
 
 
-def _failed_under(connection: Connection, job: Job, usage: Usage, what: str, now: datetime) -> Job:
+def _failed_under(connection: Connection, job: Job, usage: Usage | None, what: str, now: datetime) -> Job:
     """A job after a machine failed under it: queued again, or failed if that happened too often."""
     jobs.add_log(connection, job.id, f"yard: a machine fault: {what}\n", _KEPT_LOG)
     if job.attempt >= MOST_ATTEMPTS:
@@ -222,7 +223,7 @@ def _failed_under(connection: Connection, job: Job, usage: Usage, what: str, now
         state=JobState.QUEUED,
         words=f"A machine failed under it ({what}); it is tried again.",
         progress="waits for its next attempt",
-        usage=job.usage + usage,
+        usage=usage or job.usage,
     )
     jobs.change(connection, after)
     return after
@@ -234,7 +235,7 @@ def _end(connection: Connection, job: Job, ending: Ending, now: datetime) -> Job
         state=ending.state,
         words=ending.words[:_MOST_WORDS],
         exit_code=ending.exit_code,
-        usage=job.usage + ending.usage,
+        usage=ending.usage or job.usage,
         progress="",
         ended_at=now,
     )

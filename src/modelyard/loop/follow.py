@@ -6,17 +6,20 @@ import threading
 import time
 from contextlib import suppress
 
+import msgspec
 from msgspec import Struct
 
 from modelyard.catalog.training import News, Training
 from modelyard.loop.output import MetricsReader
 from modelyard.records.errors import UnavailableError
-from modelyard.records.jobs import Point
+from modelyard.records.jobs import Point, Usage
 from modelyard.store.duties import Duty
 from modelyard.workers.commands import Running
 
 _LOOK_EVERY = 0.2  # seconds
 _TELL_EVERY = 1.0
+_USAGE_EVERY = 5.0
+_HOUR = 3_600.0
 _KEPT_TAIL = 2_000  # characters of output that an explanation may look at
 _MOST_WAITING = 4_000_000  # characters, or points, kept while the database is away
 
@@ -28,17 +31,37 @@ class Stop(Struct, frozen=True):
     words: str = ""
 
 
+class Spending(Struct, frozen=True):
+    """What a job takes in all: what its attempts before took, and what an hour of one core costs."""
+
+    before: Usage
+    cpu_hour_cost: float
+
+    def with_attempt(self, usage: Usage) -> Usage:
+        """With this attempt, priced."""
+        cost = usage.cpu_seconds / _HOUR * self.cpu_hour_cost
+        return self.before + msgspec.structs.replace(usage, cost=cost)
+
+
 class Follower:
     """Follows a command that runs: what it says goes to the catalog, and what ends it early is noticed."""
 
     def __init__(
-        self, training: Training, duty: Duty, job: int, running: Running, metrics: MetricsReader
+        self,
+        training: Training,
+        duty: Duty,
+        job: int,
+        running: Running,
+        metrics: MetricsReader,
+        spent: Spending,
     ) -> None:
         self._training = training
         self._duty = duty
         self._job = job
         self._running = running
         self._metrics = metrics
+        self._spent = spent
+        self._told_usage = 0.0
         self._text = ""
         self._points: list[Point] = []
         self._tail = ""
@@ -83,9 +106,12 @@ class Follower:
         """Tell what is new; who wants it to end. While the database is away it waits."""
         self._gather()
         with suppress(UnavailableError):
-            if not self._text and not self._points:
+            is_due = time.monotonic() - self._told_usage > _USAGE_EVERY
+            if not self._text and not self._points and not is_due:
                 return self._training.cancelled_by(self._job)
-            by = self._training.tell(self._duty, self._job, News(self._text, self._points))
+            usage = self._spent.with_attempt(self._running.usage)
+            by = self._training.tell(self._duty, self._job, News(self._text, self._points, usage))
+            self._told_usage = time.monotonic()
             self._text, self._points = "", []
             return by
         return ""

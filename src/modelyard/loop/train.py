@@ -19,7 +19,7 @@ from modelyard.catalog.datasets import OF_JOBS, Datasets
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
-from modelyard.loop.follow import Follower, Stop
+from modelyard.loop.follow import Follower, Spending, Stop
 from modelyard.loop.output import MetricsReader, find_bundle, pack
 from modelyard.records.errors import InvalidError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.jobs import Input, Job, JobState, Usage
@@ -35,7 +35,6 @@ from modelyard.workers.recipes import Recipes
 TAR = "application/x-tar"
 _PUBLISH_TRIES = 25
 _PUBLISH_PAUSE = 5.0
-_HOUR = 3_600.0
 _KILLED = -9
 _TOO_LARGE = -25  # SIGXFSZ
 
@@ -152,7 +151,7 @@ class TrainStep:
         try:
             return self._attempt(duty, begun, place)
         except (UnavailableError, OSError) as error:
-            return self._training.fault(duty, str(error), Usage(), self._clock())
+            return self._training.fault(duty, str(error), None, self._clock())
         finally:
             commands.remove(place.home)
 
@@ -169,10 +168,11 @@ class TrainStep:
             return None
         self._training.say(duty, job.id, f"runs {begun.project.train.run}")
         with Running(command, place, (str(self._folder.parent),)) as running:
-            follower = Follower(self._training, duty, job.id, running, MetricsReader(place.output))
+            spent = Spending(job.usage, self._cpu_hour_cost)
+            follower = Follower(self._training, duty, job.id, running, MetricsReader(place.output), spent)
             stop = follower.follow(self._closing)
             found = outcome(running.end(), stop, ran_out=running.ran_out, tail=follower.finish())
-            usage = self._priced(running.usage)
+            usage = spent.with_attempt(running.usage)
             ending = Ending(found.state or JobState.FAILED, found.words, usage, running.code)
         if stop is not None and stop.cause == "closing":
             return self._training.give_back(duty, usage, self._clock())
@@ -236,7 +236,7 @@ class TrainStep:
         try:
             bundle = find_bundle(place.output, job.language)
             self._training.say(duty, job.id, "publishes its model")
-            self._publish_once_there(duty, job, bundle, place.home / "bundle.tar", ending.usage)
+            self._publish_once_there(duty, job, bundle, place.home / "bundle.tar", ending.usage or job.usage)
         except (UnavailableError, LostLeaseError):
             raise
         except YardError as error:
@@ -259,6 +259,3 @@ class TrainStep:
                     raise
             else:
                 return
-
-    def _priced(self, usage: Usage) -> Usage:
-        return msgspec.structs.replace(usage, cost=usage.cpu_seconds / _HOUR * self._cpu_hour_cost)

@@ -6,6 +6,7 @@ Colours come from the stylesheet by class, so a chart follows the theme; nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -81,4 +82,35 @@ def two_distributions(
     return Markup(  # noqa: S704 - numbers, and the label escaped
         f'<svg class="distributions" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">{filled}<polyline class="outline" points="{outline}"/></svg>'
+    )
+
+
+class Curve(NamedTuple):
+    """A line of a chart: its name, which of the colours it has, and its points in order of x."""
+
+    name: str
+    tone: int
+    points: Sequence[tuple[float, float]]
+
+
+def curves(lines: Sequence[Curve], label: str, width: int = 320, height: int = 120) -> Markup:
+    """Lines over one x and one y, from the lowest to the highest of all; each says its name on hover."""
+    xs = [x for line in lines for x, _ in line.points] or [0.0]
+    ys = [y for line in lines for _, y in line.points] or [0.0]
+    left, bottom = min(xs), min(ys)
+    wide, high = (max(xs) - left) or 1.0, (max(ys) - bottom) or 1.0
+
+    def place(x: float, y: float) -> str:
+        across = _PAD + (width - 2 * _PAD) * (x - left) / wide
+        down = height - _PAD - (height - 2 * _PAD) * (y - bottom) / high
+        return f"{round(across, 1):g},{round(down, 1):g}"
+
+    drawn = "".join(
+        f'<polyline class="curve tone-{line.tone}" points="{" ".join(place(x, y) for x, y in line.points)}">'
+        f"<title>{escape(line.name)}</title></polyline>"
+        for line in lines
+    )
+    return Markup(  # noqa: S704 - numbers, and names and the label escaped
+        f'<svg class="curves" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{drawn}</svg>'
     )

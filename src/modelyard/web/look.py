@@ -14,6 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from modelyard.records.people import Grant, Need
+from modelyard.records.spans import span
 from modelyard.web import charts, words
 from modelyard.web.assets import address
 from modelyard.web.requests import PageRequest
@@ -47,6 +48,7 @@ class Place(Struct, frozen=True):
 
 PLACES = [
     Place("Models", "/", "models"),
+    Place("Jobs", "/jobs", "jobs"),
     Place("People", "/people", "people"),
     Place("Yard", "/yard", "yard", Need.OVERSEE),
 ]
@@ -114,6 +116,7 @@ def environment() -> Environment:
         "rate": words.rate,
         "seconds": words.seconds,
         "size": words.size,
+        "span": span,
         "share": words.share,
         "cut": words.cut,
         "moment": moment,
@@ -122,6 +125,7 @@ def environment() -> Environment:
         "asset": address,
         "sparkline": charts.sparkline,
         "bars": charts.bars,
+        "curves": charts.curves,
         "two_distributions": charts.two_distributions,
         "Need": Need,
     }

@@ -8,7 +8,7 @@ from litestar.types import ControllerRouterHandler
 
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Need
-from modelyard.web import assets, home, live, models, people, session, trying, versions, yard
+from modelyard.web import assets, home, jobs, live, models, people, session, trying, versions, yard
 from modelyard.web.behind import Behind
 from modelyard.web.errors import explain
 from modelyard.web.requests import PageRequest
@@ -29,6 +29,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *models.HANDLERS,
     *versions.HANDLERS,
     *trying.HANDLERS,
+    *jobs.HANDLERS,
     *people.HANDLERS,
     *yard.HANDLERS,
     *live.HANDLERS,
