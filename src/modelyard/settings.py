@@ -53,7 +53,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         database: `sqlite:///…` or `postgresql://…`; by default SQLite in the data folder.
         blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
         blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
-        fronts: front processes; by default one a core.
+        fronts: front processes; by default one for two cores, and at least one.
         spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
             survives a power cut as well; false survives any crash of the processes.
         ship_after: seconds until predictions that were recorded go from the spool to the history.
@@ -95,7 +95,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     blobs: str = ""
     blobs_endpoint: str = ""
     engine: str = "local"
-    fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
+    fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     spool_sync: bool = False
     ship_after: float = 30.0
     worker_memory: int = 4096 * MIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import polars as pl
@@ -40,6 +41,7 @@ from tests.contract.scripted import (
     error,
     numbers,
     run,
+    turns,
 )
 from tests.rows import INT64, PREDICTION
 
@@ -579,3 +581,119 @@ async def _disturb(yard: Dock, batcher: Batcher, step: str) -> None:
         batcher.set_fleet(yard.fleet())
     elif step == "tick":
         await asyncio.sleep(0.001)
+
+
+# Overload
+
+
+def asked_by(caller: str, *values: float, wait: float | None = None) -> Asked:
+    return Asked(f"id-{values}", caller, "champion", len(values), time.monotonic(), None, wait)
+
+
+def test_a_flood_of_one_caller_does_not_hold_up_another() -> None:
+    async def test() -> None:
+        async with dock() as yard:
+            batcher = yard.batcher(Limits(batch_rows=2, queue_rows=16, answer_timeout=20))
+            worker = await yard.add()
+            worker.gate.clear()
+            first = ask(batcher, 0)
+            await worker.asked.acquire()
+            flood = [batcher.submit(rows(i), asked_by("flood", i)) for i in range(1, 17)]
+            with pytest.raises(BusyError):
+                batcher.submit(rows(50), asked_by("flood", 50))
+            bert = batcher.submit(rows(40), asked_by("bert", 40))  # the queue is full, yet not of his
+            worker.gate.set()
+            assert await outcome(bert) == [80.0]
+            assert [40 in batch for batch in worker.batches].index(True) <= 2
+            assert [await outcome(f) for f in (first, *flood)] == [[2.0 * i] for i in range(17)]
+
+    run(test)
+
+
+def test_who_would_wait_too_long_is_told_at_once() -> None:
+    async def test() -> None:
+        async with dock() as yard:
+            batcher = yard.batcher(Limits(batch_rows=1, queue_rows=1000, answer_timeout=20, queue_seconds=3))
+            worker = await yard.add()
+            batcher._pace.took(1, 1.0)  # a second a row
+            worker.gate.clear()
+            futures = [ask(batcher, 1)]
+            await worker.asked.acquire()
+            futures += [ask(batcher, 2)]
+            with pytest.raises(BusyError, match=r"about 1\.0 s") as caught:
+                batcher.submit(rows(3), asked_by("anna", 3, wait=0.5))
+            assert caught.value.retry_after == 1.0
+            futures += [ask(batcher, i) for i in (3, 4, 5)]
+            with pytest.raises(BusyError, match=r"about 4\.0 s"):
+                ask(batcher, 6)
+            worker.gate.set()
+            assert [await outcome(f) for f in futures] == [[2.0 * i] for i in range(1, 6)]
+
+    run(test)
+
+
+def test_a_caller_may_wait_for_less_than_others_and_the_worker_is_not_ended_for_it() -> None:
+    async def test() -> None:
+        async with dock() as yard:
+            batcher = yard.batcher()
+            worker = await yard.add()
+            worker.gate.clear()
+            short = batcher.submit(rows(1), asked_by("anna", 1, wait=0.05))
+            long = ask(batcher, 2)
+            with pytest.raises(DeadlineError, match=r"within 0\.05 s"):
+                await short
+            worker.gate.set()
+            assert await outcome(long) == [4.0]
+            assert yard.told == []
+            late = Asked("id", "anna", "champion", 1, time.monotonic() - 9, None, 5.0)
+            assert await outcome(batcher.submit(rows(3), late)) == DeadlineError  # read for 9 of its 5 s
+
+    run(test)
+
+
+def test_the_next_batch_is_there_before_a_quick_worker_is_done_and_innocent_of_its_death() -> None:
+    async def test() -> None:
+        async with dock() as yard:
+            batcher = yard.batcher(Limits(batch_rows=2, queue_rows=100, answer_timeout=20))
+            worker = await yard.add()
+            assert await outcome(ask(batcher, 0)) == [0.0]  # so it is known to be quick
+            await worker.asked.acquire()
+            worker.gate.clear()
+            futures = [ask(batcher, i) for i in range(1, 8)]
+            await worker.asked.acquire()
+            await turns()
+            assert len(batcher._busy[next(iter(batcher._busy))]) == 2
+            await yard.kill(worker)
+            assert [await outcome(f) for f in futures] == [[2.0 * i] for i in range(1, 8)]
+            assert yard.workers[1].batches[:3] == [[1], [2], [3, 4]]  # the first were in the lost one's hands
+            assert set(recorded(yard)) == set(range(8))
+
+    run(test)
+
+
+def test_at_twice_the_capacity_what_is_worked_on_is_answered() -> None:
+    """A model of 2 ms a row is asked twice as much as it can: work that is done is for somebody who waits."""
+
+    async def slow(_: Worker, question: Frame) -> Frame:
+        await asyncio.sleep(0.002 * len(numbers(question)))
+        return answer(question, [2 * x for x in numbers(question)])
+
+    async def test() -> None:
+        async with dock(slow) as yard:
+            batcher = yard.batcher(Limits(batch_rows=16, queue_rows=10_000, answer_timeout=20))
+            futures: list[asyncio.Future[Answer]] = []
+            refused = 0
+            for i in range(400):
+                try:
+                    futures.append(batcher.submit(rows(i), asked_by("anna", i, wait=0.2)))
+                except BusyError:
+                    refused += 1
+                await asyncio.sleep(0.001)
+            found = [await outcome(f) for f in futures]
+            late = found.count(DeadlineError)
+            worked = sum(len(batch) for batch in yard.workers[0].batches)
+            assert len(found) - late >= 0.6 * worked  # 0.86 to 0.98 on a busy machine
+            assert len(found) - late > 0
+            assert refused + late > 0
+
+    run(test)

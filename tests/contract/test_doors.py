@@ -42,6 +42,7 @@ SECRETS = {
     "vera": Grant("vera", Role.VIEWER, "finance"),
     "eve": Grant("eve", Role.OWNER, "operations"),
     "adam": Grant("adam", Role.ADMINISTRATOR),
+    "lena": Grant("lena", Role.CALLER, "finance", 7, rows_per_second=3),
     "old": Grant("old", Role.CALLER, "finance", expires=1.0),
 }
 MIXED = Signature(
@@ -294,6 +295,41 @@ def test_a_busy_yard_says_when_to_ask_again() -> None:
         assert (found.status_code, found.headers["retry-after"]) == (503, "1")
         worker.gate.set()
         assert [(await first).status_code, (await second).status_code] == [200, 200]
+
+    asks(test)
+
+
+def test_a_token_with_a_limit_gets_no_more_than_that_on_any_way() -> None:
+    async def test(client: Caller) -> None:
+        tensor = {"name": "x", "datatype": "FP64", "shape": [4], "data": [1, 2, 3, 4]}
+        found = [await client.post("/v2/models/finance.fuel-cost/infer", json={"inputs": [tensor]})]
+        found += [await client.post(FUEL, json=[{"x": 1}]) for _ in range(2)]
+        found += [await client.post("/v2/models/finance.fuel-cost/infer", json={"inputs": [tensor]})]
+        assert [one.status_code for one in found] == [200, 429, 429, 429]
+        assert found[1].headers["retry-after"] == "1"
+        assert "3 rows a second" in found[1].json()["detail"]
+        assert found[1].json()["type"].endswith(":over-limit")
+
+    asks(test, "lena")
+
+
+def test_a_caller_says_how_long_to_wait() -> None:
+    async def test(client: Caller) -> None:
+        worker = await client.front.yard.add()
+        worker.gate.clear()
+        tensor = {"name": "x", "datatype": "FP64", "shape": [1], "data": [1]}
+        for ask in (
+            client.post(FUEL, json=[{"x": 1}], headers={"Prefer": "wait=0.05"}),
+            client.post(
+                "/v2/models/finance.fuel-cost/infer",
+                json={"inputs": [tensor]},
+                headers={"Prefer": "respond-async, wait=0.05"},
+            ),
+        ):
+            found = await ask
+            assert (found.status_code, "within 0.05 s" in found.text) == (504, True)
+        worker.gate.set()
+        assert (await client.post(FUEL, json=[{"x": 1}], headers={"Prefer": "wait=soon"})).status_code == 200
 
     asks(test)
 

@@ -231,6 +231,20 @@ def test_a_token_is_looked_up_each_time() -> None:
     served(test)
 
 
+def test_limits_and_deadlines_hold_on_the_short_way() -> None:
+    async def test(made: Shore) -> None:
+        many = request(b'[{"x": 1}, {"x": 2}, {"x": 3}, {"x": 4}]', who="lena")
+        found = [(await made.ask(many))[0] for _ in range(2)]
+        assert [one[0] for one in found] == [200, 429]
+        assert found[1][1]["retry-after"] == "1"
+        worker = made.front.yard.workers[0]
+        worker.gate.clear()
+        assert (await made.ask(request(more="Prefer: wait=0.05\r\n")))[0][0] == 504
+        worker.gate.set()
+
+    served(test)
+
+
 def test_what_looks_like_a_request_in_anothers_body_is_none() -> None:
     """The first is refused before its body has come; what follows is still that body."""
 

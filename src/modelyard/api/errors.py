@@ -21,6 +21,7 @@ from modelyard.records.errors import (
     MalformedError,
     ModelError,
     NotFoundError,
+    QuotaError,
     TooLargeError,
     UnauthenticatedError,
     UnsupportedError,
@@ -59,6 +60,7 @@ STATUSES: tuple[tuple[type[YardError], int, str], ...] = (
     (WorkerLostError, 502, "The worker died"),
     (WorkerStartError, 503, "The worker could not be started"),
     (LimitedError, 429, "Too many attempts"),
+    (QuotaError, 429, "Too many rows a second"),
     (BusyError, 503, "Not now"),
     (DeadlineError, 504, "No answer in time"),
 )

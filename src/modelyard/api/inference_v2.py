@@ -96,6 +96,7 @@ class InferenceV2:
         else:
             inputs = await asyncio.to_thread(to_inputs, request, binary, plan)
         route = CHAMPION if place.version is None else "version"
+        self._predictor.admit(grant, inputs.count)
         wait = wait_of(header(scope, b"prefer"))
         caller = grant.principal
         asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys, wait)

@@ -171,6 +171,7 @@ class PredictDoor:
             if self._predictor.is_tried(served, target.route):
                 return False
             inputs = self._predictor.plan(served).from_json(body)
+            self._predictor.admit(grant, inputs.count)
             caller, wait = grant.principal, head.wait
             asked = Asked(request_id, caller, target.route, inputs.count, began, inputs.keys, wait)
             self._predictor.ask(served, inputs, asked, then, asker.gone)
@@ -209,6 +210,7 @@ class PredictDoor:
         began = time.monotonic()
         kind, accept = kinds
         inputs = await read_inputs(self._predictor.plan(served), kind, body, self._parquet)
+        self._predictor.admit(grant, inputs.count)
         caller, route = grant.principal, target.route
         asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys, wait)
         return await write_answer(await self._predictor.answer(served, inputs, asked), accept)

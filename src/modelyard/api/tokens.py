@@ -29,6 +29,9 @@ _OWN = "/api/v1/me/tokens"
 _DAY = 86_400
 
 
+Rows = Annotated[float, Meta(gt=0, le=1e9, examples=[500])]
+
+
 class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """A token to make.
 
@@ -37,12 +40,14 @@ class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
         principal: the person or service it is for, as it will stand in histories.
         role: what its holder may do.
         expires_in_days: None for no end.
+        rows_per_second: how many rows may be predicted with it, on each front; None for no limit.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate screens"])]
     principal: Annotated[str, Meta(min_length=1, max_length=200, examples=["gate-app"])]
     role: Role
     expires_in_days: Annotated[float, Meta(gt=0, le=3_650, examples=[90])] | None = None
+    rows_per_second: Rows | None = None
 
 
 class OwnTokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,12 +58,14 @@ class OwnTokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
         role: what it may do; no more than its maker.
         department: where; None for a role of the whole yard.
         expires_in_days: None for no end.
+        rows_per_second: how many rows may be predicted with it, on each front; None for no limit.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=200, examples=["my notebook"])]
     role: Role
     department: Annotated[str, Meta(max_length=63, examples=["finance"])] | None = None
     expires_in_days: Annotated[float, Meta(gt=0, le=3_650, examples=[90])] | None = None
+    rows_per_second: Rows | None = None
 
 
 @get("/api/v1/whoami", opt={"need": Need.SIGNED_IN}, tags=["tokens"], summary="Whose token this is")
@@ -101,6 +108,7 @@ async def make_own_token(services: Services, grant: Grant, wanted: OwnTokenReque
         wanted.department,
         lifetime(grant, wanted.expires_in_days),
         by=grant.principal,
+        rows_per_second=no_more_rows(grant, wanted.rows_per_second),
     )
     return await asyncio.to_thread(call)
 
@@ -198,6 +206,7 @@ async def _create(
         department,
         lifetime(grant, data.expires_in_days),
         by=grant.principal,
+        rows_per_second=no_more_rows(grant, data.rows_per_second),
     )
     return await changed(services, await asyncio.to_thread(call), status=201)
 
@@ -218,6 +227,17 @@ def lifetime(grant: Grant, days: float | None) -> timedelta | None:
             "Ask for fewer days, or use a token that lives longer.",
         )
     return timedelta(days=left if days is None else days)
+
+
+def no_more_rows(grant: Grant, wanted: float | None) -> float | None:
+    """The limit of a new token: no higher than that of the one it is made with."""
+    own = grant.rows_per_second
+    if own is not None and wanted is not None and wanted > own:
+        raise ForbiddenError(
+            f"Your own token is limited to {own:g} rows a second, and one made with it cannot have more.",
+            "Ask for fewer, or use a token with a higher limit.",
+        )
+    return own if wanted is None else wanted
 
 
 HANDLERS = (

@@ -176,6 +176,7 @@ class People:
         expires_in: timedelta | None = None,
         *,
         by: str,
+        rows_per_second: float | None = None,
     ) -> NewToken:
         """Make a token; the answer is the only place where its secret is.
 
@@ -190,7 +191,9 @@ class People:
         draft = _draft(name, principal, role, by=by)
         check_place(role, department)
         expires_at = None if expires_in is None else draft.created_at + checked_time(expires_in)
-        draft = msgspec.structs.replace(draft, department=department, expires_at=expires_at)
+        draft = msgspec.structs.replace(
+            draft, department=department, expires_at=expires_at, rows_per_second=rows_per_second
+        )
         with self._changing() as connection:
             if department is not None:
                 need_department(connection, department)

@@ -52,7 +52,9 @@ def up(
         str | None, typer.Option(help="A folder or s3://bucket/prefix; by default in the data folder.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help="local.")] = None,
-    fronts: Annotated[int | None, typer.Option(help="Front processes; by default one a core.", min=1)] = None,
+    fronts: Annotated[
+        int | None, typer.Option(help="Front processes; by default one for two cores.", min=1)
+    ] = None,
 ) -> None:
     """Start a yard on this machine. Ctrl-C stops it.
 

@@ -33,6 +33,9 @@ def create(
         str | None, typer.Option(help="Who it is for, as it stands in histories; by default the name.")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="How long it lives, as 12h, 90d or 8w.")] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Rows a second it may have predicted; by default no limit.")
+    ] = None,
     as_json: output.Json = False,
 ) -> None:
     """Make a token. Its secret is printed once, on standard output, and kept nowhere.
@@ -44,6 +47,7 @@ def create(
     """
     yard = open_yard()
     body = {"name": name, "principal": principal or name, "role": role, "expires_in_days": days(expires)}
+    body["rows_per_second"] = limit
     made = yard.connection.send("POST", _address(yard, role, department), NewToken, body)
     if as_json:
         output.print_json(made)

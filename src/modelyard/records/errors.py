@@ -91,6 +91,12 @@ class LimitedError(BusyError):
     code = "limited"
 
 
+class QuotaError(BusyError):
+    """More was asked for than the token's limit allows. Ask again after `retry_after` seconds."""
+
+    code = "over-limit"
+
+
 class UnavailableError(BusyError):
     """A part that is needed does not answer at the moment: the database, the engine, a worker."""
 

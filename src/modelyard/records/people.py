@@ -103,6 +103,7 @@ class Grant(Struct, frozen=True):
         others: roles in further departments, by department.
         shares: what single grants give, by thing (see `thing_of`).
         bound: until when a token made with this may live, in seconds since 1970, or None.
+        rows_per_second: how many may be predicted with it, on each front; None: as many as there is room for.
     """
 
     principal: str
@@ -113,6 +114,7 @@ class Grant(Struct, frozen=True):
     others: dict[str, Role] = {}
     shares: dict[str, tuple[Reach, ...]] = {}
     bound: float | None = None
+    rows_per_second: float | None = None
 
     def allows(self, need: Need, department: str | None = None, thing: str = "") -> bool:
         """Whether this grant is enough for `need` in `department` (None: the yard itself).
@@ -368,6 +370,7 @@ class Token(Struct, frozen=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     used_at: datetime | None = None
+    rows_per_second: float | None = None
 
 
 class NewToken(Struct, frozen=True):

@@ -144,8 +144,8 @@ class Batcher:
         wait, deadline = limits.answer_timeout, now + limits.answer_timeout
         if asked.wait is not None and asked.began + asked.wait < deadline:
             wait, deadline = asked.wait, asked.began + asked.wait
-        if queue.rows:
-            self._check_room(inputs.count, asked.caller, min(deadline - now, limits.queue_seconds))
+        if queue.rows or (asked.wait is not None and self._busy):
+            self._check_room(inputs.count, asked.caller, deadline - now)
         queue.add(Ask(inputs, asked, then, gone, wait, deadline))
         if self._timer is None or deadline < self._look_at:
             self._look(deadline)
@@ -153,9 +153,15 @@ class Batcher:
             self._kick()
 
     def _check_room(self, rows: int, caller: str, patience: float) -> None:
-        queue = self._queue
-        seconds = self._pace.wait(queue.rows, len(self._lines))
-        if queue.has_room(caller, rows) and seconds <= patience:
+        """Refuse what would be answered too late: work for nobody is taken from somebody."""
+        queue, pace = self._queue, self._pace
+        seconds = pace.wait(queue.rows, len(self._lines))
+        own = pace.wait(rows, 1) + (pace.seconds if len(self._busy) >= len(self._lines) else 0.0)
+        if (
+            queue.has_room(caller, rows)
+            and seconds <= self._limits.queue_seconds
+            and seconds + own <= patience
+        ):
             return
         raise BusyError(
             f"{queue.rows} rows wait for {self.served.model} already, for about {seconds:.1f} s.",

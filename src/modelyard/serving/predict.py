@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 
 from modelyard.records.errors import YardError
+from modelyard.records.people import Grant
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import ServedVersion
 from modelyard.serving.answers import Answer
 from modelyard.serving.counters import Counters
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.pool import Pool
+from modelyard.serving.quotas import Quotas
 from modelyard.serving.tap import Asked
 from modelyard.serving.trials import Trials
 from modelyard.workers.wire import Value
@@ -32,12 +34,21 @@ class Predictor:
         self._pool = pool
         self._counters = counters
         self._trials = trials
+        self._quotas = Quotas()
         self._boot = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
     def plan(self, served: ServedVersion) -> InputPlan:
         """How requests to this version are read."""
         return self._pool.batcher(served).plan
+
+    def admit(self, grant: Grant, rows: int) -> None:
+        """Nothing if this token may have so many rows predicted now.
+
+        Raises:
+            QuotaError: it had too many in the last seconds.
+        """
+        self._quotas.take(grant, rows)
 
     def new_request_id(self) -> str:
         """An id no other request of the yard has: 12 random digits of this front's start, and a number."""

@@ -22,6 +22,7 @@ def add(connection: Connection, token: Token, digest: str) -> int:
         "created_at": token.created_at,
         "created_by": token.created_by,
         "expires_at": token.expires_at,
+        "rows_per_second": token.rows_per_second,
     }
     key = connection.execute(insert(tokens).values(row)).inserted_primary_key
     assert key is not None  # noqa: S101 - one row was inserted
@@ -65,7 +66,13 @@ def scopes(connection: Connection, at: datetime) -> dict[str, Grant]:
     for row in connection.execute(select(tokens).where(_is_valid(at))):
         expires = None if row.expires_at is None else row.expires_at.timestamp()
         found[row.digest] = Grant(
-            row.principal, Role(row.role), row.department, row.id, expires, bound=expires
+            row.principal,
+            Role(row.role),
+            row.department,
+            row.id,
+            expires,
+            bound=expires,
+            rows_per_second=row.rows_per_second,
         )
     return found
 
@@ -87,4 +94,5 @@ def _record(row: Row[tuple[object, ...]]) -> Token:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         used_at=row.used_at,
+        rows_per_second=row.rows_per_second,
     )

@@ -66,6 +66,7 @@ tokens = Table(
     Column("expires_at", Moment),
     Column("revoked_at", Moment),
     Column("used_at", Moment),
+    Column("rows_per_second", Float),  # that may be predicted with it; null: no limit
 )
 
 passwords = Table(
