@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from modelyard.records.errors import EnvironmentBuildError
+from modelyard.records.jobs import JobState
 from modelyard.workers.environments import _find_uv, environment_digest, python_for
 from modelyard.workers.local import LocalWorkers
 from tests.contract.hands import OWN, ask, plan, settings, started
+from tests.contract.training_house import TrainingHouse, described
 
 ANOTHER_NUMPY = next(v for v in ("2.3.5", "2.2.6") if v != metadata.version("numpy"))
 SMALL = "six==1.16.0"
@@ -112,3 +114,18 @@ def test_a_python_that_is_not_on_the_machine(tmp_path: Path) -> None:
         python_for(bundle(tmp_path / "bundle", SMALL), "3.99.1", tmp_path / "environments", print)
     assert "Install Python 3.99" in caught.value.hint
     assert "3.99" in caught.value.log
+
+
+def test_a_job_with_packages_of_its_own_saves_a_model_in_their_environment(
+    tmp_path: Path, data: Path
+) -> None:
+    house = TrainingHouse(tmp_path, data / "environments")
+    script = (
+        "import six, modelyard as yard\nprint('six', six.__version__)\n"
+        "yard.save(lambda rows: [2 * x for x in rows['x']], example={'x': [1.5]})"
+    )
+    job = house.run({"yard.toml": described(), "train.py": script, "requirements.txt": SMALL + "\n"})
+    assert job.state is JobState.SUCCEEDED, house.jobs.log(job.id).text
+    assert "building an environment" in house.jobs.log(job.id).text
+    assert "six 1.16.0" in house.jobs.log(job.id).text
+    house.database.close()

@@ -170,6 +170,7 @@ def test_parameters_reach_the_script_and_files_of_the_project_lie_beside_it(hous
         ("print('done')", "", "without a model"),
         (TWICE, "", "saved 2 models ('a', 'b')"),
         ("import time\nprint('here', flush=True)\ntime.sleep(600)", 'time = "2s"', "over 2 s (train.time)"),
+        ("import os\nwhile True:\n    os.fork()", 'time = "2s"', "over 2 s (train.time)"),
         ("x = bytearray(10**9)", 'memory = "200 MB"', "MemoryError"),
         (
             "import os\nfor n in range(10**6):\n    open(f'f{n}', 'wb').write(bytes(10**7))",
@@ -225,9 +226,11 @@ def test_a_job_sees_neither_the_yard_nor_its_secrets(
         "for at, folders, files in os.walk('/'):\n"
         "    if not at.startswith(('/proc', '/sys', '/usr', '/dev')):\n"
         "        print(*(f for f in files if 'token' in f or 'sqlite' in f))\n"
-        "print('yard_0123456789abcdefghijklmnop')"
+        "print('yard_0123456789abcdefghijklmnop')\nraise ValueError('yard_0123456789abcdefghijklmnop')"
     )
-    log = house.jobs.log(house.run(project(script)).id).text
+    job = house.run(project(script))
+    log = house.jobs.log(job.id).text
+    assert job.words == "exit code 1: ValueError: ***"
     assert "YARD_OUTPUT" in log
     assert "canary" not in log
     assert "admin.token" not in log
@@ -276,7 +279,7 @@ def test_a_project_has_the_packages_it_pins_or_says_which_line_is_none(house: Tr
 def test_output_of_any_kind_is_kept_as_text(house: TrainingHouse) -> None:
     script = "import sys\nsys.stdout.buffer.write(b'\\xff\\x00 bytes\\n' + b'x' * 100 + b'\\r')\nprint('end')"
     log = house.jobs.log(house.run(project(script)).id).text
-    assert "\ufffd\ufffd bytes\n" + "x" * 100 + "\rend\n" in log
+    assert "\ufffd\ufffd bytes\n" + "x" * 100 + "\nend\n" in log
 
 
 def test_of_a_flood_of_output_the_end_is_kept(house: TrainingHouse) -> None:

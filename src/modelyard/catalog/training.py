@@ -121,9 +121,10 @@ class Training:
         with self._database.write(unaudited="its own words") as connection:
             found = _held(connection, duty)
             if found is not None:
-                told = {"progress": progress[:_MOST_WORDS]} | ({} if data is None else {"data": tuple(data)})
+                line = words.masked(progress)[:_MOST_WORDS]
+                told = {"progress": line} | ({} if data is None else {"data": tuple(data)})
                 jobs.change(connection, msgspec.structs.replace(found, **told))
-                jobs.add_log(connection, job, f"yard: {progress}\n", _KEPT_LOG)
+                jobs.add_log(connection, job, f"yard: {line}\n", _KEPT_LOG)
 
     def end(self, duty: Duty, ending: Ending, now: datetime) -> None:
         """Write down that a job has failed or was cancelled."""
@@ -133,13 +134,13 @@ class Training:
                     ending = msgspec.structs.replace(ending, words=job.words)
                 _end(connection, job, ending, now)
 
-    def fault(self, duty: Duty, words: str, usage: Usage | None, now: datetime) -> datetime | None:
+    def fault(self, duty: Duty, what: str, usage: Usage | None, now: datetime) -> datetime | None:
         """Write down that a machine failed under a job: when it is tried again, None if it is not."""
         with self._database.write() as connection:
             job = _held(connection, duty)
             if job is None:
                 return None
-            job = _failed_under(connection, job, usage, words, now)
+            job = _failed_under(connection, job, usage, what, now)
             return now + _RETRY_AFTER * 2 ** max(0, job.attempt - 1) if job.state.goes_on else None
 
     def give_back(self, duty: Duty, usage: Usage | None, now: datetime) -> datetime | None:
@@ -213,6 +214,7 @@ def _begun(connection: Connection, job: Job, now: datetime) -> Begun:
 
 def _failed_under(connection: Connection, job: Job, usage: Usage | None, what: str, now: datetime) -> Job:
     """A job after a machine failed under it: queued again, or failed if that happened too often."""
+    what = words.masked(what)[:_MOST_WORDS]
     jobs.add_log(connection, job.id, f"yard: a machine fault: {what}\n", _KEPT_LOG)
     if job.attempt >= MOST_ATTEMPTS:
         said = f"Machines failed under it {job.attempt} times; the last time {what}. Start it anew."
@@ -233,7 +235,7 @@ def _end(connection: Connection, job: Job, ending: Ending, now: datetime) -> Job
     after = msgspec.structs.replace(
         job,
         state=ending.state,
-        words=ending.words[:_MOST_WORDS],
+        words=words.output(words.masked(ending.words)[:_MOST_WORDS]),
         exit_code=ending.exit_code,
         usage=ending.usage or job.usage,
         progress="",

@@ -231,7 +231,7 @@ def _print_job(job: Job) -> None:
             ("started", output.when(job.started_at)),
             ("ended", output.when(job.ended_at)),
             ("took", took if usage.seconds else ""),
-            ("cost", f"{usage.cost:.4f}" if usage.cost else ""),
+            ("cost", f"{usage.cost:.6f}" if usage.cost else ""),
             ("code", job.code),
             ("project", job.project[:16]),
             ("parameters", ", ".join(f"{k} = {v}" for k, v in sorted(job.parameters.items()))),

@@ -14,8 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from modelyard.records.people import Grant, Need
-from modelyard.records.spans import span
-from modelyard.web import charts, words
+from modelyard.web import charts, runs, words
 from modelyard.web.assets import address
 from modelyard.web.requests import PageRequest
 
@@ -116,7 +115,9 @@ def environment() -> Environment:
         "rate": words.rate,
         "seconds": words.seconds,
         "size": words.size,
-        "span": span,
+        "took": runs.took,
+        "cost": runs.cost,
+        "setting": runs.setting,
         "share": words.share,
         "cut": words.cut,
         "moment": moment,

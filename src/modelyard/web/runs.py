@@ -9,11 +9,14 @@ from msgspec import Struct
 
 from modelyard.records.jobs import Job, Point
 from modelyard.records.metrics import Metric
+from modelyard.records.projects import Parameter
 from modelyard.records.spans import span
 from modelyard.web.charts import Curve
 from modelyard.web.words import NONE, number, size
 
 MOST = 6  # runs at a time: so many lines can be told apart
+_SHORT = 10  # seconds
+_LEAST_COST = 0.0001
 _MOST_CURVES = 12
 _MOST_POINTS = 400  # of a curve; a longer one is thinned
 
@@ -86,8 +89,8 @@ def rows(jobs: Sequence[Job]) -> list[Row]:
         *found,
         Row("code", tuple(j.code or NONE for j in jobs)),
         Row("project", tuple(j.project[:12] for j in jobs)),
-        Row("time", tuple(span(j.usage.seconds) for j in jobs)),
-        Row("CPU", tuple(span(j.usage.cpu_seconds) for j in jobs)),
+        Row("time", tuple(took(j.usage.seconds) for j in jobs)),
+        Row("CPU", tuple(took(j.usage.cpu_seconds) for j in jobs)),
         Row("memory", tuple(size(j.usage.peak_memory) for j in jobs)),
     ]
 
@@ -95,7 +98,7 @@ def rows(jobs: Sequence[Job]) -> list[Row]:
 def _settings(job: Job) -> dict[str, str]:
     """Parameters and data of a run."""
     data = {f"data {i.name}": f"{i.dataset} {i.version}" for i in job.data}
-    return {name: str(value) for name, value in job.parameters.items()} | data
+    return {name: setting(value) for name, value in job.parameters.items()} | data
 
 
 def _names(each: Iterable[Mapping[str, object]]) -> list[str]:
@@ -115,3 +118,30 @@ def _best(name: str, values: list[float | None]) -> int | None:
     except ValueError:
         return None
     return values.index(max(known) if higher else min(known))
+
+
+def took(seconds: float) -> str:
+    """A length of time; a short one with its tenths.
+
+    >>> took(0.42), took(75)
+    ('0.4 s', '1 min 15 s')
+    """
+    return f"{seconds:.1f} s" if seconds < _SHORT else span(seconds)
+
+
+def cost(value: float) -> str:
+    """What something cost, in the yard's currency.
+
+    >>> cost(1.5), cost(0.000004)
+    ('1.5000', 'under 0.0001')
+    """
+    return f"{value:,.4f}" if value >= _LEAST_COST else f"under {_LEAST_COST}"
+
+
+def setting(value: Parameter) -> str:
+    """A parameter as `yard.toml` writes it.
+
+    >>> setting(True), setting(0.5)
+    ('true', '0.5')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)

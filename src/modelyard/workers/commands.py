@@ -17,7 +17,7 @@ from msgspec import Struct
 from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import Usage
 from modelyard.workers import cgroups, sandbox
-from modelyard.workers.processes import cpu_seconds, gone, name_of, resident, start_time, tree
+from modelyard.workers.processes import cpu_seconds, gone, memory_of, name_of, resident, start_time, tree
 
 _POLITE_SECONDS = 3.0
 _AT_ONCE = 1_000_000  # bytes of output that are read at a time
@@ -25,6 +25,7 @@ _LONGEST_LINE = 64_000
 _BEHIND = 8_000_000  # bytes of output that may wait; of more the middle is left out
 _RECORD = "process.json"
 _LOG = "log"
+_FEW = 6  # processes: walls and an interpreter with a child
 _BLOCK = 512  # bytes, of st_blocks
 _DISK_EVERY = 2.0  # seconds between two looks at what it has written
 
@@ -143,6 +144,8 @@ class Running:
         """Look at what it takes: which limit it is over, in words; "" if none."""
         pids = tree(self._child.pid)
         memory = sum(map(resident, pids))
+        if memory > self._limits.memory or len(pids) > _FEW:
+            memory = memory_of(pids)  # dearer to find out, but what is shared is not counted for each
         seconds = time.monotonic() - self._began
         cpu = max(self._usage.cpu_seconds, sum(map(cpu_seconds, pids)))
         self._usage = Usage(seconds, cpu, max(self._usage.peak_memory, memory))
@@ -168,7 +171,8 @@ class Running:
         if self.code is None and (whole or len(data) < _LONGEST_LINE):
             data = data[:whole]
         self._read += len(data)
-        return told + data.decode(errors="replace")
+        text = data.decode(errors="replace").replace("\r\n", "\n")
+        return told + text.replace("\r", "\n")  # bars of progress, a line each
 
     def ask_to_end(self) -> None:
         """Ask it to end; what has not after some seconds is ended by `end`."""

@@ -73,6 +73,19 @@ def resident(pid: int) -> int:
     return 0
 
 
+def memory_of(pids: list[int]) -> int:
+    """Bytes of memory that processes hold together, what they share counted once (`proc(5)`, Pss)."""
+    return sum(map(_share, pids))
+
+
+def _share(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return resident(pid)
+
+
 def cpu_seconds(pid: int) -> float:
     """Seconds of CPU that a process and its children that have ended used; 0 if it is gone."""
     with suppress(OSError, ValueError, IndexError):
