@@ -19,6 +19,7 @@ from tests.journeys.running import RunningYard, publish
 ARTEFACTS = ROOT / ".artefacts/pages"
 HERE = "finance"
 MODEL = "finance/fuel-cost"
+DATASET = "finance/fuel"
 DESCRIPTION = """\
 format = 1
 language = "python"
@@ -79,7 +80,22 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
             secrets[role] = made.json()["secret"]
         body = {"name": "browser", "principal": "auditor-anna", "role": "auditor"}
         secrets["auditor"] = client.post("/api/v1/tokens", json=body).json()["secret"]
+        for number in (1, 2):
+            push_data(client, number)
         yield Yard(running.url, secrets, client)
+
+
+def push_data(client: httpx.Client, number: int) -> None:
+    """A version of a dataset, with hostile names and a column about persons."""
+    rows = [
+        f"F{n},{n * 1.5 * number},{'UA' if n % 3 else 'DL'},Pilot {n},<b>{n}</b>,2013-01-0{n % 9 + 1}"
+        for n in range(60)
+    ]
+    body = "flight,cost,carrier,pilot,<script>alert(1)</script>,day\n" + "\n".join(rows[: 62 - number])
+    query = "?mark=pilot:personal&why=January"
+    headers = {"Content-Type": "text/csv"}
+    answer = client.post(f"/api/v1/datasets/{DATASET}/versions{query}", content=body, headers=headers)
+    assert answer.status_code == 201, answer.text
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import MODEL, Yard, come_in, keep, watched
+from tests.browser.conftest import DATASET, MODEL, Yard, come_in, keep, watched
 
 pytestmark = [pytest.mark.chromium, pytest.mark.bubblewrap]
 
@@ -21,6 +21,10 @@ PAGES = {
     "try": f"/models/{MODEL}/try",
     "rollout": f"/models/{MODEL}/rollout",
     "history": f"/models/{MODEL}/history",
+    "datasets": "/datasets",
+    "dataset": f"/datasets/{DATASET}",
+    "dataset-rows": f"/datasets/{DATASET}/versions/1/rows",
+    "dataset-changes": f"/datasets/{DATASET}/changes?a=1&b=2&key=flight",
     "people": "/people",
     "department": "/people/finance",
     "yard": "/yard",

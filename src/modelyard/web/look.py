@@ -47,6 +47,7 @@ class Place(Struct, frozen=True):
 
 PLACES = [
     Place("Models", "/", "models"),
+    Place("Data", "/datasets", "data"),
     Place("Jobs", "/jobs", "jobs"),
     Place("People", "/people", "people"),
     Place("Yard", "/yard", "yard", Need.OVERSEE),

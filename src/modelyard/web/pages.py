@@ -8,7 +8,7 @@ from litestar.types import ControllerRouterHandler
 
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Need
-from modelyard.web import assets, home, jobs, live, models, people, session, trying, versions, yard
+from modelyard.web import assets, datasets, home, jobs, live, models, people, session, trying, versions, yard
 from modelyard.web.behind import Behind
 from modelyard.web.errors import explain
 from modelyard.web.requests import PageRequest
@@ -28,6 +28,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *home.HANDLERS,
     *models.HANDLERS,
     *versions.HANDLERS,
+    *datasets.HANDLERS,
     *trying.HANDLERS,
     *jobs.HANDLERS,
     *people.HANDLERS,
