@@ -23,8 +23,11 @@ COLUMNS = tuple(f"x{i}" for i in range(30))
 R_ROW = {"wt": 2.62, "hp": 110.0, "disp": 160.0, "qsec": 16.46}
 JULIA_ROW = {"x": 2.0}
 
-_LM = """
-fit <- lm(mpg ~ wt + hp + disp + qsec, mtcars)
+R_FITS = {
+    "lm": "lm(mpg ~ wt + hp + disp + qsec, mtcars)",
+    "ranger": "ranger::ranger(mpg ~ wt + hp + disp + qsec, mtcars, num.trees = 500, num.threads = 1)",
+}
+_SAVE_R = """
 folder <- commandArgs(TRUE)[1]
 saveRDS(fit, file.path(folder, "model.rds"))
 rows <- head(mtcars[c("wt", "hp", "disp", "qsec")])
@@ -68,11 +71,13 @@ def python_bundle(model: object, folder: Path) -> bytes:
     return tar(folder)
 
 
-def r_bundle(folder: Path) -> bytes:
-    """The bundle of an `lm` of four columns (mtcars); its `model.rds` is in the folder."""
+def r_bundle(folder: Path, family: str = "lm") -> bytes:
+    """The bundle of one of `R_FITS`, of four columns (mtcars); its `model.rds` is in the folder."""
     folder.mkdir(parents=True)
-    subprocess.run(["Rscript", "--vanilla", "-e", _LM, str(folder)], check=True, capture_output=True)
-    _describe(folder, "r", "4.2.2", "model.rds", tuple(R_ROW))
+    code = f"fit <- {R_FITS[family]}\n{_SAVE_R}"
+    subprocess.run(["Rscript", "--vanilla", "-e", code, str(folder)], check=True, capture_output=True)
+    options = "" if family == "lm" else f'[options]\npackages = "{family}"\n'
+    _describe(folder, "r", "4.2.2", "model.rds", tuple(R_ROW), options)
     return tar(folder)
 
 

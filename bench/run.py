@@ -19,6 +19,7 @@ FIGURES = {
     ("publish",): publish.measure,
     ("python-rows",): rows.measure_python,
     ("r-rows",): rows.measure_r,
+    ("r-portable-lm", "r-portable-ranger"): rows.measure_r_portable,
     ("tables",): tables.measure,
     ("deaths",): deaths.measure,
     ("sandbox",): sandbox.measure,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +22,7 @@ from bench.yard import Yard
 _CONNECTIONS = 8
 _PYTHON_REACH = 3.0
 _R_REACH = 8.0
+_R_PORTABLE_REACH = {"lm": 30.0, "ranger": 80.0}
 _DECIDED_SECONDS = 120
 
 Serving = Callable[[str], AbstractContextManager[Request]]
@@ -55,14 +58,10 @@ def measure_python(run: Run) -> Iterator[Figure]:
 
 def _portable(run: Run, bundle: bytes, body: bytes) -> str:
     """One-row predictions once the portable form has been proved equal and answers."""
-    model, deadline = "bench/portable", time.monotonic() + _DECIDED_SECONDS
-    with yard_with(run, "portable", {model: bundle}, portable=True) as yard, yard.client() as client:
-        while not (version := client.get(f"/api/v1/models/{model}/versions/1").json())["form_reason"]:
-            if time.monotonic() > deadline:
-                return "not decided in time"
-            time.sleep(0.2)
-        if version["form"] != "portable":
-            return f"stays native, {version['form_reason']}"
+    model = "bench/portable"
+    with yard_with(run, "portable", {model: bundle}, portable=True) as yard:
+        if why := _why_not_portable(yard, model):
+            return why
         request = request_to(yard, model, body)
         load(request, _CONNECTIONS, run.seconds)
         return "; ".join(by_connections(yard, request, run.seconds))
@@ -88,6 +87,37 @@ def measure_r(run: Run) -> Iterator[Figure]:
             lambda setting: plumber.serving(folder / "model.rds", setting),
             plumber.SETTINGS,
         )
+
+
+def measure_r_portable(run: Run) -> Iterator[Figure]:
+    """The figures `r-portable-lm` and `r-portable-ranger`: R models that answer without R."""
+    for family, reach in _R_PORTABLE_REACH.items():
+        name, what = f"r-portable-{family}", f"the same of an R `{family}` in its portable form"
+        folder = run.folder / name
+        try:
+            bundle = r_bundle(folder, family)
+        except (FileNotFoundError, subprocess.CalledProcessError):
+            yield _missing(name, what, reach, f"R or its package {family} is not installed")
+            continue
+        with yard_with(run, f"{name}-yard", {f"bench/{family}": bundle}, portable=True) as yard:
+            if why := _why_not_portable(yard, f"bench/{family}"):
+                yield _missing(name, what, reach, why)
+                continue
+            request = request_to(yard, f"bench/{family}", json.dumps([R_ROW]).encode())
+            load(request, _CONNECTIONS, run.seconds)
+            peer = functools.partial(plumber.serving, folder / "model.rds")
+            yield _figure(run, yard, request, (name, what, reach), "plumber", peer, plumber.SETTINGS)
+
+
+def _why_not_portable(yard: Yard, model: str) -> str:
+    """Wait until a version's form is decided; "" once the portable one answers."""
+    deadline = time.monotonic() + _DECIDED_SECONDS
+    with yard.client() as client:
+        while not (version := client.get(f"/api/v1/models/{model}/versions/1").json())["form_reason"]:
+            if time.monotonic() > deadline:
+                return "not decided in time"
+            time.sleep(0.2)
+    return "" if version["form"] == "portable" else f"stays native, {version['form_reason']}"
 
 
 def _figure(  # both sides, and how the result is told

@@ -4,10 +4,15 @@
 suppressPackageStartupMessages(library(plumber))
 words <- commandArgs(TRUE)
 fit <- readRDS(words[1])
+answer <- function(rows) predict(fit, rows)
+if (inherits(fit, "ranger")) {
+  suppressPackageStartupMessages(library(ranger))
+  answer <- function(rows) predict(fit, rows, num.threads = 1, verbose = FALSE)$predictions
+}
 api <- pr()
 api <- pr_post(
   api, "/predict",
-  function(req) list(predictions = unname(predict(fit, req$body))),
+  function(req) list(predictions = unname(answer(req$body))),
   serializer = serializer_unboxed_json(digits = NA),
   parsers = "json"
 )

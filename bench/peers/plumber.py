@@ -1,4 +1,4 @@
-"""plumber on the same `lm`, in each of the ways it can be reached; the best one counts."""
+"""plumber on the same R model, in each of the ways it can be reached; the best one counts."""
 
 from __future__ import annotations
 
