@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from tests.journeys.running import RunningYard
+from tests.journeys.running import RunningYard, until
 
 from modelyard.cli import main
 
@@ -179,7 +181,8 @@ def test_predict_from_each_form_to_each(yard: Terminal, tmp_path: Path) -> None:
             yard("predict", f"{MODEL}/1", f"rows.{coming}", "-o", f"out.{going}", "--rows", "1")
             said = (tmp_path / f"out.{going}").read_text()
             if going == "csv":
-                assert said.split() == ["prediction", "2802.0", "400.0"]
+                rows = ["flight,prediction", "7,2802.0", "8,400.0"]
+                assert said.split() == (rows if coming == "csv" else ["prediction", "2802.0", "400.0"])
             else:
                 lines = said.split()
                 assert (json.loads(said) if going == "json" else [float(line) for line in lines]) == right
@@ -188,8 +191,14 @@ def test_predict_from_each_form_to_each(yard: Terminal, tmp_path: Path) -> None:
         assert pl.read_parquet(tmp_path / "out.parquet")["prediction"].to_list() == right
     yard("predict", f"{MODEL}/1", "rows.parquet", "-o", "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == right
-    assert yard("predict", MODEL, "rows.csv") == "prediction\n2802.0\n400.0\n"
-    yard("predict", MODEL, "rows.parquet", "-o", "out.jsonl", code=1)
+    assert yard("predict", MODEL, "rows.csv") == "flight,prediction\n7,2802.0\n8,400.0\n"
+    kept = yard("predict", MODEL, "rows.csv", "--keep", "carrier", "--keep", "flight")
+    assert kept.split() == ["carrier,flight,prediction", "AA,7,2802.0", "UA,8,400.0"]
+    yard("predict", MODEL, "rows.csv", "--keep", "tail", code=1)
+    assert "The file has no column 'tail'" in yard.err
+    yard("predict", MODEL, "rows.parquet", "-o", "out.jsonl", "--rows", "1")
+    assert (tmp_path / "out.jsonl").read_text() == "2802.0\n400.0\n"
+    assert not list(tmp_path.glob("*.parts"))
 
 
 def test_predict_from_standard_input(running: RunningYard) -> None:
@@ -219,6 +228,72 @@ def test_a_row_that_is_refused_is_named_in_the_whole_file_and_leaves_no_output(
     yard("predict", MODEL, "rows.csv", "-o", "out.csv", code=1)
     assert "error: There are no rows in the file." in yard.err
     assert not list(tmp_path.glob("out.csv*"))
+
+
+def many(path: Path, rows: int) -> pl.DataFrame:
+    """A Parquet file of row groups of 100 rows, with a key and a time that the model does not take."""
+    numbers = pl.int_range(rows, eager=True)
+    table = pl.DataFrame({
+        "id": numbers, "distance": numbers.cast(pl.Float64), "carrier": pl.Series(["AA", "UA"] * (rows // 2)),
+        "day": pl.Series([date(2026, 1, 1)] * rows),
+    })  # fmt: skip
+    table.write_parquet(path, row_group_size=100)
+    return table
+
+
+def test_a_cut_costs_one_part_and_the_same_command_goes_on(
+    running: RunningYard, yard: Terminal, tmp_path: Path
+) -> None:
+    table = many(tmp_path / "rows.parquet", 10_000)
+    environment = {**os.environ, "YARD_URL": running.url, "YARD_TOKEN": running.token}
+    words = ["predict", MODEL, "rows.parquet", "-o", "out.parquet", "--rows", "100"]
+    state = tmp_path / "out.parquet.parts/state.json"
+    with subprocess.Popen([sys.executable, "-m", "modelyard.cli", *words], env=environment) as cut:
+        until(lambda: state.exists() and len(json.loads(state.read_bytes())["done"]) > 2)
+        cut.kill()
+    assert not (tmp_path / "out.parquet").exists()
+    yard("promote", f"{MODEL}/2")  # it goes on with the version that had begun
+    try:
+        yard(*words)
+        assert re.search(r"[\d,]+00 rows are there already; going on behind them", yard.err)
+    finally:
+        yard("promote", f"{MODEL}/1")
+    found = pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns == ["id", "day", "prediction"]
+    assert found.select("id", "day").equals(table.select("id", "day")), "in the file's order, types kept"
+    due = 2.0 * table["distance"] + (table["carrier"] == "AA").cast(pl.Float64)
+    assert found["prediction"].to_list() == due.to_list()
+    assert not list(tmp_path.glob("out.parquet.*"))
+
+
+def test_parts_of_another_file_are_not_gone_on_with(yard: Terminal, tmp_path: Path) -> None:
+    many(tmp_path / "rows.parquet", 200)
+    (tmp_path / "out.csv.parts").mkdir()
+    (tmp_path / "out.csv.parts/state.json").write_text("{}")
+    (tmp_path / "out.csv.parts/00000000").write_text("old")
+    yard("predict", MODEL, "rows.parquet", "-o", "out.csv", "--rows", "100")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[:3] == ["id,day,prediction", "0,2026-01-01,1.0", "1,2026-01-01,2.0"]
+    assert len(lines) == 201
+
+
+def test_a_damaged_second_row_group_is_named_and_leaves_no_output(yard: Terminal, tmp_path: Path) -> None:
+    many(tmp_path / "rows.parquet", 300)
+    content = bytearray((tmp_path / "rows.parquet").read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    (tmp_path / "rows.parquet").write_bytes(content)
+    yard("predict", MODEL, "rows.parquet", "-o", "out.parquet", "--rows", "100", code=1)
+    assert re.search(r"Rows (101 to 200|201 to 300) of the file cannot be read as Parquet", yard.err)
+    assert not list(tmp_path.glob("out.parquet*"))
+
+
+def test_a_wrong_type_in_a_later_part_is_named(yard: Terminal, tmp_path: Path) -> None:
+    distances = ["1.5"] * 100 + ["far"] * 100
+    table = pl.DataFrame({"distance": distances, "carrier": ["AA"] * 200})
+    table.write_parquet(tmp_path / "rows.parquet", row_group_size=100)
+    yard("predict", MODEL, "rows.parquet", "-o", "out.parquet", "--rows", "100", code=1)
+    assert "distance" in yard.err
+    assert not list(tmp_path.glob("out.parquet*"))
 
 
 def test_recorded_predictions_come_as_parquet(yard: Terminal, tmp_path: Path) -> None:

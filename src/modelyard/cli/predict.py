@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,20 +15,35 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 import typer
 from msgspec import Struct
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import modelyard
 from modelyard.cli import output
+from modelyard.cli.fragments import Fragments, task_of
 from modelyard.cli.models import Model, Ref
-from modelyard.cli.rows import Form, Writer, parts
+from modelyard.cli.rows import Form, Part, Writer
 from modelyard.cli.sdk import open_yard
+from modelyard.cli.sources import PARQUET_ROWS, TEXT_ROWS, Source, polars_or_none, source_of
 from modelyard.cli.suggest import suggestions
-from modelyard.records.errors import BusyError, InvalidError, YardError
+from modelyard.records.errors import (
+    BusyError,
+    ForbiddenError,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    TooLargeError,
+    UnsupportedError,
+    YardError,
+)
+from modelyard.records.models import Version
 from modelyard.records.references import Reference
 
 _TRIES = 8
 _LONGEST_PAUSE = 10.0  # seconds
 _PEEK = 64  # bytes
+_WHOLE = 100  # per cent
+_KEY = "key:"  # before the name of a kept column that is an output's, too; as the yard's own answers have it
+_REFUSALS = (InvalidError, MalformedError, TooLargeError, UnsupportedError)  # the file's own fault
 
 
 class _Answer(Struct, frozen=True):
@@ -41,25 +58,45 @@ def predict(
         Path | None,
         typer.Option("--output", "-o", help="Where to; by default standard output. Its name says the form."),
     ] = None,
-    rows: Annotated[int, typer.Option(help="Rows of one request.", min=1, max=100_000)] = 5_000,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Rows of one request; by default 5000, of Parquet 50000.", min=1, max=100_000),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column that goes beside the predictions; may be repeated. By default, of CSV and "
+            "Parquet, those that the model does not take."
+        ),
+    ] = None,
 ) -> None:
-    """Predict for the rows of a file, in their order.
+    """Predict for the rows of a file of any size, in their order.
 
-    CSV and JSON are sent in parts, all answered by the version that answered the first. Parquet, in or out,
-    is one request.
+    The file is sent in parts, all answered by the version that answered the first. With -o they are kept in
+    OUTPUT.parts until the output is whole: after a cut the same command goes on where it stopped.
 
-    Example: yard predict finance/fuel-cost rows.csv -o predictions.csv
+    Example: yard predict finance/fuel-cost rows.parquet -o predictions.parquet
 
     Example: echo '[{"distance": 1400}]' | yard predict finance/fuel-cost -
     """
     yard, at = open_yard(), Reference.parse(ref)
-    with _reading(file) as (source, coming), suggestions(yard, ref):
+    path = None if file == "-" else Path(file)
+    with _reading(path) as (stream, coming), suggestions(yard, ref):
         going = Form.of(to) if to else coming
-        with _writing(to) as target:
-            if Form.PARQUET in (coming, going):
-                target.write(_whole(yard, at, source.read(), coming, going))
-            else:
-                _in_parts(yard, at, source, coming, Writer(target, going), rows)
+        source = source_of(stream, path, coming)
+        kept = _kept_of(yard, at, source.columns, keep, going)
+        rows = rows or (PARQUET_ROWS if coming is Form.PARQUET else TEXT_ROWS)
+        scoring = _Scoring(yard, at, source, coming, going, rows, kept)
+        if to is not None:
+            task = task_of(at.model, ref, path, rows, going, kept.names) if path else None
+            scoring.into(Fragments(to.with_name(to.name + ".parts"), task, going), to)
+        elif going is Form.PARQUET:
+            with tempfile.TemporaryDirectory() as folder:
+                whole = Path(folder, "whole.parquet")
+                scoring.into(Fragments(Path(folder, "parts"), None, going), whole)
+                sys.stdout.buffer.write(whole.read_bytes())
+        else:
+            scoring.onto(sys.stdout.buffer)
 
 
 def predictions(
@@ -81,73 +118,186 @@ def predictions(
     output.note(f"{to} is written: {output.size(size)}.")
 
 
-def _in_parts(
-    yard: modelyard.Yard, at: Reference, source: BinaryIO, form: Form, writer: Writer, rows: int
-) -> None:
-    with _progress() as progress:
-        task = progress.add_task("predicted", total=None)
-        for part in parts(source, form, rows):
-            try:
-                body = _ask(yard, at, part.body, form.content_type)
-            except YardError as error:
-                if writer.rows:  # the yard counts the rows of a request
-                    error.message = f"In the part that begins at row {writer.rows}: {error.message}"
-                raise
-            answer = msgspec.json.decode(body, type=_Answer)
-            if len(answer.predictions) != part.rows:
-                raise InvalidError(
-                    f"The yard answered {len(answer.predictions)} rows to {part.rows}.",
-                    "Is the file as its name says? Send it as JSON to be sure.",
-                )
-            writer.write(answer.predictions)
-            at = Reference(at.department, at.name, version=answer.version)
-            progress.advance(task, part.rows)
-    if writer.rows == 0:
-        raise InvalidError("There are no rows in the file.", "A CSV has a header line, then rows.")
-    writer.close()
+class _Kept(Struct, frozen=True):
+    """What of the file goes beside the predictions.
+
+    Attributes:
+        names: its columns.
+        others: how many columns the model does not take, or None where that is not known.
+    """
+
+    names: tuple[str, ...] = ()
+    others: int | None = None
 
 
-def _whole(yard: modelyard.Yard, at: Reference, body: bytes, coming: Form, going: Form) -> bytes:
-    if Form.JSON_LINES in (coming, going):
-        raise InvalidError("Parquet and JSON lines do not go together.", "Use .csv or .json with Parquet.")
-    answer = _ask(yard, at, body, coming.content_type, going.content_type)
-    if going is not Form.JSON:
-        return answer
-    return msgspec.json.encode(msgspec.json.decode(answer, type=_Answer).predictions) + b"\n"
+def _kept_of(
+    yard: modelyard.Yard, at: Reference, columns: Sequence[str], keep: list[str] | None, going: Form
+) -> _Kept:
+    """The columns named, or those that the model does not take."""
+    if going in (Form.CSV, Form.PARQUET) and columns:
+        _check_named(keep, columns)
+        others = _not_taken(yard, at, columns)
+        names = keep if keep is not None else others or ()
+        return _Kept(tuple(names), None if others is None else len(others))
+    _check_named(keep, ())
+    return _Kept()
 
 
-def _ask(
-    yard: modelyard.Yard, at: Reference, body: bytes, content_type: str, accept: str = "application/json"
-) -> bytes:
-    """One request; a yard that is busy is asked again after the time it says."""
-    inner = f"/versions/{at.version}" if at.version else f"/aliases/{at.alias}" if at.alias else ""
-    path = f"/models/{at.model}{inner}/predict"
-    for _ in range(_TRIES - 1):
+def _not_taken(yard: modelyard.Yard, at: Reference, columns: Sequence[str]) -> list[str] | None:
+    try:
+        found = yard.show(f"{at.model}@{at.alias or 'champion'}" if at.version is None else str(at))
+    except (ForbiddenError, NotFoundError):  # may predict, and not look
+        return None
+    taken = {c.name for c in found.bundle.signature.inputs} if isinstance(found, Version) else ()
+    return [name for name in columns if name not in taken]
+
+
+def _check_named(keep: list[str] | None, columns: Sequence[str]) -> None:
+    strange = [name for name in keep or () if name not in columns]
+    if strange and columns:
+        raise InvalidError(f"The file has no column {strange[0]!r}.", f"It has {', '.join(columns)}.")
+    if strange:
+        raise InvalidError("--keep goes from CSV or Parquet to CSV or Parquet.", "Leave it out.")
+
+
+class _Scoring:
+    """The rows of a source, answered part by part."""
+
+    def __init__(  # whom is asked, of what, in which forms
+        self,
+        yard: modelyard.Yard,
+        at: Reference,
+        source: Source,
+        coming: Form,
+        going: Form,
+        rows: int,
+        kept: _Kept,
+    ) -> None:
+        self._yard, self._at, self._source = yard, at, source
+        self._coming, self._going = coming, going
+        self._part_rows, self._kept = rows, kept
+        self._rows = 0
+
+    def into(self, fragments: Fragments, to: Path) -> None:
+        """Answer what is not yet among the fragments, and put them together."""
+        if fragments.rows:
+            self._rows = fragments.rows
+            self._at = Reference(self._at.department, self._at.name, version=fragments.version)
+            output.note(f"{fragments.rows:,} rows are there already; going on behind them.")
         try:
-            return yard.connection.post(path, body, content_type, accept)
-        except BusyError as error:
-            time.sleep(min(error.retry_after, _LONGEST_PAUSE))
-    return yard.connection.post(path, body, content_type, accept)
+            for part in self._parts(fragments.parts):
+                content, version = self._answered(part)
+                fragments.add(content, part.rows, version)
+            self._refuse_none()
+            fragments.write_to(to)
+        except BaseException as error:
+            if fragments.rows and not isinstance(error, _REFUSALS):
+                words = f"{fragments.rows:,} predicted rows are kept beside {to.name}"
+                output.note(f"{words}; give the same command again to go on behind them.")
+            else:
+                fragments.remove()
+            raise
+        fragments.remove()
+
+    def onto(self, target: BinaryIO) -> None:
+        """Answer all and write it as it comes."""
+        target.writelines(self._answered(part)[0] for part in self._parts(0))
+        self._refuse_none()
+        writer = Writer(target, self._going)
+        writer.rows = self._rows
+        writer.close()
+        target.flush()
+
+    def _refuse_none(self) -> None:
+        if self._rows == 0:
+            raise InvalidError("There are no rows in the file.", "A CSV has a header line, then rows.")
+
+    def _parts(self, after: int) -> Iterator[Part]:
+        with _progress() as progress:
+            task = progress.add_task("predicted", total=_WHOLE, rows=self._rows)
+            for part in self._source.parts(self._part_rows, self._kept.names, after):
+                yield part
+                progress.update(task, completed=self._source.read() * _WHOLE, rows=self._rows)
+
+    def _answered(self, part: Part) -> tuple[bytes, int]:
+        """A part of the output, and the version that answered it."""
+        try:
+            content, version = self._ask(part)
+        except YardError as error:
+            if self._rows:  # the yard counts the rows of a request
+                error.message = f"In the part that begins at row {self._rows}: {error.message}"
+            raise
+        self._rows += part.rows
+        self._at = Reference(self._at.department, self._at.name, version=version)
+        return content, version
+
+    def _ask(self, part: Part) -> tuple[bytes, int]:
+        if self._going is Form.PARQUET:
+            body, version = self._post(part.body, Form.PARQUET.content_type)
+            return self._beside(part, body), version
+        body, version = self._post(part.body, Form.JSON.content_type)
+        answer = msgspec.json.decode(body, type=_Answer)
+        _check_rows(len(answer.predictions), part.rows)
+        text = io.BytesIO()
+        writer = Writer(text, self._going)
+        writer.rows = self._rows
+        writer.write(answer.predictions, part.kept)
+        return text.getvalue(), version
+
+    def _beside(self, part: Part, body: bytes) -> bytes:
+        """Predictions as Parquet, with the kept columns in the file's own types: the yard has text."""
+        polars = polars_or_none()
+        table = polars.read_parquet(io.BytesIO(body))
+        _check_rows(table.height, part.rows)
+        if self._kept.others is not None:  # they stand before the outputs
+            table = table.select(table.columns[self._kept.others :])
+        else:
+            table = table.drop(list(part.kept), strict=False)
+        kept = polars.DataFrame(dict(part.kept))
+        kept = kept.rename({name: _KEY + name for name in kept.columns if name in table.columns})
+        out = io.BytesIO()
+        polars.DataFrame([*kept, *table]).write_parquet(out)
+        return out.getvalue()
+
+    def _post(self, body: bytes, accept: str) -> tuple[bytes, int]:
+        """One request; a yard that is busy is asked again after the time it says."""
+        at = self._at
+        inner = f"/versions/{at.version}" if at.version else f"/aliases/{at.alias}" if at.alias else ""
+        path = f"/models/{at.model}{inner}/predict"
+        for attempt in range(_TRIES):
+            try:
+                content, headers = self._yard.connection.ask(path, body, self._coming.content_type, accept)
+            except BusyError as error:
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(min(error.retry_after, _LONGEST_PAUSE))
+            else:
+                return content, int(headers.get("x-yard-version", "/0").rpartition("/")[2])
+        raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _check_rows(answered: int, asked: int) -> None:
+    if answered != asked:
+        raise InvalidError(
+            f"The yard answered {answered} rows to {asked}.",
+            "Is the file as its name says? Send it as JSON to be sure.",
+        )
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[tuple[BinaryIO, Form]]:
-    if name == "-":
+def _reading(path: Path | None) -> Iterator[tuple[BinaryIO, Form]]:
+    if path is None:
         with open(sys.stdin.fileno(), "rb", closefd=False) as source:
             yield source, Form.sniff(source.peek(_PEEK))
         return
-    form = Form.of(Path(name))
-    with Path(name).open("rb") as file:
+    form = Form.of(path)
+    with path.open("rb") as file:
         yield file, form
 
 
 @contextmanager
-def _writing(to: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that is there only once it is whole."""
-    if to is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
+def _writing(to: Path) -> Iterator[BinaryIO]:
+    """A file that is there only once it is whole."""
     part = to.with_name(to.name + ".part")
     try:
         with part.open("wb") as file:
@@ -159,7 +309,8 @@ def _writing(to: Path | None) -> Iterator[BinaryIO]:
 
 
 def _progress() -> Progress:
-    """Rows so far, on standard error and only where a person sees it."""
-    columns = (TextColumn("{task.completed:,.0f} rows {task.description}"), TimeElapsedColumn())
+    """How far it is, on standard error and only where a person sees it."""
+    rows = TextColumn("{task.fields[rows]:,} rows {task.description}")
     console = output.words()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    shown = (rows, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*shown, console=console, transient=True, disable=not console.is_terminal)

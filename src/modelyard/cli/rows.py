@@ -1,12 +1,12 @@
-"""Files of rows, read and written in parts: CSV, JSON and JSON lines; Parquet is one piece."""
+"""Rows as text, read and written in parts: CSV, JSON and JSON lines."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -69,29 +69,43 @@ class Form(StrEnum):
 
 
 class Part(Struct, frozen=True):
-    """Some rows as the body of a request."""
+    """Some rows as the body of a request.
+
+    Attributes:
+        kept: columns that go beside the predictions, by name.
+    """
 
     body: bytes
     rows: int
+    kept: Mapping[str, Sequence[Any]] = {}
 
 
-def parts(file: BinaryIO, form: Form, rows: int) -> Iterator[Part]:
+def csv_header(file: BinaryIO) -> tuple[list[str], bytes]:
+    """The columns of a CSV, and its first record, which has been read then."""
+    first = next(_csv_records(file), b"").removeprefix(_UTF8_MARK)
+    return next(csv.reader(io.StringIO(first.decode("utf-8", "replace"), newline="")), []), first
+
+
+def parts(file: BinaryIO, form: Form, rows: int, header: bytes = b"") -> Iterator[Part]:
     """A file's rows, at most so many at once.
+
+    Args:
+        header: a CSV's first record, where it has been read already.
 
     Raises:
         MalformedError: it is not what its form says.
     """
     if form is Form.CSV:
-        yield from _csv_parts(file, rows)
+        yield from _csv_parts(file, rows, header)
         return
     records = _lines(file) if form is Form.JSON_LINES else iter(_json_records(file.read()))
     for found in _grouped(records, rows):
         yield Part(b"[" + b",".join(found) + b"]", len(found))
 
 
-def _csv_parts(file: BinaryIO, rows: int) -> Iterator[Part]:
+def _csv_parts(file: BinaryIO, rows: int, header: bytes) -> Iterator[Part]:
     records = _csv_records(file)
-    header = next(records, b"").removeprefix(_UTF8_MARK)
+    header = header or next(records, b"").removeprefix(_UTF8_MARK)
     if b"," in header:  # with one column an empty line is a row whose value is missing
         records = (record for record in records if record.strip())
     for found in _grouped(records, rows):
@@ -168,10 +182,14 @@ class Writer:
         self._form = form
         self.rows = 0
 
-    def write(self, predictions: list[Any]) -> None:
-        """Append predictions as the yard answers them: numbers, labels with probabilities, or outputs."""
+    def write(self, predictions: list[Any], kept: Mapping[str, Sequence[Any]] | None = None) -> None:
+        """Append predictions as the yard answers them: numbers, labels with probabilities, or outputs.
+
+        Args:
+            kept: in CSV, columns that stand before them.
+        """
         if self._form is Form.CSV:
-            self._write_csv(predictions)
+            self._write_csv(predictions, kept or {})
         else:
             self._write_json(predictions)
         self.rows += len(predictions)
@@ -188,13 +206,15 @@ class Writer:
         elif encoded:
             self._file.write((b",\n" if self.rows else b"[\n") + b",\n".join(encoded))
 
-    def _write_csv(self, predictions: list[Any]) -> None:
+    def _write_csv(self, predictions: list[Any], kept: Mapping[str, Sequence[Any]]) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         flat = [flattened(prediction) for prediction in predictions]
         if self.rows == 0 and flat:
-            writer.writerow(flat[0])
-        writer.writerows([_field(value) for value in row.values()] for row in flat)
+            writer.writerow([*kept, *flat[0]])
+        before = zip(*kept.values(), strict=True) if kept else repeat(())
+        for keys, row in zip(before, flat, strict=False):
+            writer.writerow([_field(value) for value in (*keys, *row.values())])
         self._file.write(text.getvalue().encode())
 
 

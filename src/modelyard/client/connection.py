@@ -169,8 +169,15 @@ class Connection:
         Raises:
             YardError: the yard answers a problem, or does not answer.
         """
+        return self.ask(path, content, content_type, accept)[0]
+
+    def ask(
+        self, path: str, content: bytes, content_type: str, accept: str = "application/json"
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """As `post`, with the answer's headers (their names in lower case)."""
         headers = {"Content-Type": content_type, "Accept": accept}
-        return self._answer("POST", path, content=content, headers=headers).content
+        answer = self._answer("POST", path, content=content, headers=headers)
+        return answer.content, dict(answer.headers)
 
     def download(self, path: str, file: IO[bytes], **parameters: str) -> int:
         """Write what stands at a path into a file, in pieces; how many bytes it has.
