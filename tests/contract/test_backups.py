@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from modelyard.catalog import backups
+from modelyard.catalog.audit import Audit
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.loop.backup import DRILL_EVERY, BackupStep
@@ -156,6 +157,32 @@ def test_the_second_backup_copies_what_is_new_and_old_ones_go(yard: Kept, tmp_pa
     assert vault.names() == [second.name]
     assert vault.has_blob(gone)
     assert vault.sweep() == 0
+
+
+def test_the_audits_chain_comes_along_and_a_change_of_it_shows(
+    yard: Kept, place: Callable[[str, str], Kept], tmp_path: Path
+) -> None:
+    audit = Audit(yard.database, yard.data / "audit.checkpoint")
+    audit.advance()
+    vault, again, third = (
+        Vault(tmp_path / "vault", make=True),
+        place("sqlite", "again"),
+        place("sqlite", "third"),
+    )
+    yard.back_up(vault)
+    assert again.restore(vault).problems == ()
+    assert Audit(again.database, again.data / "audit.checkpoint").verify().entries > 5
+    with yard.database.write() as connection:  # as somebody with the file could
+        connection.exec_driver_sql("DROP TRIGGER IF EXISTS audit_is_not_changed")
+        for (name,) in connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
+        ).all():
+            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        connection.exec_driver_sql("UPDATE audit SET by = 'nobody' WHERE number = 2")
+    yard.back_up(vault)
+    assert "audit: " in third.restore(vault).problems[0]
+    with pytest.raises(MalformedError, match="audit: "):
+        backups.drill(vault, tmp_path / "scratch", quiet)
 
 
 def test_an_older_backup_can_be_chosen(yard: Kept, place: Callable[[str, str], Kept], tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
+from modelyard.catalog.audit import Audit
 from modelyard.records.audit import YARD
 from modelyard.records.backups import BackupReport, BackupRun, BackupState, KeptFile, KeptTable, Manifest
 from modelyard.records.errors import ConflictError, MalformedError, NotFoundError, UnavailableError
@@ -102,6 +105,8 @@ def _back_up(
 ) -> BackupReport:
     began = time.monotonic()
     name = _new_name(vault)
+    # Before the database: what is shipped or noted in between is in the database then, and not missed twice.
+    files = tuple(_keep_files(vault, name, data))
     say("Copying the database.")
     revision, tables = _dump(vault, name, database, data)
     kept, copied_bytes = [], 0
@@ -111,7 +116,6 @@ def _back_up(
         copied_bytes += blob.size if was_new else 0
         if len(kept) % 1_000 == 0:
             say(f"{len(kept):,} blobs.")
-    files = tuple(_keep_files(vault, name, data))
     manifest = Manifest(
         name=name, release=release, revision=revision, tables=tables, blobs=tuple(kept), files=files
     )
@@ -196,7 +200,10 @@ def restore(
             if (place := _place(data, file.path)) is not None:
                 place.unlink(missing_ok=True)
         raise
-    return _report(manifest, sum(blob.size for blob in manifest.blobs), began)
+    say("Following the audit's chain.")
+    faults = Audit(database, data / "audit.checkpoint").verify().faults
+    report = _report(manifest, sum(blob.size for blob in manifest.blobs), began)
+    return msgspec.structs.replace(report, problems=tuple(f"audit: {fault.words}" for fault in faults))
 
 
 def _restore(
@@ -284,9 +291,12 @@ def drill(vault: Vault, scratch: Path, say: Say = print) -> BackupReport:
         data = Path(folder) / "yard"
         database = Database(f"sqlite:///{Path(folder) / 'yard.sqlite'}")
         try:
-            return restore(vault, None, database, Blobs(str(Path(folder) / "blobs")), data, say)
+            report = restore(vault, None, database, Blobs(str(Path(folder) / "blobs")), data, say)
         finally:
             database.close()
+    if report.problems:
+        raise MalformedError(f"The backup was restored, but {'; '.join(report.problems)}.")
+    return report
 
 
 def _damaged(what: str) -> MalformedError:

@@ -89,6 +89,8 @@ def restore(
     _tell(report, "is restored", as_json=as_json)
     if not as_json:
         output.note(f"Start it: yard up --data {settings.data}")
+        for problem in report.problems:
+            output.note(f"Look into this first: {problem}")
         output.note("If the yard it was made from still runs, stop one of them: both would act on their own.")
 
 

@@ -64,7 +64,8 @@ def load(connection: Connection, dumped: tuple[Dumped, ...], source: Opened) -> 
         odd = sorted(set(tables) ^ {each.table for each in dumped})
         raise ConflictError(f"The backup and the database differ in tables: {', '.join(odd)}.")
     for table in reversed(list(tables.values())):  # what the first migration put there is in the dump as well
-        connection.execute(table.delete())
+        if connection.execute(select(table).limit(1)).first():
+            connection.execute(table.delete())
     for each in dumped:
         with source(each.table) as file:
             rows = _read(connection, tables[each.table], file)
