@@ -34,6 +34,7 @@ from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.people import People
+from modelyard.catalog.provenance import Provenance
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
@@ -66,7 +67,7 @@ from modelyard.settings import Settings
 from modelyard.store import duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
-from modelyard.store.secrets import Keyring, Secrets
+from modelyard.store.secrets import Keyring, Secrets, Signer
 from modelyard.store.spool import SpoolWriter
 from modelyard.web.behind import Behind
 from modelyard.web.pages import create_pages
@@ -97,6 +98,8 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
     """
     database = Database(settings.database_url)
     database.upgrade()
+    if not settings.keys_file.exists():  # else what is not signed is not ours
+        Provenance(database, Signer(Keyring(settings.keys_file))).begin()
     People(database).first_administrator(keep)
 
 
@@ -210,7 +213,9 @@ def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     database = Database(settings.database_url)
     endpoint = {"endpoint": settings.blobs_endpoint} if settings.blobs_endpoint else None
     blobs = Blobs(settings.blobs_url, endpoint)
-    return database, blobs, Registry(database, blobs, scratch, BundleLimits(total=settings.max_bundle))
+    signer = Signer(Keyring(settings.keys_file))
+    limits = BundleLimits(total=settings.max_bundle)
+    return database, blobs, Registry(database, blobs, scratch, limits, signer)
 
 
 def set_up_logging(level: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -153,17 +154,25 @@ def digest_of(files: Iterable[File]) -> str:
     return whole.hexdigest()
 
 
-def lay_out(files: Iterable[File], blobs: Blobs, folder: Path) -> None:
+def lay_out(files: Iterable[File], blobs: Blobs, folder: Path) -> str:
     """Write a bundle's files into a folder that appears whole or not at all; nothing to do where it is.
 
-    Files are read-only and verified against their digests.
+    Files are read-only and verified against their digests, also those that are there already: a folder that
+    is not what it must be any more is put aside.
+
+    Returns:
+        Where a changed folder was put; empty where there was none.
 
     Raises:
         UnavailableError: a blob is damaged or missing, or the disk is full.
     """
-    if folder.is_dir():
-        return
+    files, aside = list(files), ""
     try:
+        if folder.is_dir():
+            if is_laid_out(folder, digest_of(files)):
+                return ""
+            aside = str(folder.with_name(f".changed-{folder.name}-{time.time_ns()}"))
+            folder.rename(aside)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:
             whole = Path(scratch) / "bundle"
@@ -174,10 +183,24 @@ def lay_out(files: Iterable[File], blobs: Blobs, folder: Path) -> None:
                 blobs.fetch(file.digest, place, file.size)
                 place.chmod(_READ_ONLY)
             _take_place(whole, folder)
+            return aside
     except NotFoundError as error:
         raise UnavailableError(error.message, error.hint) from error
     except OSError as error:
         raise disk_error(error, folder) from error
+
+
+def is_laid_out(folder: Path, digest: str) -> bool:
+    """Whether a folder holds exactly the files of a bundle with this digest; it reads every byte."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            return False
+        if path.is_file():
+            with path.open("rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest()
+            found.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, whole))
+    return digest_of(found) == digest
 
 
 def _take_place(whole: Path, folder: Path) -> None:

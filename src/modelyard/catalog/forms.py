@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from modelyard.catalog import bundles
+from modelyard.catalog.provenance import Provenance
 from modelyard.catalog.words import output
 from modelyard.records.audit import YARD
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import EXAMPLE_FILE, EXPECTED_FILE, File, Version
+from modelyard.records.provenance import What
 from modelyard.store import audit, forms, models, state, versions
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -23,10 +25,12 @@ class Forms:
     Args:
         database: upgraded already.
         blobs: where the portable forms' files are kept, beside the versions' own.
+        provenance: signs them.
     """
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: Blobs, provenance: Provenance) -> None:
         self._database = database
+        self._provenance = provenance
         self._blobs = blobs
 
     def untried(self) -> list[Version]:
@@ -62,6 +66,8 @@ class Forms:
         with self._database.write() as connection:
             models.lock(connection, version.model)
             forms.replace(connection, version.model, version.version, files)
+            if files:
+                self._provenance.sign(connection, version, What.FORM, bundles.digest_of(files))
             versions.change(connection, version.model, version.version, **told)
             before = {"form": version.form, "form_reason": version.form_reason}
             audit.append(
@@ -83,5 +89,6 @@ class Forms:
                 f"The portable form of {version.id} is not kept anywhere.", "Publish again."
             )
         place = folder / bundles.digest_of(files)
-        bundles.lay_out(files, self._blobs, place)
+        if aside := bundles.lay_out(files, self._blobs, place):
+            self._provenance.tell_changed(version, aside)
         return place

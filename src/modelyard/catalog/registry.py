@@ -21,11 +21,13 @@ from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import Forms
 from modelyard.catalog.gates import Gates
 from modelyard.catalog.policies import Policies
+from modelyard.catalog.provenance import Provenance, Signer
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
+from modelyard.records.provenance import What
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
 from modelyard.records.signatures import Signature, check_signature
@@ -51,19 +53,28 @@ class Registry:
         blobs: where the versions' files are kept.
         scratch: a folder for bundles on their way in, made where it is not there.
         limits: of a bundle.
+        signer: signs versions; see `catalog.provenance`.
 
     Unless said otherwise methods raise NotFoundError for an unknown department, model, version or alias,
     and InvalidError for what is not a name.
     """
 
-    def __init__(self, database: Database, blobs: Blobs, scratch: Path, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        scratch: Path,
+        limits: Limits | None = None,
+        signer: Signer | None = None,
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._scratch = scratch
         self._limits = limits or Limits()
         self.cards = Cards(database)
         self.datasets = Datasets(database, blobs, scratch)
-        self.forms = Forms(database, blobs)
+        self.provenance = Provenance(database, signer)
+        self.forms = Forms(database, blobs, self.provenance)
         self.refits = Refits(database)
         self.rollouts = Rollouts(database)
         self.gates = Gates(database)
@@ -178,6 +189,7 @@ class Registry:
             if is_new_model:
                 state.bump_generation(connection)
             found = _found(connection, model, number)
+            self.provenance.sign(connection, found, What.BUNDLE, found.digest)
             if also is not None:
                 also(connection, found, is_new=True)
             return found, True
@@ -225,7 +237,9 @@ class Registry:
 
     def lay_out(self, version: Version, folder: Path) -> None:
         """Write a version's files into a folder; see `bundles.lay_out`."""
-        bundles.lay_out(self.files(version.model, version.version), self._blobs, folder)
+        files = self.files(version.model, version.version)
+        if aside := bundles.lay_out(files, self._blobs, folder):
+            self.provenance.tell_changed(version, aside)
 
     # Checks
 

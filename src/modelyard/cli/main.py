@@ -20,6 +20,7 @@ from modelyard.cli import (
     gates,
     grants,
     jobs,
+    keys,
     login,
     models,
     output,
@@ -74,6 +75,7 @@ for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(users.app, name="users", rich_help_panel="Come in")
+app.add_typer(keys.app, name="keys", rich_help_panel="Run a yard")
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 data.app.registered_commands += data_access.app.registered_commands

@@ -11,11 +11,13 @@ import modelyard
 from modelyard.cli import output
 from modelyard.cli.audit import read_time
 from modelyard.cli.audit_calls import AuditCalls
+from modelyard.cli.key_calls import KeyCalls
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
 from modelyard.records.history import Answering
 from modelyard.records.models import AliasChange, Version
+from modelyard.records.provenance import Signed
 from modelyard.records.references import CHAMPION, Reference
 from modelyard.records.signatures import Column
 
@@ -71,7 +73,7 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
     if as_json:
         output.print_json(version)
         return
-    _print_version(version)
+    _print_version(version, KeyCalls(yard.connection).signed(version))
     for refit in story_of(yard.connection, version.model).refits:
         if refit.version == version.version:
             output.print_facts([("\nrefit", output.when(refit.at)), *refit_rows(refit)])
@@ -195,7 +197,7 @@ def _version(yard: modelyard.Yard, ref: str) -> Version:
     return shown
 
 
-def _print_version(version: Version) -> None:
+def _print_version(version: Version, signed: list[Signed]) -> None:
     bundle = version.bundle
     packages = ", ".join(f"{name} {number}" for name, number in sorted(bundle.packages.items()))
     output.print_facts(
@@ -213,6 +215,7 @@ def _print_version(version: Version) -> None:
             ("lineage", ", ".join(f"{k} = {v}" for k, v in sorted(bundle.lineage.items()))),
             ("published", f"{output.when(version.created_at)} by {version.created_by}"),
             ("content", f"{version.digest[:16]}…, {output.size(version.size)}"),
+            ("signed", "; ".join(map(_signed, signed)) or "by nobody"),
         ]
     )
     output.print_table(
@@ -222,6 +225,11 @@ def _print_version(version: Version) -> None:
     )
     if version.log:
         output.print_table(("worker's log",), [(line,) for line in version.log.splitlines()], title="\n")
+
+
+def _signed(signed: Signed) -> str:
+    told = f"the {signed.what} by key {signed.key} on {output.when(signed.at)}"
+    return told if signed.holds else f"{told}, WHICH DOES NOT HOLD: {signed.words}"
 
 
 def _signature_rows(version: Version) -> Iterator[tuple[object, ...]]:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from modelyard.catalog.bundles import is_laid_out
 from modelyard.catalog.forms import NATIVE, PORTABLE, Forms
 from modelyard.catalog.registry import Registry
 from modelyard.engine.checks import Checker, answers_example
@@ -24,6 +25,7 @@ from modelyard.engine.portable import Portables, plan_of
 from modelyard.engine.trying import Trying
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
+from modelyard.records.provenance import What
 from modelyard.records.rollouts import RouteTable, ServedVersion
 from modelyard.serving.table import EMPTY, load_table, save_table
 from modelyard.settings import Settings
@@ -299,6 +301,8 @@ class Engine:
             if not kept.exists():
                 raise
             plan = msgspec.json.decode(kept.read_bytes(), type=Plan)
+            if not is_laid_out(Path(plan.bundle), Path(plan.bundle).name):
+                raise
         else:
             new = kept.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
             new.write_bytes(msgspec.json.encode(plan))
@@ -308,14 +312,16 @@ class Engine:
     def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
         version = self._version(version_id)
         if version.form == PORTABLE:
+            self._registry.provenance.vouch(version, What.FORM)
             return plan_of(version, self._forms.lay_out(version, self._bundles))
         return self._native_plan(version, progress)
 
     def _native_plan(self, version: Version, progress: Progress = lambda _: None) -> Plan:
+        self._registry.provenance.vouch(version, What.BUNDLE)
         folder = self._bundles / version.digest
         if not folder.is_dir():
             progress("laying out the bundle")
-            self._registry.lay_out(version, folder)
+        self._registry.lay_out(version, folder)
         bundle = version.bundle
         return Plan(
             version_id=version.id,

@@ -131,6 +131,12 @@ class WorkerStartError(YardError):
         self.log = log
 
 
+class UntrustedError(WorkerStartError):
+    """A version is not what the yard has signed, so it is not loaded."""
+
+    code = "untrusted"
+
+
 class EnvironmentBuildError(WorkerStartError):
     """A model's environment cannot be had on this machine."""
 

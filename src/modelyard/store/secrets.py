@@ -11,10 +11,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from modelyard.records.errors import UnavailableError
+from modelyard.records.provenance import Key
 
 _FORMAT = b"\x01"
 _KEY, _ID, _NONCE, _TAG = 32, 8, 12, 16
@@ -99,3 +103,55 @@ def _append_key(path: Path) -> None:
 
 def _unreadable(path: Path, why: str) -> UnavailableError:
     return UnavailableError(f"The key file {path.name} cannot be used: {why}.", "Restore it from the backup.")
+
+
+class Signer:
+    """Signs with Ed25519 keys that are derived from those of a keyring (HKDF-SHA256, RFC 5869).
+
+    So one file holds all that must not be lost, and a rotation makes a new signing key as well. A key
+    management service takes this class's place with the same methods.
+    """
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def sign(self, message: bytes) -> tuple[str, str]:
+        """The id of the newest key, and its signature in hex.
+
+        Raises:
+            UnavailableError: the key file is gone or damaged.
+        """
+        number, key = list(self._keyring.keys().items())[-1]
+        return number.hex(), _private(key).sign(message).hex()
+
+    def verify(self, message: bytes, key: str, signature: str) -> str:
+        """Why this is not one of our keys' signature of the message; empty where it is.
+
+        Raises:
+            UnavailableError: the key file is gone or damaged.
+        """
+        keys = {number.hex(): secret for number, secret in self._keyring.keys().items()}
+        if key not in keys:
+            return f"it is signed by the key {key}, which this yard does not have"
+        try:
+            _private(keys[key]).public_key().verify(bytes.fromhex(signature), message)
+        except (InvalidSignature, ValueError):
+            return "its signature is over something else"
+        return ""
+
+    def rotate(self) -> None:
+        """Add a key to the file: it signs, and seals secrets, from now on, in all processes of the node."""
+        self._keyring.rotate()
+
+    def keys(self) -> list[Key]:
+        """The public keys, oldest first; the last one signs."""
+        known = list(self._keyring.keys().items())
+        return [
+            Key(number.hex(), _private(secret).public_key().public_bytes_raw().hex(), at == len(known) - 1)
+            for at, (number, secret) in enumerate(known)
+        ]
+
+
+def _private(key: bytes) -> Ed25519PrivateKey:
+    derived = HKDF(algorithm=SHA256(), length=_KEY, salt=None, info=b"modelyard versions").derive(key)
+    return Ed25519PrivateKey.from_private_bytes(derived)

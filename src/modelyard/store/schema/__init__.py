@@ -39,6 +39,7 @@ from modelyard.store.schema.people import (
     shares,
     tokens,
 )
+from modelyard.store.schema.provenance import version_signatures
 from modelyard.store.schema.refits import outlooks, refit_requests
 from modelyard.store.schema.rollouts import policies, rollout_steps, rollouts
 from modelyard.store.schema.state import state
@@ -106,6 +107,7 @@ __all__ = [
     "version_datasets",
     "version_files",
     "version_forms",
+    "version_signatures",
     "versions",
     "waiting",
 ]
