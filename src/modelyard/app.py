@@ -170,7 +170,7 @@ def train_step(settings: Settings, database: Database, blobs: Blobs, registry: R
 
 
 def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
-    limits = BundleLimits(total=settings.max_bundle)
+    limits = BundleLimits(total=settings.max_bundle, noun="project")
     return Jobs(database, blobs, settings.data / "scratch", _queue(settings), limits)
 
 

@@ -15,6 +15,8 @@ from modelyard.workers.processes import tree
 from tests.conftest import find_julia, find_rscript
 from tests.contract.training_house import MODEL, TrainingHouse, described
 
+pytestmark = pytest.mark.bubblewrap
+
 TRAIN = """
 import csv, os, json
 import modelyard as yard
@@ -39,6 +41,15 @@ import modelyard as yard
 
 for name in "ab":
     yard.save(lambda rows: [1.0] * len(rows), os.environ["YARD_OUTPUT"] + "/" + name, example=[{"x": 1.0}])
+"""
+CHILDREN = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        kept = os.urandom(80_000_000)
+        time.sleep(600)
+os.wait()
+raise SystemExit(1)
 """
 FLIGHTS = "km,cost\n" + "".join(f"{km},{km * 2}\n" for km in range(1, 11))
 DATA = 'data = { flights = "operations/flights" }\ntarget = "cost"'
@@ -170,6 +181,7 @@ def test_parameters_reach_the_script_and_files_of_the_project_lie_beside_it(hous
         ("print('done')", "", "without a model"),
         (TWICE, "", "saved 2 models ('a', 'b')"),
         ("import time\nprint('here', flush=True)\ntime.sleep(600)", 'time = "2s"', "over 2 s (train.time)"),
+        (CHILDREN, 'memory = "200 MB"', "train.memory"),
         ("import os\nwhile True:\n    os.fork()", 'time = "2s"', "over 2 s (train.time)"),
         ("x = bytearray(10**9)", 'memory = "200 MB"', "MemoryError"),
         (

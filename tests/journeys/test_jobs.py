@@ -15,6 +15,8 @@ import pytest
 
 from tests.journeys.running import RunningYard, until
 
+pytestmark = pytest.mark.bubblewrap
+
 TRAIN = """
 import os, sys, time
 import modelyard as yard

@@ -31,6 +31,15 @@ def test_version_2_needs_a_group_of_the_servers_own(tmp_path: Path) -> None:
     assert (group / "pids.max").read_text() == "11"
 
 
+def test_a_group_may_have_a_smaller_share_of_the_processor(tmp_path: Path) -> None:
+    for file in ("cpu.shares", "cpu.weight"):
+        group = tmp_path / "modelyard-d"
+        group.mkdir(exist_ok=True)
+        (group / file).write_text("0")
+    cgroups.make("d", 1, 1, (cgroups.Controller(str(tmp_path)),), share=0.25)
+    assert ((group / "cpu.shares").read_text(), (group / "cpu.weight").read_text()) == ("256", "25")
+
+
 def test_a_machine_without_groups_has_none(tmp_path: Path) -> None:
     assert cgroups.controllers(tmp_path, "4:memory:/nowhere\n0::/x/server\n") == ()
     assert cgroups.make("c", 1, 1, ()) == ()

@@ -34,10 +34,11 @@ _OPEN_FOLDER = 0o755
 
 
 class Limits(Struct, frozen=True):
-    """What a bundle may be: entries in the archive, bytes of it unpacked."""
+    """What a bundle may be: entries in the archive, bytes of it unpacked; and what it is called."""
 
     entries: int = 10_000
     total: int = 4 * GIB
+    noun: str = "bundle"
 
 
 class Received(Struct, frozen=True):
@@ -85,7 +86,7 @@ def _unpacked(stream: Iterable[bytes], content_type: str, limits: Limits) -> Ite
     if kind in _GZIP:
         return gunzip(stream, limits.total)
     raise InvalidError(
-        f"A bundle cannot come as {shown(content_type)}.",
+        f"A {limits.noun} cannot come as {shown(content_type)}.",
         "Send a tar with Content-Type: application/x-tar, or a .tar.gz with application/gzip.",
         field="content-type",
     )
@@ -108,8 +109,8 @@ def _members(tar: Tar, into: Path, limits: Limits) -> Iterator[File]:
         total += member.size
         if total > limits.total:
             raise TooLargeError(
-                f"The bundle is over the limit of {limits.total} bytes, unpacked.",
-                "Leave out what the model does not need; the operator can raise YARD_MAX_BUNDLE.",
+                f"The {limits.noun} is over the limit of {limits.total} bytes, unpacked.",
+                "Leave out what is not needed; the operator can raise YARD_MAX_BUNDLE.",
             )
         if path is None:
             continue

@@ -73,7 +73,7 @@ class Jobs:
         self._blobs = blobs
         self._scratch = scratch
         self.queue = queue or Queue()
-        self._limits = limits or Limits(entries=10_000, total=1024**3)
+        self._limits = limits or Limits(total=1024**3, noun="project")
 
     def submit(  # noqa: PLR0913  # what is sent, and what is said of it
         self,

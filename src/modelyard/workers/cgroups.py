@@ -24,6 +24,7 @@ _OWN = "/proc/self/cgroup"
 _PROCESSES = "cgroup.procs"
 _SERVER = "server"
 _OURS = "modelyard-"
+_SHARES = (("cpu.shares", 1024), ("cpu.weight", 100))  # of version 1 and 2, and what a group has by itself
 _TRIES, _PAUSE = 40, 0.025  # a killed process leaves its group when the kernel has cleared it away
 
 
@@ -86,7 +87,11 @@ def here() -> tuple[Controller, ...]:
 
 
 def make(
-    name: str, memory: int, processes: int, where: tuple[Controller, ...] | None = None
+    name: str,
+    memory: int,
+    processes: int,
+    where: tuple[Controller, ...] | None = None,
+    share: float = 1.0,
 ) -> tuple[str, ...]:
     """Make the groups of one worker; the files that a process which is to be in them writes 0 to.
 
@@ -94,8 +99,14 @@ def make(
         name: letters, digits and dashes; nobody else's.
         memory: bytes that all its processes may have together, files in memory (tmpfs) among them.
         processes: how many processes and threads.
+        share: of the processor, where it is scarce, beside 1 of every other group.
     """
-    return tuple(str(_make(c, name, memory, processes)) for c in (here() if where is None else where))
+    made = [_make(c, name, memory, processes) for c in (here() if where is None else where)]
+    for file, whole in _SHARES if share != 1.0 else ():
+        for place in (path.with_name(file) for path in made):
+            if place.exists():
+                place.write_text(str(round(whole * share)))
+    return tuple(map(str, made))
 
 
 def _make(controller: Controller, name: str, memory: int, processes: int) -> Path:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import Usage
+from modelyard.records.spans import span
 from modelyard.workers import cgroups, sandbox
 from modelyard.workers.processes import cpu_seconds, gone, memory_of, name_of, resident, start_time, tree
 
@@ -25,6 +26,7 @@ _LONGEST_LINE = 64_000
 _BEHIND = 8_000_000  # bytes of output that may wait; of more the middle is left out
 _RECORD = "process.json"
 _LOG = "log"
+_SHARE, _NICE = 0.25, "10"  # a training gives way to predictions, by its group or by its niceness
 _FEW = 6  # processes: walls and an interpreter with a child
 _BLOCK = 512  # bytes, of st_blocks
 _DISK_EVERY = 2.0  # seconds between two looks at what it has written
@@ -108,6 +110,8 @@ class Running:
         self.code: int | None = None
         is_contained = not sandbox.missing()
         words = self._within(command, hidden) if is_contained else _limited(command)
+        if nice := shutil.which("nice"):
+            words = [nice, "-n", _NICE, *words]
         try:
             self._child = subprocess.Popen(
                 words,
@@ -150,7 +154,7 @@ class Running:
         cpu = max(self._usage.cpu_seconds, sum(map(cpu_seconds, pids)))
         self._usage = Usage(seconds, cpu, max(self._usage.peak_memory, memory))
         if seconds > self._limits.seconds:
-            return f"it ran for over {self._limits.seconds:g} s (train.time)"
+            return f"it ran for over {span(self._limits.seconds)} (train.time)"
         if memory > self._limits.memory:
             return f"it used over {self._limits.memory / 1e9:g} GB of memory (train.memory)"
         if seconds - self._looked_at_disk > _DISK_EVERY:
@@ -235,7 +239,7 @@ class Running:
             environment=command.environment,
             memory=limits.memory,
             file_bytes=limits.disk,
-            groups=cgroups.make(self._group, limits.memory, sandbox.Walls().processes),
+            groups=cgroups.make(self._group, limits.memory, sandbox.Walls().processes, share=_SHARE),
             dies_with_parent=True,
         )
         return sandbox.contained(command.words, walls)
