@@ -76,16 +76,21 @@ def demo(
     host: Host = None,
     port: Port = None,
     flights: Annotated[int, typer.Option(help="Flights to replay.", min=1)] = 3000,
+    year: Annotated[bool, typer.Option("--year", help="A year instead: the yard drives itself.")] = False,
+    months: Annotated[int, typer.Option(help="Months of the year to play.", min=2, max=12)] = 12,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the yard at the end.")] = False,
 ) -> None:
     """Show it all: three departments, three languages, real flights, on a yard of its own.
+
+    With --year 2013 is replayed month by month: the yard notices new flights, trains in Python and in R,
+    compares, tries on live traffic, and promotes or refuses by itself.
 
     The yard goes on running at the end, for you to try more; Ctrl-C stops it.
 
     Example: yard demo
     """
     with installed("server,demo"):
-        from modelyard.demo import Stage, run  # noqa: PLC0415 - an optional dependency
+        from modelyard.demo import Stage, run, run_year  # noqa: PLC0415 - an optional dependency
         from modelyard.settings import Settings  # noqa: PLC0415 - the same
     settings = Settings.from_environment(data=data, host=host, port=port)
     command = ["up", "--data", str(settings.data), "--host", settings.host, "--port", str(settings.port)]
@@ -99,7 +104,7 @@ def demo(
             programs=settings.programs,
             console=output.screen(),
         )
-        went_well = run(stage, flights)
+        went_well = run_year(stage, months) if year else run(stage, flights)
         if stop:
             output.note("The yard is stopped again, as --stop asked.")
         else:

@@ -61,8 +61,8 @@ def _read(content: bytes) -> pl.DataFrame:
     return pl.read_csv(io.BytesIO(content), null_values=["NA", ""], infer_schema_length=10_000)
 
 
-def flown(tables: Tables) -> pl.DataFrame:
-    """Flights that arrived, January to April, in order of time, with what was known and what came out.
+def flown(tables: Tables, last_month: int = _LIVE_MONTH) -> pl.DataFrame:
+    """Flights that arrived, January to April (or another month), in order of time, with what came out.
 
     Beside the package's own columns:
 
@@ -74,7 +74,7 @@ def flown(tables: Tables) -> pl.DataFrame:
       where the airport's time zone is not known.
     """
     month = pl.col("month")
-    arrived = tables.flights.filter(pl.col("arr_delay", "air_time").is_not_null(), month <= _LIVE_MONTH)
+    arrived = tables.flights.filter(pl.col("arr_delay", "air_time").is_not_null(), month <= last_month)
     planes = tables.planes.select("tailnum", "seats", built="year")
     airports = tables.airports.select("tz", "dst", dest="faa")
     hours = tables.weather.unique(["origin", "time_hour"], keep="first")
