@@ -23,6 +23,7 @@ from modelyard.api.auth import identify
 from modelyard.api.errors import REFUSED
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
+from modelyard.api.outcomes import OutcomesDoor
 from modelyard.api.predict import PredictDoor
 from modelyard.api.refusals import Refusals
 from modelyard.api.services import Services
@@ -41,6 +42,7 @@ from modelyard.catalog.sharing import Sharing
 from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
 from modelyard.catalog.training import Training
+from modelyard.catalog.watch import Watching
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
@@ -52,6 +54,7 @@ from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
+from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
@@ -87,6 +90,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _AGAIN_SECONDS = 2.0
 _TELL_SECONDS = 1.0
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
+_CAME = "/outcomes"
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -147,11 +151,17 @@ def loop_steps(
     """
     quick: dict[str, Step] = {
         "trigger": TriggerStep(Refits(database, _queue(settings)), now),
-        "rollout": RolloutStep(registry.rollouts, lambda _: (), engine.refresh, now),
+        "rollout": RolloutStep(
+            registry.rollouts,
+            Losses(database, blobs, registry, settings.data / "scratch"),
+            engine.refresh,
+            now,
+        ),
     }
     rows = HeldOutRows(blobs, registry.datasets, settings.data / "scratch")
     compare = Comparing(engine.apart, rows, settings.answer_timeout)
     slow: dict[str, Step] = {
+        "watch": WatchStep(database, blobs, registry, settings.data / "scratch", now),
         "gate": GateStep(
             registry.gates, compare, lambda v: is_settled(v, settings, now()), engine.refresh, now
         ),
@@ -250,6 +260,8 @@ class Front:
             path = scope["path"]
             if path.startswith("/models/") and path.endswith(_ASKED):
                 await self._predict(scope, receive, send)
+            elif path.startswith("/models/") and path.endswith(_CAME):
+                await self._outcomes(scope, receive, send)
             elif path.startswith("/v2"):
                 await self._v2(scope, receive, send)
             elif path == "/metrics":
@@ -288,6 +300,9 @@ class Front:
         self._trials.swap(self._table)
         predictor = Predictor(self._pool, self._counters, self._trials)
         self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body)
+        self._outcomes = OutcomesDoor(
+            lambda: self._table, spool.append_many, predictor.new_request_id, settings.max_body
+        )
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         self._metrics = Metrics(lambda: self._table, self._link.report)
         pulse = Pulse(self._count)
@@ -319,6 +334,7 @@ class Front:
             warm=self._warm,
             workers=self._workers,
             not_ready=self._not_ready,
+            watching=Watching(database),
             history=History(database, blobs, self._settings.data / "spool"),
             scratch=self._settings.data / "scratch",
             max_bundle=self._settings.max_bundle,

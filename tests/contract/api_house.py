@@ -23,6 +23,7 @@ from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
 from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
+from modelyard.catalog.watch import Watching
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.people import YARD_ROLES, Role
@@ -86,6 +87,7 @@ class House:
             warm=self._warm,
             workers=self._workers,
             not_ready=lambda: "",
+            watching=Watching(registry._database),
             history=History(registry._database, Blobs(str(folder / "blobs")), folder / "spool"),
             scratch=folder,
             max_bundle=4 * 1024 * 1024,

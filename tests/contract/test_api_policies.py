@@ -85,6 +85,13 @@ POLICIES = {
     ("GET", "/api/v1/models/{department}/{name}/versions/{version}/log"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/versions/{version}/bundle"): Need.READ_DATA,
     ("GET", "/api/v1/models/{department}/{name}/predictions"): Need.READ_DATA,
+    ("GET", "/api/v1/models/{department}/{name}/watch"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/outcomes"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/performance"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/findings"): Need.SEE,
+    ("POST", "/api/v1/models/{department}/{name}/findings/{finding}/acknowledge"): Need.PUBLISH,
+    ("GET", "/api/v1/models/{department}/{name}/keeping"): Need.SEE,
+    ("PUT", "/api/v1/models/{department}/{name}/keeping"): Need.PROMOTE,
     ("PUT", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("DELETE", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollback"): Need.PROMOTE,
@@ -129,6 +136,8 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "tokens": {"json": {"name": "x", "principal": "y", "role": "viewer"}},
     "champion": {"json": {"version": 1}},
+    "keeping": {"json": {"days": 30}},
+    "acknowledge": {"json": {}},
     "departments": {"json": {"name": "finance"}},
     "users": {"json": {"name": "administrator-finance"}},
     "link": {"json": {}},
@@ -171,7 +180,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
-    values |= {"verdict": "1", "share": "999999", "user": "nobody", "job": "999999"}
+    values |= {"verdict": "1", "finding": "999999", "share": "999999", "user": "nobody", "job": "999999"}
     return path.format(**values)
 
 

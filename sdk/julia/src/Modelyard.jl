@@ -14,7 +14,7 @@ module Modelyard
 using Dates: Date, DateTime
 using Serialization
 
-export publish, save, log_metrics, parameter, predict
+export publish, save, log_metrics, parameter, predict, outcomes
 export models, show_version, versions, set_alias, rollback, history, whoami
 export push_data, pull_data, datasets
 export YardError

@@ -74,6 +74,25 @@ function predict(ref::AbstractString, rows)
 end
 
 """
+    outcomes(model, rows) -> Int
+
+Say what really happened: rows with a column `actual`, and with `request_id` and `row` (0 if left out) or the model's key
+columns. They may come late, again or corrected: the last counts. How many the yard has recorded.
+
+```julia
+outcomes("maintenance/turnaround", (flight = ["AA1"], actual = [42.0]))
+```
+"""
+function outcomes(model::AbstractString, rows)
+    path = "/models/$(parse_reference(model).model)/outcomes"
+    accepted = 0
+    for some in Iterators.partition(records_of(rows), MOST_RECORDS)
+        accepted += Int(ask_yard("POST", path; body = some)["accepted"])
+    end
+    return accepted
+end
+
+"""
     models() -> Vector
 
 All models that you may see, a Dict each: `"model"`, `"language"`, `"latest"`, `"champion"`, `"aliases"` …

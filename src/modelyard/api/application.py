@@ -31,6 +31,7 @@ from modelyard.api import (
     tokens,
     users,
     versions,
+    watch,
     yard,
 )
 from modelyard.api.auth import check_policies, guard
@@ -55,6 +56,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *sources.HANDLERS,
     *predictions.HANDLERS,
     *provenance.HANDLERS,
+    *watch.HANDLERS,
     *rollouts.HANDLERS,
     *jobs.HANDLERS,
     *gates.HANDLERS,

@@ -107,6 +107,7 @@ def schema_of(app: Litestar) -> dict[str, Any]:
                 operation["requestBody"] = {"required": True, "content": dict.fromkeys(types, binary)}
     for path, (name, summary) in _PREDICT_PATHS.items():
         schema["paths"][path] = {"post": _predict_operation(path, name, summary)}
+    schema["paths"]["/models/{department}/{name}/outcomes"] = {"post": _outcomes_operation()}
     return schema
 
 
@@ -125,6 +126,31 @@ def config(version: str) -> OpenAPIConfig:
 
 def _operation_id(handler: HTTPRouteHandler, _method: Method, _path: list[Any]) -> str:
     return handler.handler_name.rpartition(".")[2]
+
+
+def _outcomes_operation() -> dict[str, Any]:
+    one = {"request_id": "5f1c0a9b3d2e-1", "row": 0, "actual": 12.5}
+    rows = {"type": "array", "items": {"type": "object"}, "examples": [[one]]}
+    accepted = {"type": "object", "properties": {"model": _TEXT, "accepted": {"type": "integer"}}}
+    return {
+        "tags": ["predictions"],
+        "operationId": "send_outcomes",
+        "summary": "Say what really happened",
+        "description": "`actual` of the prediction with this `request_id` and `row` (0 if left out), or of "
+        "all whose key columns have these values. They may come late, again or corrected: the last counts.",
+        "x-need": Need.PREDICT,
+        "parameters": [
+            {"name": n, "in": "path", "required": True, "schema": _TEXT} for n in ("department", "name")
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": rows}, "text/csv": {"schema": _TEXT}},
+        },
+        "responses": {
+            "202": {"description": "Recorded", "content": {"application/json": {"schema": accepted}}},
+            "default": _ERROR,
+        },
+    }
 
 
 def _predict_operation(path: str, name: str, summary: str) -> dict[str, Any]:

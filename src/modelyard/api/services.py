@@ -16,6 +16,7 @@ from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
 from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
+from modelyard.catalog.watch import Watching
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
 from modelyard.store.blobs import Blobs
@@ -45,6 +46,7 @@ class Services:
         workers: all workers of the node.
         not_ready: why this front cannot answer yet, or an empty string.
         history: recorded predictions. Blocking too.
+        watching: what the watch knows. Blocking too.
         scratch: a folder for what is only needed for a moment.
         max_bundle: bytes of a bundle's archive.
         max_dataset: bytes of a dataset's file.
@@ -68,6 +70,7 @@ class Services:
     workers: Callable[[], Awaitable[list[WorkerInfo]]]
     not_ready: Callable[[], str]
     history: History
+    watching: Watching
     scratch: Path
     max_bundle: int
     max_dataset: int

@@ -32,6 +32,7 @@ from modelyard.cli import (
     server,
     tokens,
     users,
+    watch,
 )
 from modelyard.records.errors import YardError
 
@@ -61,7 +62,7 @@ _GROUPS = {
         refits.refits,
     ),
     "Training": (jobs.train, jobs.jobs, jobs.job, jobs.compare, jobs.cancel),
-    "Predictions": (predict.predict, predict.predictions),
+    "Predictions": (predict.predict, predict.predictions, watch.outcomes, watch.watch, watch.keep),
 }
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -81,7 +81,7 @@ def predict(
     """
     yard, at = open_yard(), Reference.parse(ref)
     path = None if file == "-" else Path(file)
-    with _reading(path) as (stream, coming), suggestions(yard, ref):
+    with reading(path) as (stream, coming), suggestions(yard, ref):
         going = Form.of(to) if to else coming
         source = source_of(stream, path, coming)
         kept = _kept_of(yard, at, source.columns, keep, going)
@@ -260,20 +260,25 @@ class _Scoring:
         return out.getvalue()
 
     def _post(self, body: bytes, accept: str) -> tuple[bytes, int]:
-        """One request; a yard that is busy is asked again after the time it says."""
         at = self._at
         inner = f"/versions/{at.version}" if at.version else f"/aliases/{at.alias}" if at.alias else ""
         path = f"/models/{at.model}{inner}/predict"
-        for attempt in range(_TRIES):
-            try:
-                content, headers = self._yard.connection.ask(path, body, self._coming.content_type, accept)
-            except BusyError as error:
-                if attempt == _TRIES - 1:
-                    raise
-                time.sleep(min(error.retry_after, _LONGEST_PAUSE))
-            else:
-                return content, int(headers.get("x-yard-version", "/0").rpartition("/")[2])
-        raise AssertionError("unreachable")  # pragma: no cover
+        content, headers = asked(self._yard, path, body, self._coming.content_type, accept)
+        return content, int(headers.get("x-yard-version", "/0").rpartition("/")[2])
+
+
+def asked(
+    yard: modelyard.Yard, path: str, body: bytes, content_type: str, accept: str = "application/json"
+) -> tuple[bytes, Mapping[str, str]]:
+    """The answer to one request; a yard that is busy is asked again after the time it says."""
+    for attempt in range(_TRIES):
+        try:
+            return yard.connection.ask(path, body, content_type, accept)
+        except BusyError as error:
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(min(error.retry_after, _LONGEST_PAUSE))
+    raise AssertionError("unreachable")  # pragma: no cover
 
 
 def _check_rows(answered: int, asked: int) -> None:
@@ -285,7 +290,8 @@ def _check_rows(answered: int, asked: int) -> None:
 
 
 @contextmanager
-def _reading(path: Path | None) -> Iterator[tuple[BinaryIO, Form]]:
+def reading(path: Path | None) -> Iterator[tuple[BinaryIO, Form]]:
+    """A file of rows, or standard input (None), and its form."""
     if path is None:
         with open(sys.stdin.fileno(), "rb", closefd=False) as source:
             yield source, Form.sniff(source.peek(_PEEK))

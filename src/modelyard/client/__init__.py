@@ -13,6 +13,7 @@ answer = _default.answer
 datasets = _default.datasets
 history = _default.history
 models = _default.models
+outcomes = _default.outcomes
 predict = _default.predict
 promote = _default.promote
 publish = _default.publish
@@ -34,6 +35,7 @@ __all__ = [
     "history",
     "log",
     "models",
+    "outcomes",
     "parameter",
     "predict",
     "promote",

@@ -22,6 +22,7 @@ from modelyard.records.models import AliasChange, Model, Version, VersionState
 from modelyard.records.references import CHAMPION, Reference, check_name
 
 _WAIT_SECONDS = 30
+_OUTCOMES_AT_ONCE = 50_000
 _LOG_SHOWN = 2_000
 _SETTLED = (VersionState.CHECKED, VersionState.FAILED)
 
@@ -44,6 +45,10 @@ class Whoami(Struct, frozen=True):
     principal: str
     role: str
     department: str | None = None
+
+
+class _Accepted(Struct, frozen=True):
+    accepted: int
 
 
 class Yard:
@@ -247,6 +252,27 @@ class Yard:
         inner = f"/versions/{at.version}" if at.version else f"/aliases/{at.alias}" if at.alias else ""
         path = f"/models/{at.department}/{at.name}{inner}/predict"
         return self.connection.send("POST", path, Predictions, to_records(rows))
+
+    def outcomes(self, model: str, rows: Any) -> int:
+        """Say what really happened; how many outcomes the yard has recorded.
+
+        Args:
+            model: `department/name`.
+            rows: a DataFrame, a dict of columns, a list of dicts, or one dict, with `actual` and either
+                `request_id` and `row` (0 if left out) or the model's key columns.
+
+        Raises:
+            InvalidError: an outcome fits no prediction of this model; the message names the row.
+            YardError: the yard refuses, or does not answer.
+
+        Examples:
+            >>> yard.outcomes("finance/fuel-cost", [{"flight": "AA1", "actual": 3.5}])  # doctest: +SKIP
+            1
+        """
+        at, records = Reference.parse(model), to_records(rows)
+        path = f"/models/{at.department}/{at.name}/outcomes"
+        some = (records[i : i + _OUTCOMES_AT_ONCE] for i in range(0, len(records), _OUTCOMES_AT_ONCE))
+        return sum(self.connection.send("POST", path, _Accepted, part).accepted for part in some)
 
     def models(self) -> list[Model]:
         """All models that you may see."""

@@ -85,6 +85,16 @@ class Labelled(Struct, frozen=True):
     changed_at: datetime
 
 
+class Waiting(Struct, frozen=True):
+    """Outcomes of a model that no prediction was found for yet, as a Parquet blob; when they came."""
+
+    model: str
+    digest: str
+    rows: int
+    first_at: datetime
+    last_at: datetime
+
+
 class Performance(Struct, frozen=True):
     """How good a version was on one day, or over a window.
 

@@ -15,6 +15,7 @@ from modelyard.store.database import insert_missing
 from modelyard.store.schema import keeping, profiles, segments, spool_offsets, summaries
 
 HOUR, DAY = "hour", "day"
+REPLACED = "replaced"
 _requests = msgspec.json.Decoder(dict[str, tuple[int, int]])
 _rule = msgspec.json.Decoder(Keeping)
 
@@ -114,6 +115,14 @@ def let_go(connection: Connection, ids: Iterable[int], at: datetime) -> int:
     """No reader takes these segments any more; how many that were."""
     this = segments.c.id.in_(list(ids)) & segments.c.gone_at.is_(None)
     return connection.execute(update(segments).where(this).values(gone_at=at)).rowcount
+
+
+def bury(connection: Connection, model: str, digest: str, at: datetime) -> None:
+    """A blob of a model that another has taken the place of: readers may have it open, so it goes later."""
+    if digest:
+        row = {"model": model, "kind": REPLACED, "version": 0, "day": at, "node": "", "digest": digest}
+        row |= {"size": 0, "rows": 0, "first_at": at, "last_at": at, "shipped_at": at, "requests": "{}"}
+        connection.execute(insert(segments), row | {"is_seen": True, "gone_at": at})
 
 
 def gone(connection: Connection, before: datetime) -> list[tuple[int, str]]:

@@ -9,8 +9,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from modelyard.records.policies import Level
-from modelyard.records.predictions import Finding, Labelled, Performance
+from modelyard.records.predictions import Finding, Labelled, Performance, Waiting
 from modelyard.store.schema import findings, labelled, labels, performance
+from modelyard.store.schema import waiting as waits
 
 MEASURED, ESTIMATED = "measured", "estimated"
 _finding = msgspec.json.Decoder(Finding)
@@ -43,6 +44,21 @@ def put_labelled(connection: Connection, day: Labelled) -> str:
     before = connection.scalar(select(labelled.c.digest).where(this).with_for_update())
     connection.execute(delete(labelled).where(this))
     connection.execute(insert(labelled), msgspec.structs.asdict(day))
+    return str(before or "")
+
+
+def waiting(connection: Connection, model: str) -> Waiting | None:
+    """The outcomes of a model that no prediction was found for yet, or None."""
+    row = connection.execute(select(waits).where(waits.c.model == model)).first()
+    return None if row is None else Waiting(**row._mapping)  # noqa: SLF001 - its public name
+
+
+def put_waiting(connection: Connection, found: Waiting | None, model: str) -> str:
+    """Keep the outcomes that wait in place of those that did; the digest of these, or an empty string."""
+    before = connection.scalar(select(waits.c.digest).where(waits.c.model == model).with_for_update())
+    connection.execute(delete(waits).where(waits.c.model == model))
+    if found is not None:
+        connection.execute(insert(waits), msgspec.structs.asdict(found))
     return str(before or "")
 
 

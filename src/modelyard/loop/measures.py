@@ -1,0 +1,162 @@
+"""How good answers were on labelled rows: metrics with 95 % intervals, for all rows and by slice. Pure.
+
+Intervals of means are by the normal law; of shares Wilson's ("Probable inference", JASA 22, 1927); of the AUC
+Hanley and McNeil's ("The meaning and use of the area under a ROC curve", Radiology 143, 1982). They take rows
+as independent; rows of one storm are not, so they are rather too narrow than too wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from msgspec import Struct
+
+from modelyard.loop.outcomes import ACTUAL
+from modelyard.loop.scores import Answers, Doubles, label_text, score
+from modelyard.records.metrics import Metric
+from modelyard.records.predictions import Performance
+from modelyard.records.signatures import LABEL, PROBABILITY, Signature, Task
+
+OUT, IN = "out:", "in:"
+BIAS, CALIBRATION, PRECISION, RECALL = "bias", "calibration", "precision", "recall"
+_NORMAL = 1.959964
+_MOST_VALUES = 20  # of a column whose slices are measured
+_FEWEST = 30  # rows of a slice
+_BINS = 10  # of the calibration error
+
+
+class Interval(Struct, frozen=True):
+    """A metric's value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def measured(
+    rows: pl.DataFrame, signature: Signature, key: tuple[str, int, datetime], slices: Sequence[str] = ()
+) -> list[Performance]:
+    """The metrics of one version on one day.
+
+    Args:
+        rows: labelled, under the names of the frames.
+        key: model, version and day.
+        slices: input columns by whose values the metrics are taken as well.
+    """
+    found = []
+    for name, part in [("", rows), *_sliced(rows, slices)]:
+        for metric, interval in metrics_of(part, signature):
+            numbers = (interval.value, interval.low, interval.high)
+            if all(map(math.isfinite, numbers)):
+                found.append(Performance(*key, metric, name, *numbers, part.height))
+    return found
+
+
+def metrics_of(rows: pl.DataFrame, signature: Signature) -> Iterator[tuple[str, Interval]]:
+    """Every metric that the answers of such a model have."""
+    if not rows.height:
+        return
+    answers, came = answers_of(rows, signature)
+    if signature.task is Task.REGRESSION:
+        assert isinstance(came, np.ndarray)  # noqa: S101 - it is, of numbers
+        yield Metric.MAE, _mean(score(Metric.MAE, answers, came).rows)
+        yield Metric.RMSE, _root(_mean(score(Metric.RMSE, answers, came).rows))
+        yield BIAS, _mean(answers.values - came)
+        return
+    right = score(Metric.ACCURACY, answers, came).rows
+    yield Metric.ACCURACY, wilson(float(right.sum()), len(right))
+    if not signature.classes:
+        return
+    yield Metric.LOGLOSS, _mean(score(Metric.LOGLOSS, answers, came).rows)
+    yield Metric.BRIER, _mean(score(Metric.BRIER, answers, came).rows)
+    if len(signature.classes) == 2:  # noqa: PLR2004 - of two classes
+        yield from _of_two(answers, came)
+
+
+def answers_of(rows: pl.DataFrame, signature: Signature) -> tuple[Answers, list[str] | Doubles]:
+    """A version's answers and what came, of rows under the names of the frames.
+
+    Rows whose answer is missing count as they are: NaN, which no metric hides.
+    """
+    if signature.task is Task.REGRESSION:
+        name = OUT + signature.outputs[0].name
+        values = rows[name].cast(pl.Float64).to_numpy()
+        return Answers(values), rows[ACTUAL].cast(pl.Float64).to_numpy()
+    labels = tuple(label_text(v) for v in rows[OUT + LABEL].to_list())
+    classes = tuple(label_text(c) for c in signature.classes)
+    chances = [rows[OUT + PROBABILITY + c].cast(pl.Float64).to_numpy() for c in signature.classes]
+    table = np.column_stack(chances) if chances else np.empty((rows.height, 0))
+    came = [label_text(v) for v in rows[ACTUAL].to_list()]
+    return Answers(np.empty(0), labels, classes, table), came
+
+
+def _of_two(answers: Answers, came: Sequence[str] | Doubles) -> Iterator[tuple[str, Interval]]:
+    """Metrics of two classes; the second is the one that is looked for."""
+    wanted = answers.classes[1]
+    is_it = np.array([c == wanted for c in came])
+    said = np.array([label == wanted for label in answers.labels])
+    chance = answers.probabilities[:, 1]
+    hits = float((said & is_it).sum())
+    if said.any():
+        yield PRECISION, wilson(hits, int(said.sum()))
+    if is_it.any():
+        yield RECALL, wilson(hits, int(is_it.sum()))
+    if is_it.any() and not is_it.all():
+        area = score(Metric.AUC, answers, came).value
+        yield Metric.AUC, _area(area, int(is_it.sum()), int((~is_it).sum()))
+    yield CALIBRATION, _calibration(chance, is_it)
+
+
+def _calibration(chance: Doubles, came: np.ndarray) -> Interval:
+    """The expected calibration error: how far shares and probabilities are apart in ten bins of equal size
+    (Naeini, Cooper & Hauskrecht, AAAI 2015), with the standard error of that many binomials.
+    """
+    order = np.argsort(chance, kind="stable")
+    bins = [b for b in np.array_split(order, _BINS) if len(b)]
+    gaps = [abs(float(chance[b].mean() - came[b].mean())) * len(b) for b in bins]
+    errors = [float((chance[b] * (1 - chance[b])).sum()) for b in bins]
+    value, spread = sum(gaps) / len(chance), math.sqrt(sum(errors)) / len(chance)
+    return Interval(value, max(0.0, value - _NORMAL * spread), value + _NORMAL * spread)
+
+
+def _mean(values: Doubles) -> Interval:
+    value = float(values.mean())
+    spread = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return Interval(value, value - _NORMAL * spread, value + _NORMAL * spread)
+
+
+def _root(of: Interval) -> Interval:
+    return Interval(math.sqrt(of.value), math.sqrt(max(0.0, of.low)), math.sqrt(of.high))
+
+
+def wilson(hits: float, count: int) -> Interval:
+    """A share and its interval, which lies within 0 and 1 and is right for few rows as well.
+
+    >>> [round(x, 3) for x in (wilson(9, 10).value, wilson(9, 10).low, wilson(9, 10).high)]
+    [0.9, 0.596, 0.982]
+    """
+    share, z = hits / count, _NORMAL**2 / count
+    middle = (share + z / 2) / (1 + z)
+    half = _NORMAL / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
+    return Interval(share, min(share, middle - half), max(share, middle + half))
+
+
+def _area(area: float, hits: int, misses: int) -> Interval:
+    one, two = area / (2 - area), 2 * area * area / (1 + area)
+    variance = area * (1 - area) + (hits - 1) * (one - area**2) + (misses - 1) * (two - area**2)
+    spread = _NORMAL * math.sqrt(max(0.0, variance) / (hits * misses))
+    return Interval(area, max(0.0, area - spread), min(1.0, area + spread))
+
+
+def _sliced(rows: pl.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pl.DataFrame]]:
+    for name in slices:
+        if IN + name not in rows.columns:
+            continue
+        counted = rows[IN + name].value_counts(sort=True, name="n").drop_nulls()
+        for value, count in counted.head(_MOST_VALUES).iter_rows():
+            if count >= _FEWEST:
+                yield f"{name}={value}", rows.filter(pl.col(IN + name) == value)

@@ -1,0 +1,138 @@
+"""The step that looks at a model after predictions or outcomes came: labels, performance, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+
+from modelyard.catalog.registry import Registry
+from modelyard.loop.measures import answers_of, measured
+from modelyard.loop.outcomes import CAME_AT, Matcher
+from modelyard.loop.scores import Doubles, score
+from modelyard.records.errors import NotFoundError
+from modelyard.records.metrics import Metric
+from modelyard.records.predictions import Labelled, Performance
+from modelyard.records.rollouts import Rollout
+from modelyard.records.signatures import Signature, Task
+from modelyard.store import watch
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+from modelyard.store.duties import Duty
+
+_FIRST = 50  # labelled rows of the champion that say how large its errors are
+_TIMES = 4.0  # so many times the 90th percentile of these is the range of losses
+_HIGH = 0.9
+
+
+class WatchStep:
+    """The step of the duty `watch`, whose subject is a model.
+
+    Args:
+        scratch: a folder for what is only needed for a moment.
+        clock: what time it is.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        registry: Registry,
+        scratch: Path,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._matcher = Matcher(database, blobs, scratch, self._measure, clock)
+
+    def __call__(self, duty: Duty) -> datetime | None:
+        """Look at the model once; it is looked at again when something is shipped."""
+        matched = self._matcher.match(duty)
+        return self._clock() if matched.more else None
+
+    def _measure(self, model: str, version: int, day: datetime, rows: pl.DataFrame) -> list[Performance]:
+        try:
+            signature = self._registry.version(model, version).bundle.signature
+        except NotFoundError:  # the database is an older backup
+            return []
+        slices = self._registry.policies.policy(model).promote.slices
+        return measured(rows, signature, (model, version, day), slices)
+
+
+class Losses:
+    """What outcomes say of a rollout's candidate, row by row."""
+
+    def __init__(self, database: Database, blobs: Blobs, registry: Registry, scratch: Path) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._registry = registry
+        self._scratch = scratch
+        self._last: tuple[tuple[str, ...], tuple[float, ...]] = ((), ())
+
+    def __call__(self, rollout: Rollout) -> tuple[float, ...]:
+        """The candidate's loss less the champion's of rows that both answered and whose outcomes have come,
+        in the order in which these came; see `loop.rollout.Facts`.
+        """
+        with self._database.read() as connection:
+            days = [
+                watch.labelled_days(connection, rollout.model, version)
+                for version in (rollout.candidate, rollout.champion)
+            ]
+        days = [[d for d in some if d.changed_at >= rollout.began_at] for some in days]
+        digests = tuple(d.digest for some in days for d in some)
+        if digests != self._last[0]:
+            self._last = (digests, self._losses(rollout, *days) if all(days) else ())
+        return self._last[1]
+
+    def _losses(self, rollout: Rollout, mine: list[Labelled], others: list[Labelled]) -> tuple[float, ...]:
+        signature = self._registry.version(rollout.model, rollout.champion).bundle.signature
+        with TemporaryDirectory(dir=self._scratch, prefix="losses-") as folder:
+            tables = [
+                pl.concat([self._read(day, Path(folder)) for day in some], how="diagonal_relaxed")
+                for some in (mine, others)
+            ]
+        candidate, champion = (t.filter(pl.col("at") >= rollout.began_at) for t in tables)
+        both = candidate.select("request", "row").join(
+            champion.select("request", "row", CAME_AT), on=["request", "row"], maintain_order="right"
+        )
+        both = both.sort(CAME_AT, maintain_order=True)
+        rows = both.select("request", "row")
+        mine_of, champions = (
+            rows.join(t, on=rows.columns, maintain_order="left") for t in (candidate, champion)
+        )
+        return differences(mine_of, champions, signature)
+
+    def _read(self, day: Labelled, folder: Path) -> pl.DataFrame:
+        path = folder / day.digest
+        self._blobs.fetch(day.digest, path)
+        return pl.read_parquet(path)
+
+
+def differences(candidate: pl.DataFrame, champion: pl.DataFrame, signature: Signature) -> tuple[float, ...]:
+    """The candidate's loss less the champion's, row by row, each loss scaled to 0 to 1.
+
+    Of classes half the Brier score; of labels alone whether they are wrong; of numbers the absolute error,
+    cut at four times the 90th percentile of the champion's first fifty, which are left out.
+    """
+    losses = [_losses_of(rows, signature) for rows in (candidate, champion)]
+    if signature.task is Task.REGRESSION:
+        if candidate.height <= _FIRST:
+            return ()
+        limit = _TIMES * float(np.quantile(losses[1][:_FIRST], _HIGH))
+        if not limit > 0:
+            return ()
+        losses = [np.minimum(each[_FIRST:], limit) / limit for each in losses]
+    return tuple(float(x) for x in losses[0] - losses[1])
+
+
+def _losses_of(rows: pl.DataFrame, signature: Signature) -> Doubles:
+    answers, came = answers_of(rows, signature)
+    if signature.task is Task.REGRESSION:
+        return score(Metric.MAE, answers, came).rows
+    if signature.classes:
+        return score(Metric.BRIER, answers, came).rows / 2
+    return 1 - score(Metric.ACCURACY, answers, came).rows

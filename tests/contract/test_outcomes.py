@@ -1,0 +1,284 @@
+"""Outcomes meet predictions, on both databases: by id or keys, late, out of order, repeated, corrected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from modelyard.catalog.registry import Registry
+from modelyard.loop.ship import Shipper
+from modelyard.loop.watch import Losses, WatchStep
+from modelyard.records.errors import InvalidError, MalformedError
+from modelyard.records.policies import Promote, Retrain, read_stages
+from modelyard.records.predictions import Keeping, Performance
+from modelyard.records.rollouts import Rules
+from modelyard.records.signatures import Column, ColumnType, Signature
+from modelyard.serving import outcomes
+from modelyard.store import duties, segments, watch
+from modelyard.store.blobs import Blobs
+from modelyard.store.database import Database
+from modelyard.store.duties import LostLeaseError
+from modelyard.store.spool import SpoolWriter
+from tests.bundles import TAR, bundle_tar
+from tests.contract.recording import MODEL, Front
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NUMBERS = Signature((Column("x", ColumnType.FLOAT64),), (Column("prediction", ColumnType.FLOAT64),))
+CLASSES = Signature(
+    (Column("x", ColumnType.FLOAT64),),
+    (
+        Column("label", ColumnType.STRING),
+        Column("probability:no", ColumnType.FLOAT64),
+        Column("probability:yes", ColumnType.FLOAT64),
+    ),
+)
+
+
+class Yard:
+    """A model whose predictions and outcomes are recorded, shipped and looked at."""
+
+    def __init__(self, database: Database, registry: Registry, folder: Path, signature: Signature) -> None:
+        self.database, self.registry, self.signature = database, registry, signature
+        self.blobs, self.now = Blobs(str(folder / "blobs")), DAY
+        scratch = folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        for content in (b"one", b"two"):
+            version, _ = registry.publish(
+                MODEL, [bundle_tar(content)], TAR, by="test", may_create_department=True
+            )
+            registry.start_check(MODEL, version.version)
+            registry.pass_check(MODEL, version.version, signature)
+        self.front = Front(folder / "spool")
+        self.outcomes = SpoolWriter(folder / "spool", "front-1")
+        self.shipper = Shipper(database, self.blobs, folder / "spool", scratch, 1.0, lambda: self.now)
+        self.step = WatchStep(database, self.blobs, registry, scratch, lambda: self.now)
+        self.losses = Losses(database, self.blobs, registry, scratch)
+
+    def say(self, *rows: dict[str, Any], csv: bool = False) -> None:
+        """Send outcomes as a caller would."""
+        if csv:
+            read = outcomes.from_csv(pl.DataFrame(rows).write_csv().encode(), self.signature)
+        else:
+            read = outcomes.from_json(pl.DataFrame(rows).write_json().encode(), self.signature)
+        self.outcomes.append_many(outcomes.frames(MODEL, read, self.signature))
+
+    def look(self) -> None:
+        """Ship, and do the duty until nothing is left."""
+        self.shipper.ship()
+        while True:
+            with self.database.write() as connection:
+                duty = duties.claim(connection, ["watch"], "test", self.now, HOUR)
+            if duty is None:
+                return
+            due = self.step(duty)
+            with self.database.write() as connection:
+                duties.finish(connection, duty, due)
+
+    def labelled(self, version: int = 1) -> list[tuple[Any, ...]]:
+        found = []
+        with self.database.read() as connection:
+            days = watch.labelled_days(connection, MODEL, version)
+        for day in days:
+            table = pl.read_parquet(b"".join(self.blobs.open(day.digest)))
+            assert table.height == day.rows
+            found += table.select("request", "row", "actual").rows()
+        return found
+
+    def metric(self, name: str, slice: str = "") -> list[Performance]:  # noqa: A002
+        with self.database.read() as connection:
+            found = watch.performances(connection, MODEL, 1, name, slices=True)
+        return [p for p in found if p.slice == slice]
+
+    def labels(self) -> int:
+        with self.database.read() as connection:
+            return watch.labelled_since(connection, MODEL, DAY - HOUR)
+
+    def waiting(self) -> int:
+        with self.database.read() as connection:
+            found = watch.waiting(connection, MODEL)
+        return found.rows if found else 0
+
+    def answer(self, *values: float, **more: Any) -> str:
+        more.setdefault("at", DAY)
+        return self.front.answer({"x": list(values)}, {"prediction": list(values)}, **more)
+
+
+@pytest.fixture
+def yard(database: Database, registry: Registry, tmp_path: Path) -> Iterator[Yard]:
+    made = Yard(database, registry, tmp_path, NUMBERS)
+    yield made
+    made.outcomes.close()
+
+
+def test_by_id_and_row(yard: Yard) -> None:
+    one, two = yard.answer(1.0, 2.0), yard.answer(3.0, at=DAY + 30 * HOUR)
+    yard.say({"request_id": one, "row": 1, "actual": 5.0}, {"request_id": two, "row": None, "actual": 4})
+    yard.look()
+    assert yard.labelled() == [(one, 1, 5.0), (two, 0, 4.0)]
+    assert [(p.day, p.value, p.labels) for p in yard.metric("mae")] == [
+        (DAY, 3.0, 1),
+        (DAY + 24 * HOUR, 1.0, 1),
+    ]
+    assert (yard.labels(), yard.waiting()) == (2, 0)
+
+
+def test_before_its_prediction_late_repeated_and_corrected(yard: Yard) -> None:
+    yard.say({"request_id": "b0-fff", "actual": 1.0}, {"request_id": "b0-ffe", "actual": 9.0})
+    yard.look()
+    assert (yard.labels(), yard.waiting()) == (0, 2)
+    yard.answer(2.0, request="b0-fff")
+    yard.look()
+    assert yard.labelled() == [("b0-fff", 0, 1.0)]
+    assert yard.waiting() == 1
+    for _ in range(2):
+        yard.say({"request_id": "b0-fff", "actual": 7.0})
+        yard.look()
+        assert yard.labelled() == [("b0-fff", 0, 7.0)]
+    assert [p.value for p in yard.metric("mae")] == [5.0]
+    assert (yard.labels(), yard.waiting()) == (1, 1)
+
+
+@pytest.mark.parametrize("csv", [True, False])
+def test_by_key_columns(yard: Yard, *, csv: bool) -> None:
+    """Also a column of the model is a key; and all rows with these values have that outcome."""
+    keys = ['{"flight":12,"day":"mon"}', '{"flight":13}', '{"flight":"12","day":"tue"}', None]
+    one = yard.answer(1.0, 2.0, 3.0, 12.0, keys=keys)
+    yard.say({"flight": 12, "actual": 5.0}, csv=csv)
+    yard.look()
+    assert yard.labelled() == [(one, 0, 5.0), (one, 2, 5.0)]
+    yard.say({"flight": 12, "day": "tue", "actual": 6.0}, {"flight": 99, "day": "x", "actual": 1.0}, csv=csv)
+    yard.say({"x": 2.0, "actual": 8.0}, csv=csv)
+    yard.look()
+    assert yard.labelled() == [(one, 0, 5.0), (one, 1, 8.0), (one, 2, 6.0)]
+    assert (yard.labels(), yard.waiting()) == (3, 1)
+
+
+def test_by_a_key_that_is_hashed(yard: Yard) -> None:
+    with yard.database.write() as connection:
+        segments.put_rule(connection, MODEL, Keeping(hash=("customer",)), salt=b"s" * 32, by="test", at=DAY)
+    one = yard.answer(1.0, keys=['{"customer":"c1"}'])
+    yard.say({"customer": "c1", "actual": 5.0})
+    yard.look()
+    assert yard.labelled() == [(one, 0, 5.0)]
+
+
+def test_many_rounds_where_there_are_too_many_for_one(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelyard.loop.outcomes._ROWS_AT_ONCE", 3)
+    ids = [yard.answer(float(i)) for i in range(6)]
+    for one in ids:
+        yard.say({"request_id": one, "actual": 1.0})
+        yard.shipper.ship()
+    yard.look()
+    assert yard.labels() == len(yard.labelled()) == 6
+
+
+def test_an_engine_that_lost_its_lease_writes_nothing(yard: Yard) -> None:
+    one = yard.answer(1.0)
+    yard.say({"request_id": one, "actual": 5.0})
+    yard.shipper.ship()
+    with yard.database.write() as connection:
+        duty = duties.claim(connection, ["watch"], "one", yard.now, HOUR)
+        assert duty is not None
+    with yard.database.write() as connection:
+        assert duties.claim(connection, ["watch"], "two", yard.now + 2 * HOUR, HOUR)
+    with pytest.raises(LostLeaseError):
+        yard.step(duty)
+    assert yard.labelled() == []
+    assert yard.labels() == 0
+
+
+def test_metrics_of_a_classifier(database: Database, registry: Registry, tmp_path: Path) -> None:
+    yard = Yard(database, registry, tmp_path, CLASSES)
+    chances = [0.1, 0.4, 0.8, 0.9, 0.7, 0.2]
+    one = yard.front.answer(
+        {"x": chances},
+        {
+            "label": ["yes" if p > 0.5 else "no" for p in chances],
+            "probability:no": [1 - p for p in chances],
+            "probability:yes": chances,
+        },
+        at=DAY,
+    )
+    came = ["no", "yes", "yes", "yes", "no", "no"]
+    yard.say(*({"request_id": one, "row": i, "actual": c} for i, c in enumerate(came)))
+    yard.look()
+    given = [p if c == "yes" else 1 - p for p, c in zip(chances, came, strict=True)]
+    assert yard.metric("logloss")[0].value == pytest.approx(sum(-math.log(p) for p in given) / 6)
+    assert yard.metric("brier")[0].value == pytest.approx(sum(2 * (1 - p) ** 2 for p in given) / 6)
+    assert yard.metric("auc")[0].value == pytest.approx(8 / 9)
+    for name in ("accuracy", "precision", "recall"):
+        found = yard.metric(name)[0]
+        assert found.value == pytest.approx(4 / 6 if name == "accuracy" else 2 / 3)
+        assert 0 <= found.low < found.value < found.high <= 1
+    yard.outcomes.close()
+
+
+def test_slices_of_the_policy(yard: Yard) -> None:
+    yard.registry.policies.put(MODEL, Retrain(), Promote(slices=("x",)), by="test")
+    one = yard.answer(*([1.0] * 40 + [2.0] * 5))
+    yard.say(*({"request_id": one, "row": i, "actual": 0.0} for i in range(45)))
+    yard.look()
+    assert [(p.value, p.labels) for p in yard.metric("mae", "x=1.0")] == [(1.0, 40)]
+    assert yard.metric("mae", "x=2.0") == []  # too few to say
+    assert [p.labels for p in yard.metric("mae")] == [45]
+
+
+def test_losses_of_a_rollout(yard: Yard) -> None:
+    """The candidate is worse by 1 of a range of 4, on rows that both answered, in the order they came."""
+    rollout = yard.registry.rollouts.start(MODEL, 2, Rules(read_stages(("shadow 10m",))), by="test")
+    yard.now = rollout.began_at + HOUR
+    assert yard.losses(rollout) == ()
+    ids = []
+    for _ in range(60):
+        one = yard.answer(1.0, at=yard.now)
+        yard.front.answer(
+            {"x": [1.0]}, {"prediction": [2.0]}, version=2, route="shadow", request=one, at=yard.now
+        )
+        ids.append(one)
+    yard.answer(1.0, at=yard.now)
+    yard.say(*({"request_id": one, "actual": 0.0} for one in ids))
+    yard.look()
+    assert yard.losses(rollout) == (0.25,) * 10
+    assert yard.losses(rollout) == (0.25,) * 10
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[", "not JSON"),
+        (b"3", "neither an array"),
+        (b"[3]", "not an object"),
+        (b'[{"request_id":"a"}]', "no `actual`"),
+        (b'[{"actual":1}]', "does not say of which prediction"),
+        (b'[{"request_id":7,"actual":1}]', "the request_id"),
+        (b'[{"request_id":"a","row":-1,"actual":1}]', "`row` is"),
+        (b'[{"request_id":"a","row":true,"actual":1}]', "`row` is"),
+        (b'[{"request_id":"a","row":99999999999999,"actual":1}]', "`row` is"),
+        (b'[{"request_id":"a","actual":"late"}]', "answers numbers"),
+        (b'[{"request_id":"a","actual":true}]', "answers numbers"),
+        (b'[{"request_id":"a","actual":"nan"}]', "answers numbers"),
+        (b'[{"request_id":"a","actual":1e999}]', "."),
+        (b'[{"k":[1],"actual":1}]', "a key is neither"),
+        (b'[{"k":"a\\u0000","actual":1}]', "a key is neither"),
+    ],
+)
+def test_bad_outcomes(body: bytes, words: str) -> None:
+    with pytest.raises((InvalidError, MalformedError), match=words):
+        outcomes.from_json(body, NUMBERS)
+
+
+@pytest.mark.parametrize(("came", "label"), [("yes", "yes"), ("YES", "yes"), ("maybe", None), ("", None)])
+def test_labels_are_of_the_classes(came: str, label: str | None) -> None:
+    body = f"request_id,actual\na,{came}\n".encode()
+    if label is None:
+        with pytest.raises(InvalidError):
+            outcomes.from_csv(body, CLASSES)
+    else:
+        assert outcomes.from_csv(body, CLASSES) == [("a", 0, None, label)]
