@@ -74,7 +74,9 @@ from modelyard.store.secrets import Keyring, Secrets, Signer
 from modelyard.store.spool import SpoolWriter
 from modelyard.web.behind import Behind
 from modelyard.web.pages import create_pages
+from modelyard.web.provider import Accounts, read_provider
 from modelyard.web.pulse import Pulse
+from modelyard.web.site import Site
 from modelyard.workers import outbound
 from modelyard.workers.clerk import Clerk
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
@@ -228,6 +230,14 @@ def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     return database, blobs, Registry(database, blobs, scratch, limits, signer)
 
 
+def _company(settings: Settings) -> Accounts | None:
+    if settings.oidc_file is None:
+        return None
+    from modelyard.web.oidc import Company  # noqa: PLC0415 - loads cryptography: 0.2 s, only where it is used
+
+    return Company(read_provider(settings.oidc_file))
+
+
 def set_up_logging(level: str) -> None:
     """Log lines to standard error, once a process."""
     logging.basicConfig(
@@ -306,7 +316,11 @@ class Front:
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         self._metrics = Metrics(lambda: self._table, self._link.report)
         pulse = Pulse(self._count)
-        behind = Behind(pulse=pulse, ask=self._predict.ask, max_body=settings.max_body)
+        company = _company(settings)
+        site = Site(settings.address, settings.proxy_networks, company.provider.name if company else "")
+        behind = Behind(
+            pulse=pulse, ask=self._predict.ask, max_body=settings.max_body, site=site, company=company
+        )
         services = self._services()
         self._refusals = Refusals(services.audit.note_refused, lambda sent: identify(sent, self._table))
         self._api = create_api(services, create_pages(behind), names=settings.names)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -54,6 +56,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
         blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
         fronts: front processes; by default one for two cores, and at least one.
+        address: where people reach the yard in a browser, `https://yard.example.com`. With `https://`
+            cookies go over TLS alone; set it wherever a proxy ends TLS.
+        proxies: addresses or networks of those proxies, separated by commas: what they say of a caller's
+            address (`X-Forwarded-For`) is believed.
+        oidc: a file that says how people sign in with the company's accounts; by default `oidc.toml` in the
+            data folder, where there is one.
         spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
             survives a power cut as well; false survives any crash of the processes.
         ship_after: seconds until predictions that were recorded go from the spool to the history.
@@ -91,6 +99,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     hosts: str = ""
+    address: str = ""
+    proxies: str = ""
+    oidc: str = ""
     database: str = ""
     blobs: str = ""
     blobs_endpoint: str = ""
@@ -128,6 +139,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.engine != "local":
             raise InvalidError(f"There is no engine {self.engine!r} in this release.", "Use --engine local.")
+        _check_address(self.address)
+        _networks(self.proxies)
         if not 0 <= self.port <= _LARGEST_PORT:
             raise InvalidError(f"{self.port} is not a port.", f"Use --port 1 to {_LARGEST_PORT}.")
         for name in _POSITIVE:
@@ -151,7 +164,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     def names(self) -> frozenset[str]:
         """The hosts that pages and API answer to, in lower case; empty: to any."""
         given = frozenset(name.strip().lower() for name in self.hosts.split(",") if name.strip())
+        if self.address:
+            given |= {str(urlsplit(self.address).hostname)}
         return given | _LOOP if given or self.host.lower() in _LOOP or self.host == "::1" else given
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose word on a caller's address is believed."""
+        return _networks(self.proxies)
+
+    @property
+    def oidc_file(self) -> Path | None:
+        """How people sign in with the company's accounts, or None."""
+        if self.oidc:
+            return Path(self.oidc)
+        own = self.data / "oidc.toml"
+        return own if own.exists() else None
 
     @property
     def backup_passphrase(self) -> str:
@@ -224,6 +252,23 @@ def read_passphrase(path: Path) -> str:
     if not words:
         raise InvalidError(f"The passphrase's file {path} is empty.", "Write the passphrase into it.")
     return words
+
+
+def _networks(proxies: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(text.strip()) for text in proxies.split(",") if text.strip())
+    except ValueError as error:
+        hint = "Write addresses or networks with commas between: 10.0.0.5, 10.1.0.0/16."
+        raise InvalidError(f"YARD_PROXIES cannot be used: {error}.", hint) from error
+
+
+def _check_address(address: str) -> None:
+    parts = urlsplit(address)
+    if address and (
+        parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/")
+    ):
+        hint = "Write https:// and the host, as in https://yard.example.com."
+        raise InvalidError(f"YARD_ADDRESS={address!r} is no address of a yard.", hint)
 
 
 def _read(variable: str, text: str, kind: object) -> object:

@@ -114,8 +114,9 @@ def come_in(browser: Browser, yard: Yard, role: str, **options: object) -> Brows
     context = browser.new_context(base_url=yard.url, **options)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto("/sign-in")
-    page.get_by_label("Token").fill(yard.secrets[role])
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("Use a token").click()
+    page.get_by_label("Token", exact=True).fill(yard.secrets[role])
+    page.get_by_role("button", name="Sign in with the token").click()
     page.wait_for_url(re.compile(r"/$"))
     page.close()
     return context

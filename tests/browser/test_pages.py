@@ -28,6 +28,8 @@ PAGES = {
     "people": "/people",
     "department": "/people/finance",
     "yard": "/yard",
+    "users": "/users",
+    "me": "/me",
 }
 PHONE = {"width": 390, "height": 844}
 MOST_BYTES = 250_000

@@ -16,8 +16,9 @@ PROMOTE = f"/models/{MODEL}/versions/2/promote"
 @pytest.fixture
 def session(yard: Yard) -> Iterator[httpx.Client]:
     """A client with an owner's cookie and nothing else."""
-    cookies = {"yard_session": yard.secrets["owner"]}
-    with httpx.Client(base_url=yard.url, cookies=cookies, timeout=60) as client:
+    with httpx.Client(base_url=yard.url, timeout=60) as client:
+        told = {"token": yard.secrets["owner"]}
+        assert client.post("/sign-in", data=told, headers={"Origin": yard.url}).status_code == 303
         yield client
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import httpx
 import msgspec
 from anyio.from_thread import BlockingPortal
+from litestar import Router
 
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
@@ -59,7 +60,14 @@ class House:
         checked, warmed: what the engine was told.
     """
 
-    def __init__(self, portal: BlockingPortal, registry: Registry, people: People, folder: Path) -> None:
+    def __init__(
+        self,
+        portal: BlockingPortal,
+        registry: Registry,
+        people: People,
+        folder: Path,
+        pages: Callable[[], Router] | None = None,
+    ) -> None:
         self.portal, self.registry, self.people = portal, registry, people
         self.engine_away = False
         self.checked: list[str] = []
@@ -95,7 +103,7 @@ class House:
             version="1.2.3",
         )
         self.table = registry.route_table()
-        self.app = create_api(self.services)
+        self.app = create_api(self.services, *([pages()] if pages else []))
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://yard")
 
     def token(self, role: Role, department: str | None, lifetime: timedelta | None = None) -> str:

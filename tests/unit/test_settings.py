@@ -33,6 +33,8 @@ def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 TEXTS = {
     "spool_sync": "true",
     "database": "sqlite:///x",
+    "address": "https://yard.example.com",
+    "proxies": "10.0.0.1",
     "blobs": "b",
     "host": "::1",
     "engine": "local",
@@ -133,3 +135,27 @@ def test_where_a_node_keeps_what(tmp_path: Path) -> None:
     assert made.blobs_url == "s3://bucket/yard"
     assert made.engine_socket.parent == made.run
     assert made.routes_file.parent == tmp_path, "it outlives a clean-up of the run folder"
+
+
+@pytest.mark.parametrize("address", ["yard.example.com", "ftp://yard", "https://", "https://yard/below"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InvalidError, match="YARD_ADDRESS"):
+        Settings(data=tmp_path, address=address)
+
+
+def test_the_address_is_a_name_that_the_yard_answers_to(tmp_path: Path) -> None:
+    assert "yard.example.com" in Settings(data=tmp_path, address="https://yard.example.com").names
+
+
+def test_proxies_are_networks(tmp_path: Path) -> None:
+    made = Settings(data=tmp_path, proxies="10.0.0.5, 10.1.0.0/16")
+    assert [str(n) for n in made.proxy_networks] == ["10.0.0.5/32", "10.1.0.0/16"]
+    with pytest.raises(InvalidError, match="YARD_PROXIES"):
+        Settings(data=tmp_path, proxies="everybody")
+
+
+def test_the_file_of_the_companys_accounts(tmp_path: Path) -> None:
+    assert Settings(data=tmp_path).oidc_file is None
+    (tmp_path / "oidc.toml").touch()
+    assert Settings(data=tmp_path).oidc_file == tmp_path / "oidc.toml"
+    assert Settings(data=tmp_path, oidc="/etc/oidc.toml").oidc_file == Path("/etc/oidc.toml")

@@ -35,10 +35,10 @@ _LONGEST_LINK = timedelta(days=30)
 SHORTEST, LONGEST = 12, 200  # characters of a password
 _FEW_CHARACTERS = 5  # different ones that a password must have
 _HASHER = PasswordHasher()  # argon2id with the costs of RFC 9106, low memory: 64 MiB, 3 passes
-# An account that is not there takes as long as one that is: this is hashed in its place.
-_NOBODY = _HASHER.hash(new_secret())
+# An account that is not there takes as long as one that is: this, of which nobody has the password, is tried.
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$jSscdfIxBi2a8oxmh/2JQg$RPnjqFyKTkzwns++SlterQgFP5S3sMGQo2VFyoGl++4"
 _WRONG = "The name or the password is wrong."
-_SESSION, _LINK = "session_", "link_"
+SESSION, _LINK = "session_", "link_"  # how their secrets begin
 
 
 class Came(Struct, frozen=True):
@@ -241,6 +241,15 @@ class Signing:
 
     # Guessing
 
+    def refuse_token(self, came: Came) -> None:
+        """Count and note a token that is none, typed where people sign in.
+
+        Raises:
+            LimitedError: too many attempts from this address.
+        """
+        self._count("", Came(came.address))
+        self._refused("", "unknown token")
+
     def _count(self, name: str, came: Came) -> list[Bucket]:
         at = now()
         with self._database.write(unaudited="who came in or was refused is") as connection:
@@ -306,7 +315,7 @@ def _buckets(connection: Connection, name: str, came: Came) -> list[Bucket]:
 
 
 def _begin(connection: Connection, name: str, how: str, token: int | None = None) -> str:
-    secret, at = new_secret(_SESSION), now()
+    secret, at = new_secret(SESSION), now()
     sessions.add(connection, Session(hash_secret(secret), name, token, how, at, at + LIFE))
     tell(connection, "session.begin", YARD, by=name, after={"how": how})
     state.bump_generation(connection)

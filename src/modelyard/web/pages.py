@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from litestar import Response, Router, get
 from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
 from litestar.types import ControllerRouterHandler
 
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Need
-from modelyard.web import assets, datasets, home, jobs, live, models, people, session, trying, versions, yard
+from modelyard.web import (
+    assets,
+    company,
+    datasets,
+    home,
+    jobs,
+    live,
+    me,
+    members,
+    models,
+    people,
+    session,
+    sign_in,
+    trying,
+    users,
+    versions,
+    yard,
+)
 from modelyard.web.behind import Behind
 from modelyard.web.errors import explain
 from modelyard.web.requests import PageRequest
@@ -24,7 +42,8 @@ async def nowhere(request: PageRequest) -> Response[bytes]:
 
 HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *assets.HANDLERS,
-    *session.HANDLERS,
+    *sign_in.HANDLERS,
+    *company.HANDLERS,
     *home.HANDLERS,
     *models.HANDLERS,
     *versions.HANDLERS,
@@ -32,6 +51,9 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *trying.HANDLERS,
     *jobs.HANDLERS,
     *people.HANDLERS,
+    *members.HANDLERS,
+    *users.HANDLERS,
+    *me.HANDLERS,
     *yard.HANDLERS,
     *live.HANDLERS,
     nowhere,
@@ -47,7 +69,7 @@ def create_pages(behind: Behind) -> Router:
     return Router(
         "/",
         route_handlers=HANDLERS,
-        middleware=[session.Session],
+        middleware=[DefineMiddleware(session.Session, site=behind.site)],
         exception_handlers={Exception: explain},
         dependencies={"behind": Provide(lambda: behind, sync_to_thread=False)},
         request_class=PageRequest,

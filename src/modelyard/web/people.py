@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Response, get, post
@@ -15,57 +15,58 @@ from modelyard.api.changes import changed
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.api.tokens import lifetime
-from modelyard.records.errors import InvalidError, NotFoundError, YardError
-from modelyard.records.people import MATRIX, YARD_ROLES, Grant, Need, NewToken, Role, Token
+from modelyard.records.errors import NotFoundError, YardError
+from modelyard.records.people import YARD_ROLES, Grant, Need, NewToken, Role, Token
 from modelyard.records.references import check_name
 from modelyard.web.look import go, page
 from modelyard.web.requests import FORM, PageRequest, chosen
+from modelyard.web.words_of_roles import WORDS, days_of, role_of
 
 _MANAGE: dict[str, Any] = {"need": Need.MANAGE, "takes": (FORM,)}
 _ADMINISTER: dict[str, Any] = {"need": Need.ADMINISTER, "takes": (FORM,)}
 _DEPARTMENT = "/people/{department:str}"
 _REVOKE = "/tokens/{token:str}/revoke"
-WORDS = {
-    Role.VIEWER: "sees models, versions and their history",
-    Role.CALLER: "sees, and asks for predictions",
-    Role.BUILDER: "publishes models, and reads data and recorded predictions",
-    Role.OWNER: "does all that in the department: promotes, rolls back, gives tokens",
-    Role.AUDITOR: "sees everything in the yard, changes nothing",
-    Role.ADMINISTRATOR: "does everything in the yard",
-}
 
 
 @get("/people", opt={"need": Need.SIGNED_IN})
 async def people(
     request: PageRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
 ) -> Response[bytes]:
-    """Who one is, the departments one may manage, and for administrators all tokens of the yard."""
-    if grant.allows(Need.ADMINISTER):
+    """For who oversees the yard all tokens of it; else the department one manages, or oneself."""
+    if grant.allows(Need.OVERSEE):
         return await _whole_yard(request, services)
-    if grant.department and grant.allows(Need.MANAGE, grant.department):
-        return go(request, f"/people/{grant.department}")
-    return page(request, "me.html", words=WORDS, needs=sorted(MATRIX[grant.role]))
+    managed = grant.places(Need.REVIEW)
+    return go(request, f"/people/{managed[0]}" if managed else "/me")
 
 
 async def _whole_yard(request: PageRequest, services: Services, **told: object) -> Response[bytes]:
     tokens = await asyncio.to_thread(services.people.tokens)
-    departments = sorted({m.partition("/")[0] for m in services.table().models})
+    departments = await asyncio.to_thread(services.people.departments)
     return _page(request, None, tokens, departments=departments, **told)
 
 
-@get(_DEPARTMENT, opt={"need": Need.MANAGE})
+@get(_DEPARTMENT, opt={"need": Need.REVIEW})
 async def department_people(
     department: FromPath[str], request: PageRequest, services: NamedDependency[Services]
 ) -> Response[bytes]:
-    """A department's tokens."""
-    return await _department(request, services, check_name(department, "department"))
+    """A department's members, tokens and grants."""
+    return await department_page(request, services, check_name(department, "department"))
 
 
-async def _department(
+async def department_page(
     request: PageRequest, services: Services, department: str, **told: object
 ) -> Response[bytes]:
-    tokens = await asyncio.to_thread(services.people.tokens, frozenset({department}))
-    return _page(request, department, tokens, departments=[], **told)
+    """That page, with what a form has come to."""
+    own = frozenset({department})
+    tokens = await asyncio.to_thread(services.people.tokens, own)
+    members = await asyncio.to_thread(services.people.members, department)
+    shares = await asyncio.to_thread(services.sharing.shares, own)
+    now = datetime.now(UTC)
+    holding = [s for s in shares if s.revoked_at is None and (s.expires_at is None or s.expires_at > now)]
+    managed = request.grant.places(Need.REVIEW) if request.grant else []
+    further = [place for place in managed if place != department]
+    shown = {"departments": further, "members": members, "shares": holding}
+    return _page(request, department, tokens, **shown, **told)
 
 
 def _page(
@@ -76,7 +77,7 @@ def _page(
 ) -> Response[bytes]:
     now = datetime.now(UTC)
     valid = [t for t in tokens if t.revoked_at is None and (t.expires_at is None or t.expires_at > now)]
-    given = {"error": None, "typed": {}, "made": None} | told
+    given = {"error": None, "typed": {}, "made": None, "members": [], "shares": []} | told
     return page(
         request,
         "people.html",
@@ -117,26 +118,21 @@ async def create_in_department(
     try:
         made = await _create(services, grant, typed, place)
     except YardError as error:
-        return await _department(request, services, place, error=error, typed=typed)
-    return await _department(request, services, place, made=made)
+        return await department_page(request, services, place, error=error, typed=typed)
+    return await department_page(request, services, place, made=made)
 
 
 async def _create(
     services: Services, grant: Grant, typed: Mapping[str, str], department: str | None
 ) -> NewToken:
-    days = chosen(typed, "days")
-    try:
-        wanted = float(days) if days else None
-        role = Role(chosen(typed, "role"))
-    except ValueError as error:
-        raise InvalidError("The number of days, or the role, is none.", "Choose from the list.") from error
+    wanted, role = days_of(typed), role_of(typed)
     made: NewToken = await asyncio.to_thread(
         lambda: services.people.create_token(
             chosen(typed, "name"),
             chosen(typed, "principal"),
             role,
             department,
-            lifetime(grant, wanted) if wanted is None or wanted > 0 else timedelta(0),
+            lifetime(grant, wanted),
             by=grant.principal,
         )
     )

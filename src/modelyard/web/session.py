@@ -1,35 +1,34 @@
-"""Signing in: a cookie that no script can read holds what was pasted; only pages take it, the API does not.
+"""Sessions: a cookie that no script can read holds a session's secret; only pages take it, the API does not.
 
 A form sent after the session ended is not lost: the sign-in page keeps what was typed and sends it on.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from litestar import Response, get, post
+from litestar import Response
 from litestar.datastructures import Cookie
-from litestar.di import NamedDependency
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from modelyard.api.auth import identify
 from modelyard.api.services import Services
+from modelyard.catalog.signing import LIFE, SESSION, SignedIn
 from modelyard.records.errors import ForbiddenError, UnauthenticatedError
-from modelyard.records.people import Need
-from modelyard.records.rollouts import RouteTable
-from modelyard.web.look import go, page
+from modelyard.web.look import page
 from modelyard.web.requests import FORM, PageRequest
+from modelyard.web.site import Site
 
-COOKIE = "yard_session"
+SESSION_COOKIE, BROWSER_COOKIE = "yard_session", "yard_browser"
 SIGN_IN = "/sign-in"
-HOURS = 12
+# For who is not known yet: a form sent there is not kept for later.
+_OPEN = (SIGN_IN, "/sign-out", "/invitation", "/reset")
 _SAFE = ("GET", "HEAD")
-_KEPT = "kept."  # before the names of fields that wait for the sign-in
-_HTTP, _HTTPS = 80, 443
+_KNOWN_DAYS = 180  # a browser is known after a sign-in
 
 
 class Session:
@@ -39,8 +38,9 @@ class Session:
     `Origin`. Where neither is there nothing is changed on a cookie's word.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
+        self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sign a request, or refuse it, or keep its form."""
@@ -48,9 +48,9 @@ class Session:
             await self._app(scope, receive, send)
             return
         headers = [(k, v) for k, v in scope["headers"] if k != b"authorization"]
-        secret = cookie_of(scope["headers"])
-        if secret:
-            headers.append((b"authorization", b"Bearer " + secret))
+        secret = cookie_of(scope, SESSION_COOKIE, self._site)
+        if secret.startswith(SESSION):
+            headers.append((b"authorization", b"Bearer " + secret.encode()))
         changes = scope["method"] not in _SAFE
         if changes and not is_own(scope):
             raise ForbiddenError(
@@ -58,23 +58,25 @@ class Session:
                 "Open the page here and send it again.",
             )
         scope["headers"] = headers
-        if changes and not scope["path"].startswith(SIGN_IN) and not _known(scope, secret):
+        scope["state"]["company"] = self._site.company
+        if changes and scope["path"] not in _OPEN and not _known(scope, secret):
             await _keep_form(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
 
-def cookie_of(headers: Any) -> bytes:  # noqa: ANN401 - as ASGI has them
-    """The session's secret, or nothing."""
-    for name, value in headers:
-        if name == b"cookie":
+def cookie_of(scope: MutableMapping[str, Any] | Scope, name: str, site: Site) -> str:
+    """A cookie of ours, or nothing."""
+    wanted = _name(name, secure=site.is_secure(scope))
+    for key, value in scope["headers"]:
+        if key == b"cookie":
             try:
-                found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+                found = SimpleCookie(value.decode("latin-1")).get(wanted)
             except CookieError:
                 continue
             if found is not None and found.value.isascii() and found.value.isprintable():
-                return cast("bytes", found.value.encode())
-    return b""
+                return str(found.value)
+    return ""
 
 
 def is_own(scope: MutableMapping[str, Any] | Scope) -> bool:
@@ -88,27 +90,27 @@ def is_own(scope: MutableMapping[str, Any] | Scope) -> bool:
     return bool(host) and origin.scheme in ("http", "https") and origin.netloc == host
 
 
-def _known(scope: Scope, secret: bytes) -> bool:
-    services = cast("Services", scope["litestar_app"].state.services)
-    try:
-        identify(f"Bearer {secret.decode()}", services.table())
-    except UnauthenticatedError:
-        return False
-    return True
+def begin(response: Response[bytes], request: PageRequest, site: Site, came: SignedIn) -> Response[bytes]:
+    """The answer with the cookies of a session just begun."""
+    response.cookies.append(cookie(request, site, SESSION_COOKIE, came.secret, int(LIFE.total_seconds())))
+    if came.browser:
+        seconds = _KNOWN_DAYS * 86_400
+        response.cookies.append(cookie(request, site, BROWSER_COOKIE, came.browser, seconds))
+    return response
 
 
-async def _keep_form(scope: Scope, receive: Receive, send: Send) -> None:
-    """The session has ended: a sign-in page that has what was typed."""
-    request: PageRequest = PageRequest(scope, receive, send)
-    if request.is_part:
-        answer = page(request, "parts/signed_out.html", status=401)
-    elif request.headers.get("content-type", "").startswith(FORM):
-        kept = await request.all_fields()
-        answer = page(request, "sign_in.html", status=401, next=request.address, kept=kept, error="", hint="")
-    else:
-        answer = page(request, "sign_in.html", status=401, next="/", kept=[], error="", hint="")
-    response = answer.to_asgi_response(app=None, request=request)
-    await response(scope, receive, send)
+def cookie(request: PageRequest, site: Site, name: str, value: str, seconds: int) -> Cookie:
+    """A cookie that no script reads and no other site sends; over TLS where the yard is reached by it."""
+    secure = site.is_secure(request.scope)
+    return Cookie(
+        _name(name, secure=secure),
+        value=value,
+        max_age=seconds,
+        path="/",
+        httponly=True,
+        samesite="lax",  # so that an address a colleague has sent opens
+        secure=secure,
+    )
 
 
 def safe_next(address: str) -> str:
@@ -122,60 +124,51 @@ def safe_next(address: str) -> str:
     return address if ours and address.isprintable() and not address.startswith("//") else "/"
 
 
-@get(SIGN_IN, opt={"need": Need.NOTHING})
-async def sign_in_page(request: PageRequest, services: NamedDependency[Services]) -> Response[bytes]:
-    """The page for a person who is not known yet."""
-    after = safe_next(request.query_params.get("next", "/"))
-    if _is_signed_in(request, services.table()):
-        return go(request, after)
-    return page(request, "sign_in.html", next=after, kept=[], error="", hint="")
+def _name(name: str, *, secure: bool) -> str:
+    # With this beginning a browser takes it over TLS alone, and from this very host.
+    return f"__Host-{name}" if secure else name
 
 
-@post(SIGN_IN, opt={"need": Need.NOTHING, "takes": (FORM,)}, status_code=200)
-async def sign_in(request: PageRequest, services: NamedDependency[Services]) -> Response[bytes]:
-    """Check what was pasted; right: a cookie, and on to the page (or the form) that was asked for."""
-    pairs = await request.all_fields()
-    fields = dict(pairs)
-    kept = [(name[len(_KEPT) :], value) for name, value in pairs if name.startswith(_KEPT)]
-    after = safe_next(fields.get("next", "/"))
-    secret = fields.get("token", "").strip()
+def _known(scope: Scope, secret: str) -> bool:
+    services = cast("Services", scope["litestar_app"].state.services)
     try:
-        identify(f"Bearer {secret}" if secret.isascii() else None, services.table())
-    except UnauthenticatedError:
-        error = "This token is unknown, has expired or was revoked."
-        hint = "Paste it whole; it begins with yard_. An owner of your department makes tokens."
-        return page(request, "sign_in.html", status=401, next=after, kept=kept, error=error, hint=hint)
-    answer = page(request, "send_on.html", next=after, kept=kept) if kept else go(request, after)
-    answer.cookies.append(_cookie(request, secret, HOURS * 3_600))
-    return answer
-
-
-@post("/sign-out", opt={"need": Need.NOTHING, "takes": (FORM,)}, status_code=200)
-async def sign_out(request: PageRequest) -> Response[bytes]:
-    """Forget who this is."""
-    answer = go(request, SIGN_IN)
-    answer.cookies.append(_cookie(request, "", 0))
-    return answer
-
-
-def _is_signed_in(request: PageRequest, table: RouteTable) -> bool:
-    try:
-        identify(request.headers.get("authorization"), table)
+        identify(f"Bearer {secret}", services.table())
     except UnauthenticatedError:
         return False
-    return True
+    return secret.startswith(SESSION)
 
 
-def _cookie(request: PageRequest, secret: str, seconds: int) -> Cookie:
-    return Cookie(
-        COOKIE,
-        value=secret,
-        max_age=seconds,
-        path="/",
-        httponly=True,
-        samesite="lax",  # so that an address a colleague has sent opens
-        secure=request.scope["scheme"] == "https",
-    )
+async def _keep_form(scope: Scope, receive: Receive, send: Send) -> None:
+    """The session has ended: a sign-in page that has what was typed."""
+    request: PageRequest = PageRequest(scope, receive, send)
+    if request.is_part:
+        answer = page(request, "parts/signed_out.html", status=401)
+    elif request.headers.get("content-type", "").startswith(FORM):
+        kept = await request.all_fields()
+        secret = [name for name, _ in kept if "password" in name]  # these are typed again
+        kept = [pair for pair in kept if pair[0] not in secret]
+        answer = sign_in_form(request, status=401, after=request.address, kept=kept)
+    else:
+        answer = sign_in_form(request, status=401)
+    response = answer.to_asgi_response(app=None, request=request)
+    await response(scope, receive, send)
 
 
-HANDLERS = (sign_in_page, sign_in, sign_out)
+def sign_in_form(
+    request: PageRequest,
+    *,
+    status: int = 200,
+    after: str = "/",
+    kept: Sequence[tuple[str, str]] = (),
+    **told: Any,  # noqa: ANN401 - as `page` has it
+) -> Response[bytes]:
+    """The sign-in page.
+
+    Args:
+        after: where to go then.
+        kept: fields of a form that waits for it.
+        told: `error` with its `hint`, `good` news, the `name` that was typed, whether it was `by_token`.
+    """
+    given: dict[str, Any] = {"error": "", "hint": "", "good": "", "name": "", "by_token": False} | told
+    given["company"] = request.scope["state"].get("company", "")
+    return page(request, "sign_in.html", status=status, next=after, kept=list(kept), **given)
