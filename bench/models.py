@@ -60,9 +60,9 @@ def logistic(strength: float = 1.0) -> Any:  # noqa: ANN401  # scikit-learn has 
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength)).fit(*training_data())
 
 
-def forest() -> Any:  # noqa: ANN401  # scikit-learn has no types
-    """A random forest of 100 trees on the same columns."""
-    return RandomForestClassifier(n_estimators=100, random_state=7).fit(*training_data())
+def forest(trees: int = 100) -> Any:  # noqa: ANN401  # scikit-learn has no types
+    """A random forest on the same columns."""
+    return RandomForestClassifier(n_estimators=trees, random_state=7).fit(*training_data())
 
 
 def python_bundle(model: object, folder: Path) -> bytes:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from msgspec import Struct
+
 from bench import echo
 from bench.figures.common import Run, alternate, by_connections, request_to, yard_with
 from bench.load import Request, Sample, generator, load
@@ -20,7 +22,7 @@ from bench.report import TIMES, Figure, spread
 from bench.yard import Yard
 
 _CONNECTIONS = 8
-_PYTHON_REACH = 3.0
+_PYTHON_REACHES = {8: 3.0, 32: 5.0}  # by connections
 _R_REACH = 8.0
 _R_PORTABLE_REACH = {"lm": 30.0, "ranger": 80.0}
 _DECIDED_SECONDS = 120
@@ -41,30 +43,10 @@ def measure_python(run: Run) -> Iterator[Figure]:
     with yard_with(run, "python-rows", {"bench/logistic": bundle}) as yard:
         request = request_to(yard, "bench/logistic", body)
         scale = f"for scale, a bare echo on the same uvicorn: {_echo(yard, request, run)}"
-        ahead = f"ahead of issue 3, the same model in its portable form: {_portable(run, bundle, body)}"
-        what = "one-row predictions, 8 connections, native Python worker, against MLServer, same model"
-        yield _figure(
-            run,
-            yard,
-            request,
-            ("python-rows", what, _PYTHON_REACH),
-            "MLServer",
-            serving,
-            mlserver.SETTINGS,
-            scale,
-            ahead,
-        )
-
-
-def _portable(run: Run, bundle: bytes, body: bytes) -> str:
-    """One-row predictions once the portable form has been proved equal and answers."""
-    model = "bench/portable"
-    with yard_with(run, "portable", {model: bundle}, portable=True) as yard:
-        if why := _why_not_portable(yard, model):
-            return why
-        request = request_to(yard, model, body)
-        load(request, _CONNECTIONS, run.seconds)
-        return "; ".join(by_connections(yard, request, run.seconds))
+        for connections, reach in _PYTHON_REACHES.items():
+            what = f"one-row predictions, {connections} connections, native Python worker, against MLServer"
+            told = Told("python-rows", f"{what}, same model", reach, "MLServer", connections)
+            yield contest(run, yard, request, told, serving, mlserver.SETTINGS, scale)
 
 
 def measure_r(run: Run) -> Iterator[Figure]:
@@ -78,15 +60,9 @@ def measure_r(run: Run) -> Iterator[Figure]:
         return
     with yard_with(run, "r-rows", {"bench/lm": bundle}) as yard:
         request = request_to(yard, "bench/lm", json.dumps([R_ROW]).encode())
-        yield _figure(
-            run,
-            yard,
-            request,
-            ("r-rows", what, _R_REACH),
-            "plumber",
-            lambda setting: plumber.serving(folder / "model.rds", setting),
-            plumber.SETTINGS,
-        )
+        peer = functools.partial(plumber.serving, folder / "model.rds")
+        told = Told("r-rows", what, _R_REACH, "plumber")
+        yield contest(run, yard, request, told, peer, plumber.SETTINGS)
 
 
 def measure_r_portable(run: Run) -> Iterator[Figure]:
@@ -100,16 +76,17 @@ def measure_r_portable(run: Run) -> Iterator[Figure]:
             yield _missing(name, what, reach, f"R or its package {family} is not installed")
             continue
         with yard_with(run, f"{name}-yard", {f"bench/{family}": bundle}, portable=True) as yard:
-            if why := _why_not_portable(yard, f"bench/{family}"):
+            if why := why_not_portable(yard, f"bench/{family}"):
                 yield _missing(name, what, reach, why)
                 continue
             request = request_to(yard, f"bench/{family}", json.dumps([R_ROW]).encode())
             load(request, _CONNECTIONS, run.seconds)
             peer = functools.partial(plumber.serving, folder / "model.rds")
-            yield _figure(run, yard, request, (name, what, reach), "plumber", peer, plumber.SETTINGS)
+            told = Told(name, what, reach, "plumber")
+            yield contest(run, yard, request, told, peer, plumber.SETTINGS)
 
 
-def _why_not_portable(yard: Yard, model: str) -> str:
+def why_not_portable(yard: Yard, model: str) -> str:
     """Wait until a version's form is decided; "" once the portable one answers."""
     deadline = time.monotonic() + _DECIDED_SECONDS
     with yard.client() as client:
@@ -120,49 +97,64 @@ def _why_not_portable(yard: Yard, model: str) -> str:
     return "" if version["form"] == "portable" else f"stays native, {version['form_reason']}"
 
 
-def _figure(  # both sides, and how the result is told
+class Told(Struct, frozen=True):
+    """How a contest is told: the figure's name, what it is, the ratio to reach, and against whom."""
+
+    name: str
+    what: str
+    reach: float
+    peer: str
+    connections: int = _CONNECTIONS
+
+
+def contest(  # both sides, and how the result is told
     run: Run,
     yard: Yard,
     request: Request,
-    told: tuple[str, str, float],
-    peer: str,
+    told: Told,
     serving: Serving,
     settings: Iterable[str],
     *more: str,
 ) -> Figure:
-    name, what, reach = told
+    """One-row predictions of the yard against a peer in the best of its settings, in turn.
+
+    Args:
+        serving: the peer in one setting, and the request to it.
+        more: further details.
+    """
+    peer, connections = told.peer, told.connections
     details = [*by_connections(yard, request, run.seconds), *more]
     try:
-        tried = {setting: _try(run, peer, setting, serving) for setting in settings}
+        tried = {setting: _try(run, peer, setting, serving, connections) for setting in settings}
         best = max(tried, key=lambda setting: tried[setting].rate)
         with serving(best) as theirs:
-            load(theirs, _CONNECTIONS, run.seconds)
+            load(theirs, connections, run.seconds)
             pairs = alternate(
                 run.rounds,
-                lambda: load(request, _CONNECTIONS, run.seconds),
-                lambda: load(theirs, _CONNECTIONS, run.seconds),
+                lambda: load(request, connections, run.seconds),
+                lambda: load(theirs, connections, run.seconds),
             )
     except PeerMissingError as error:
-        return _missing(name, what, reach, f"{peer}: {error}", details)
+        return _missing(told.name, told.what, told.reach, f"{peer}: {error}", details)
     ratios = [ours.rate / other.rate for ours, other in pairs]
     failed = sum(sample.failed for pair in pairs for sample in pair)
     details += [f"{peer}, {setting}: {sample.words()}" for setting, sample in tried.items()]
     details += [_sides(peer, best, pairs), f"load by {generator()}; requests that failed: {failed}"]
     return Figure(
-        name=name,
-        what=what,
+        name=told.name,
+        what=told.what,
         measured=f"{spread(ratios)} {TIMES}",
-        reach=f"≥ {reach:g} {TIMES}",
-        reached=statistics.median(ratios) >= reach and not failed,
+        reach=f"≥ {told.reach:g} {TIMES}",
+        reached=statistics.median(ratios) >= told.reach and not failed,
         details=tuple(details),
     )
 
 
-def _try(run: Run, peer: str, setting: str, serving: Serving) -> Sample:
+def _try(run: Run, peer: str, setting: str, serving: Serving, connections: int) -> Sample:
     run.say(f"{peer}, {setting}")
     with serving(setting) as request:
-        load(request, _CONNECTIONS, run.seconds)  # warms it up
-        return load(request, _CONNECTIONS, run.seconds)
+        load(request, connections, run.seconds)  # warms it up
+        return load(request, connections, run.seconds)
 
 
 def _sides(peer: str, setting: str, pairs: Sequence[tuple[Sample, Sample]]) -> str:
