@@ -77,7 +77,7 @@ from modelyard.web.pages import create_pages
 from modelyard.web.provider import Accounts, read_provider
 from modelyard.web.pulse import Pulse
 from modelyard.web.site import Site
-from modelyard.workers import outbound
+from modelyard.workers import outbound, sandbox
 from modelyard.workers.clerk import Clerk
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
@@ -248,6 +248,13 @@ def set_up_logging(level: str) -> None:
     )
 
 
+def _warning(settings: Settings) -> str:
+    """What every page has to say of this node."""
+    if not settings.allow_uncontained or not (why := sandbox.missing()):
+        return ""
+    return f"Models with code run WITHOUT WALLS on this machine, as YARD_ALLOW_UNCONTAINED says: {why}."
+
+
 class Front:
     """One front process: the doors, and what stands behind them.
 
@@ -319,7 +326,12 @@ class Front:
         company = _company(settings)
         site = Site(settings.address, settings.proxy_networks, company.provider.name if company else "")
         behind = Behind(
-            pulse=pulse, ask=self._predict.ask, max_body=settings.max_body, site=site, company=company
+            pulse=pulse,
+            ask=self._predict.ask,
+            max_body=settings.max_body,
+            site=site,
+            company=company,
+            warning=_warning(settings),
         )
         services = self._services()
         self._refusals = Refusals(services.audit.note_refused, lambda sent: identify(sent, self._table))

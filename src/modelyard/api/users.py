@@ -67,6 +67,12 @@ class RoleRequest(Struct, frozen=True, forbid_unknown_fields=True):
     role: Role
 
 
+class TrustRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a department may bring code of its own."""
+
+    trusted: bool
+
+
 class Disabling(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether somebody is kept out."""
 
@@ -87,6 +93,28 @@ async def create_department(
     """All departments, with the new one. Nothing happens where it is there."""
     await asyncio.to_thread(partial(services.people.add_department, data.name, by=grant.principal))
     return await changed(services, await asyncio.to_thread(services.people.departments), 201)
+
+
+@get("/api/v1/trust", opt={"need": Need.OVERSEE}, tags=["users"], summary="Departments without code")
+async def list_untrusted(services: NamedDependency[Services]) -> list[str]:
+    """The departments that may bring no code of their own, by name."""
+    return await asyncio.to_thread(services.people.untrusted)
+
+
+@put("/api/v1/trust/{name:str}", opt=_ADMINISTER, tags=["users"], summary="Trust a department with code")
+async def trust_department(
+    name: FromPath[str],
+    data: JSONBody[TrustRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[list[str]]:
+    """The departments that are not trusted now. Their models that are code end at once on every node, and new
+    ones and jobs are refused; models that are data alone, portable forms among them, go on.
+    """
+    check_name(name, "department")
+    trust = partial(services.people.trust_department, trusted=data.trusted, by=grant.principal)
+    await asyncio.to_thread(trust, name)
+    return await changed(services, await asyncio.to_thread(services.people.untrusted))
 
 
 @get(_USERS, opt={"need": Need.OVERSEE}, tags=["users"], summary="All persons and services")
@@ -225,6 +253,8 @@ async def _set_role(
 HANDLERS = (
     list_departments,
     create_department,
+    list_untrusted,
+    trust_department,
     list_users,
     show_user,
     invite_user,

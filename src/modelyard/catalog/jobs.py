@@ -232,6 +232,7 @@ def enqueue(
     reason, trigger, code = said
     project, now = read_project(kept.description), _now()
     department = project.model.partition("/")[0]
+    departments.need_trust(connection, department)
     jobs.lock_queue(connection, department)
     if jobs.count(connection, department, JobState.QUEUED) >= queue.waiting:
         message = f"{department} has {queue.waiting} jobs waiting already, which is the limit."

@@ -128,6 +128,21 @@ class People:
         with self._changing() as connection:
             departments.add(connection, name, by=by, at=now())
 
+    def trust_department(self, name: str, *, trusted: bool, by: str) -> None:
+        """Say whether a department may bring code of its own; without, only models that are data alone run.
+
+        Raises:
+            NotFoundError: no such department.
+        """
+        with self._changing() as connection:
+            need_department(connection, name)
+            departments.set_trusted(connection, name, trusted=trusted, by=by)
+
+    def untrusted(self) -> list[str]:
+        """The departments that may bring no code, by name."""
+        with self._database.read() as connection:
+            return sorted(departments.untrusted(connection))
+
     def departments(self) -> list[str]:
         """All departments, by name."""
         with self._database.read() as connection:

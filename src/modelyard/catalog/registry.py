@@ -18,7 +18,7 @@ from modelyard.catalog.bundles import Limits, Received
 from modelyard.catalog.cards import Cards
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.descriptions import read_bundle
-from modelyard.catalog.forms import Forms
+from modelyard.catalog.forms import PORTABLE, Forms
 from modelyard.catalog.gates import Gates
 from modelyard.catalog.policies import Policies
 from modelyard.catalog.provenance import Provenance, Signer
@@ -178,6 +178,8 @@ class Registry:
                 departments.add(connection, department, by=by, at=at)
             is_new_model = models.add(connection, model, by=by, at=at)
             models.lock(connection, model)
+            if version.bundle.language != PORTABLE:
+                departments.need_trust(connection, department)
             if existing := versions.by_digest(connection, model, version.digest):
                 if also is not None:
                     also(connection, existing, is_new=False)
@@ -404,6 +406,7 @@ class Registry:
                     for name, own in found.items()
                 },
                 tokens=rights.grants(connection, _now()),
+                untrusted=departments.untrusted(connection),
             )
 
     def generation(self) -> int:

@@ -141,6 +141,33 @@ def department(name: Annotated[str, typer.Argument(help="The new department's na
     output.note(f"The department {name} is there.")
 
 
+@app.command()
+def trust(name: Annotated[str, typer.Argument(help="The department.")]) -> None:
+    """Let a department bring models and jobs that are code. Departments are trusted from the beginning.
+
+    Example: yard users trust finance
+    """
+    _trust(name, trusted=True)
+    output.note(f"{name} may bring code of its own.")
+
+
+@app.command()
+def distrust(name: Annotated[str, typer.Argument(help="The department.")]) -> None:
+    """Stop a department's code: its models that are code end now, new ones and jobs are refused.
+
+    Models that are data alone, portable forms among them, go on answering.
+
+    Example: yard users distrust finance
+    """
+    _trust(name, trusted=False)
+    output.note(f"No code of {name} runs now; portable models go on. Back: yard users trust {name}")
+
+
+def _trust(name: str, *, trusted: bool) -> None:
+    path = f"/api/v1/trust/{check_name(name, 'department')}"
+    open_yard().connection.send("PUT", path, list[str], {"trusted": trusted})
+
+
 def _disable(name: str, *, disabled: bool) -> Principal:
     path = f"{_USERS}/{_part(name)}/disabled"
     return open_yard().connection.send("PUT", path, Principal, {"disabled": disabled})

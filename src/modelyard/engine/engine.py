@@ -165,6 +165,7 @@ class Engine:
                 self._table, self._built = table, True
                 self._swap_forms(table)
                 self._let_go_of_the_gone(table)
+                self._let_go_of_the_untrusted(table)
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
             log.warning("not every front swapped to generation %s in time", self._table.generation)
         return self._table.generation
@@ -218,6 +219,12 @@ class Engine:
                     self.keeper.ensure(champion.id, self._replicas(champion.id))
                 except YardError as error:
                     log.warning("the new champion %s does not start: %s", champion.id, error)
+
+    def _let_go_of_the_untrusted(self, table: RouteTable) -> None:
+        for version_id, workers in self.keeper.live().items():
+            is_code = any(not holds_portable(worker.plan) for worker in workers)
+            if is_code and version_id.split(".")[0] in table.untrusted:
+                self.keeper.release(version_id)
 
     def _let_go_of_the_gone(self, table: RouteTable) -> None:
         known = {v.id for routes in table.models.values() for v in routes.versions.values()}
@@ -317,6 +324,12 @@ class Engine:
         return self._native_plan(version, progress)
 
     def _native_plan(self, version: Version, progress: Progress = lambda _: None) -> Plan:
+        department = version.model.split("/")[0]
+        if version.bundle.language != PORTABLE_LANGUAGE and department in self._table.untrusted:
+            raise WorkerStartError(
+                f"The department {department} is not trusted with code of its own, and this model is code.",
+                f"An administrator decides: yard users trust {department}.",
+            )
         self._registry.provenance.vouch(version, What.BUNDLE)
         folder = self._bundles / version.digest
         if not folder.is_dir():

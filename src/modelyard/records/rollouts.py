@@ -259,8 +259,10 @@ class RouteTable(Struct, frozen=True):
         generation: grows by one with each change of routes or tokens.
         models: `department/name` to its routes.
         tokens: sha256 of a token's secret, in hex, to what it may do. Revoked ones are not there.
+        untrusted: departments whose code does not run; their models that are data alone do.
     """
 
     generation: int
     models: dict[str, ModelRoutes]
     tokens: dict[str, Grant]
+    untrusted: frozenset[str] = frozenset()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
+from modelyard.records.errors import ForbiddenError
 from modelyard.store import audit
 from modelyard.store.database import insert_missing
 from modelyard.store.schema import departments
@@ -24,6 +25,34 @@ def add(connection: Connection, name: str, *, by: str, at: datetime) -> bool:
     if made:
         audit.append(connection, by=by, action="department.create", subject=name)
     return made
+
+
+def set_trusted(connection: Connection, name: str, *, trusted: bool, by: str) -> None:
+    """Say whether a department is trusted with code of its own."""
+    was = departments.c.trusted != trusted
+    change = update(departments).where(departments.c.name == name, was).values(trusted=trusted)
+    if connection.execute(change.execution_options(preserve_rowcount=True)).rowcount:
+        told = {"trusted": trusted}
+        audit.append(connection, by=by, action="department.trust", subject=name, after=told)
+
+
+def untrusted(connection: Connection) -> frozenset[str]:
+    """The departments that are not."""
+    return frozenset(connection.scalars(select(departments.c.name).where(~departments.c.trusted)))
+
+
+def need_trust(connection: Connection, name: str) -> None:
+    """Nothing, if a department's code may run.
+
+    Raises:
+        ForbiddenError: an administrator has said that it may not.
+    """
+    if connection.scalar(select(departments.c.trusted).where(departments.c.name == name)) is False:
+        raise ForbiddenError(
+            f"The department {name} is not trusted with code of its own: only models that are data alone "
+            "(language portable) are taken and run.",
+            f"An administrator decides: yard users trust {name}.",
+        )
 
 
 def names(connection: Connection) -> list[str]:

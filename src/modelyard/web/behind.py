@@ -25,6 +25,7 @@ class Behind:
         max_body: bytes of one prediction request.
         site: under which address people reach the yard.
         company: with whose accounts people may sign in as well, if anybody's.
+        warning: what every page says above all else, for as long as it holds; "" for nothing.
     """
 
     pulse: Pulse
@@ -32,3 +33,4 @@ class Behind:
     max_body: int
     site: Site
     company: Accounts | None = None
+    warning: str = ""

@@ -29,6 +29,7 @@ from modelyard.web import (
 )
 from modelyard.web.behind import Behind
 from modelyard.web.errors import explain
+from modelyard.web.look import environment
 from modelyard.web.requests import PageRequest
 
 _GONE = "There is no page at this address, or none that you may see."
@@ -66,6 +67,7 @@ def create_pages(behind: Behind) -> Router:
     Args:
         behind: what they work with beside the API's services.
     """
+    environment().globals["warning"] = behind.warning
     return Router(
         "/",
         route_handlers=HANDLERS,

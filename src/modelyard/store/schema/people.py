@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, true
 
 from modelyard.store.schema.base import COUNTED, Moment, metadata
 
@@ -12,6 +12,7 @@ departments = Table(
     Column("name", Text, primary_key=True),
     Column("created_at", Moment, nullable=False),
     Column("created_by", Text, nullable=False),
+    Column("trusted", Boolean, nullable=False, server_default=true()),  # with code of its own
 )
 
 principals = Table(
