@@ -21,6 +21,7 @@ from modelyard import __version__
 from modelyard.api.application import create_api
 from modelyard.api.auth import identify
 from modelyard.api.errors import REFUSED
+from modelyard.api.files import FileLimits
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
 from modelyard.api.outcomes import OutcomesDoor
@@ -91,6 +92,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _AGAIN_SECONDS = 2.0
 _TELL_SECONDS = 1.0
+_IN_MEMORY = 16 * 1024 * 1024  # bytes of a table; a larger one goes by the disk where the answer is one, too
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _CAME = "/outcomes"
 _KEEP_ALIVE_SECONDS = 75
@@ -316,7 +318,8 @@ class Front:
         self._trials = Trials(self._pool, settings.answer_timeout)
         self._trials.swap(self._table)
         predictor = Predictor(self._pool, self._counters, self._trials)
-        self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body)
+        files = FileLimits(settings.data / "scratch", _IN_MEMORY, settings.max_file)
+        self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body, files)
         self._outcomes = OutcomesDoor(
             lambda: self._table, spool.append_many, predictor.new_request_id, settings.max_body
         )

@@ -25,6 +25,7 @@ _POSITIVE = (
     "replicas",
     "idle_after",
     "max_body",
+    "max_file",
     "max_rows",
     "max_bundle",
     "max_dataset",
@@ -71,6 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         replicas: workers each version that is asked for has.
         idle_after: seconds without a request after which a model's workers are let go.
         max_body: bytes of a prediction request.
+        max_file: bytes of one in CSV or Parquet that wants CSV or Parquet back; it goes by the disk.
         max_rows: rows of one prediction request.
         max_bundle: bytes of a bundle, unpacked.
         max_dataset: bytes of a file of data that is pushed.
@@ -115,6 +117,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     replicas: int = 1
     idle_after: float = 1800.0
     max_body: int = 256 * MIB
+    max_file: int = 16 * 1024 * MIB
     max_rows: int = 200_000
     max_bundle: int = 4096 * MIB
     max_dataset: int = 4096 * MIB

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import io
 import json
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ import tritonclient.http as triton  # type: ignore[import-untyped]
 import uvicorn
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
+from modelyard.api.files import FileLimits
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
 from modelyard.api.predict import PredictDoor
@@ -93,6 +96,7 @@ class Front:
     def __init__(self, yard: Dock) -> None:
         self.yard = yard
         self.table = TABLE
+        self.scratch = tempfile.TemporaryDirectory()
         self.counters = Counters()
 
         async def ensure(_: str) -> Any:
@@ -101,7 +105,8 @@ class Front:
         pool = Pool(LIMITS, 100, ensure, yard.stuck, Tap(yard.append))
         self.trials = Trials(pool, 30.0)
         predictor = Predictor(pool, self.counters, self.trials)
-        self.predict = PredictDoor(lambda: self.table, predictor, 10_000)
+        files = FileLimits(Path(self.scratch.name), least=200, most=50_000, rows=10)
+        self.predict = PredictDoor(lambda: self.table, predictor, 10_000, files)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
         self.metrics = Metrics(lambda: self.table, self._report)
         self.pool = pool
@@ -134,6 +139,7 @@ async def caller(who: str | None = "anna") -> AsyncIterator[Caller]:
         async with Caller(front, who) as client:
             yield client
         await front.predict.close()
+        front.scratch.cleanup()
         front.pool.swap(EMPTY)
         await asyncio.sleep(0)
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import IO, Any
 
 import msgspec
 from msgspec import Struct
 
 from modelyard.api.errors import PROBLEM_TYPE, MethodError, explain, tell_refused
-from modelyard.records.errors import MalformedError, TooLargeError, UnsupportedError
+from modelyard.records.errors import (
+    MalformedError,
+    TooLargeError,
+    UnavailableError,
+    UnsupportedError,
+    YardError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +42,23 @@ _COMMON = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 
 
 class Reply(Struct, frozen=True):
-    """What goes back: status, content type, body and further headers."""
+    """What goes back: status, content type, body and further headers.
+
+    Attributes:
+        more: what comes behind the body, as it is made.
+        length: bytes of all of it; None where that is not known before.
+    """
 
     body: bytes
     content_type: bytes = JSON
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    more: AsyncGenerator[bytes] | None = None
+    length: int | None = None
+
+
+class CutError(Exception):
+    """An answer cannot be made to its end, and its head has been sent."""
 
 
 class HungUpError(Exception):
@@ -84,11 +104,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         MalformedError: it did not come within a minute, and what had come by then was slow.
         HungUpError: the client went away.
     """
-    if header(scope, b"content-encoding") not in (b"", b"identity"):
-        raise UnsupportedError("Compressed requests are not taken.", "Send the request as it is.")
-    length = header(scope, b"content-length")
-    if length.isdigit() and (len(length) > _LONGEST_NUMBER or int(length) > limit):
-        raise _too_large(limit)
+    _refuse_compressed(scope)
+    _refuse_long(scope, limit)
     patience = asyncio.get_running_loop().time() + _BODY_SECONDS
     message = await _receive(receive, patience)
     body: bytes = message.get("body", b"")
@@ -104,6 +121,35 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     return b"".join(parts)
 
 
+async def read_file(scope: Scope, receive: Receive, limit: int, scratch: Path) -> IO[bytes]:
+    """The whole body in a file without a name, at its beginning.
+
+    Raises:
+        YardError, HungUpError: as `read_body` does.
+        UnavailableError: the disk is full.
+    """
+    _refuse_compressed(scope)
+    _refuse_long(scope, limit)
+    patience = asyncio.get_running_loop().time() + _BODY_SECONDS
+    file, size, more = tempfile.TemporaryFile(dir=scratch), 0, True  # noqa: SIM115  # for who asked
+    try:
+        while more:
+            message = await _receive(receive, patience + size / _SLOWEST)
+            piece, more = message.get("body", b""), bool(message.get("more_body"))
+            file.write(_within(piece, limit, size))  # to the page cache: quicker than a thread would be
+            size += len(piece)
+        file.seek(0)
+    except OSError as error:
+        file.close()
+        raise UnavailableError(
+            f"The request cannot be kept: {error.strerror}.", "Ask the operator."
+        ) from error
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 async def _receive(receive: Receive, until: float) -> MutableMapping[str, Any]:
     try:
         async with asyncio.timeout_at(until):
@@ -117,8 +163,19 @@ async def _receive(receive: Receive, until: float) -> MutableMapping[str, Any]:
     return message
 
 
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
+def _refuse_compressed(scope: Scope) -> None:
+    if header(scope, b"content-encoding") not in (b"", b"identity"):
+        raise UnsupportedError("Compressed requests are not taken.", "Send the request as it is.")
+
+
+def _refuse_long(scope: Scope, limit: int) -> None:
+    length = header(scope, b"content-length")
+    if length.isdigit() and (len(length) > _LONGEST_NUMBER or int(length) > limit):
+        raise _too_large(limit)
+
+
+def _within(body: bytes, limit: int, before: int = 0) -> bytes:
+    if before + len(body) > limit:
         raise _too_large(limit)
     return body
 
@@ -148,7 +205,27 @@ async def exchange(
     start = {"type": "http.response.start", "status": reply.status, "headers": headers_of(reply, request_id)}
     await send(start)
     body = b"" if scope["method"] == "HEAD" else reply.body
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": reply.more is not None})
+    if reply.more is not None:
+        await _send_more(send, reply.more)
+
+
+async def _send_more(send: Send, more: AsyncGenerator[bytes]) -> None:
+    """What comes behind the head. Where it fails the connection is cut, so that nobody takes a part for all.
+
+    Raises:
+        CutError: it failed; it is logged why.
+    """
+    try:
+        async with aclosing(more):
+            async for piece in more:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except HungUpError:
+        return
+    except YardError as error:
+        log.warning("an answer that was being sent is cut: %s", error)
+        raise CutError from None
+    await send({"type": "http.response.body", "body": b""})
 
 
 def refusal(error: Exception, method: str, path: str, request_id: str, *, error_key: bool = False) -> Reply:
@@ -165,11 +242,16 @@ def headers_of(reply: Reply, request_id: str) -> list[tuple[bytes, bytes]]:
     """All headers of an answer."""
     return [
         (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
+        *_length_of(reply),
         (b"x-request-id", request_id.encode()),
         *_COMMON,
         *reply.headers,
     ]
+
+
+def _length_of(reply: Reply) -> list[tuple[bytes, bytes]]:
+    known = len(reply.body) if reply.more is None else reply.length
+    return [] if known is None else [(b"content-length", str(known).encode())]
 
 
 def _with_error_key(problem: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from modelyard.api.exchange import (
     refusal,
     wait_of,
 )
+from modelyard.api.files import Asking, FileLimits, Files, is_large
 from modelyard.records.errors import (
     ForbiddenError,
     NotFoundError,
@@ -112,13 +114,21 @@ class PredictDoor:
     Args:
         table: the routes as they are now.
         max_body: bytes of a request.
+        files: which bodies are answered from a file; None: none are.
     """
 
-    def __init__(self, table: Callable[[], RouteTable], predictor: Predictor, max_body: int) -> None:
+    def __init__(
+        self,
+        table: Callable[[], RouteTable],
+        predictor: Predictor,
+        max_body: int,
+        files: FileLimits | None = None,
+    ) -> None:
         self._table = table
         self._predictor = predictor
         self._max_body = max_body
         self._parquet = ParquetReader()
+        self._files = files
 
     async def close(self) -> None:
         """End the process that reads Parquet."""
@@ -140,10 +150,17 @@ class PredictDoor:
             hint = "Send the rows as the body of a POST."
             raise MethodError("Predictions are asked for with POST.", hint, allow="POST")
         served = find_version(table, grant, target.model, target.alias, target.version)
-        body = await read_body(scope, receive, self._max_body)
         kinds = kind_of(header(scope, b"content-type")), header(scope, b"accept")
         wait = wait_of(header(scope, b"prefer"))
+        if self._files is not None and is_large(scope, kinds, self._files):
+            pinned = functools.partial(self._version, grant, target.model)
+            asking = Asking(grant, served, target.route, wait, pinned)
+            return await Files(self._predictor, self._files).reply(scope, receive, asking, kinds, request_id)
+        body = await read_body(scope, receive, self._max_body)
         return await self._predict(served, grant, target, body, kinds, request_id, wait)
+
+    def _version(self, grant: Grant, model: str, number: int) -> ServedVersion:
+        return find_version(self._table(), grant, model, None, number)
 
     def ask_plainly(self, head: Head, body: bytes, asker: Asker) -> bool:
         """Answer a plain request, at once or later; False where only the long way will do: in a rollout, or

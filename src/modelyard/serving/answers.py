@@ -169,18 +169,20 @@ def _text(value: object) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
-def to_csv(answer: Answer) -> bytes:
-    """A CSV with a header line.
+def to_csv(answer: Answer, *, has_header: bool = True) -> bytes:
+    """A CSV with a header line, or its rows alone.
 
     Text and names that a spreadsheet would take for a formula (`= + - @`, TAB or CR at the beginning, and
     no number) get an apostrophe before them, as spreadsheets themselves do; JSON and Parquet have them
     as they are.
     """
     table = to_table(answer)
-    names = _harmless(pl.Series(table.columns, dtype=pl.String)).to_frame().transpose()
     texts = [_harmless(column) if column.dtype == pl.String else column for column in table]
-    header = names.write_csv(include_header=False)
-    return (header + pl.DataFrame(texts).write_csv(include_header=False)).encode()
+    rows = pl.DataFrame(texts).write_csv(include_header=False).encode()
+    if not has_header:
+        return rows
+    names = _harmless(pl.Series(table.columns, dtype=pl.String)).to_frame().transpose()
+    return names.write_csv(include_header=False).encode() + rows
 
 
 def _harmless(text: pl.Series) -> pl.Series:

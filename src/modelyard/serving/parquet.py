@@ -13,12 +13,13 @@ import resource
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+import polars as pl
 from msgspec import Struct
 
 import modelyard
@@ -26,7 +27,7 @@ from modelyard.records import errors
 from modelyard.records.errors import InvalidError, MalformedError, UnavailableError, YardError
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving.inputs import InputPlan, Inputs
-from modelyard.serving.tables import from_table, read_parquet
+from modelyard.serving.tables import from_table, read_parquet, readable
 from modelyard.workers import sandbox
 from modelyard.workers.wire import ColumnData
 
@@ -58,6 +59,51 @@ class _Reply(Struct):
     message: str = ""
     hint: str = ""
     fields: dict[str, Any] = {}
+
+
+async def read_parts(plan: InputPlan, file: int, rows: int) -> AsyncGenerator[Inputs]:
+    """The rows of a Parquet file of any size, at most so many at once, by a process of their own.
+
+    Args:
+        file: a descriptor of it.
+
+    Raises:
+        YardError: as `ParquetReader.read`.
+    """
+    request = msgspec.msgpack.encode(_Request(plan.columns, rows, b""))
+    process = await _started(*_command("--parts", str(file)), pass_fds=(file,))
+    assert process.stdin is not None  # noqa: S101 - they are pipes
+    assert process.stdout is not None  # noqa: S101
+    done = 0
+    try:
+        process.stdin.write(request)
+        process.stdin.close()
+        while True:
+            try:
+                async with asyncio.timeout(SECONDS):
+                    head = await process.stdout.readexactly(_LENGTH.size)
+                    reply = await process.stdout.readexactly(*_LENGTH.unpack(head))
+            except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+                if isinstance(error, asyncio.IncompleteReadError) and await process.wait() == 0:
+                    return
+                message = f"The Parquet file cannot be read behind row {done}: its reader did not survive it."
+                raise MalformedError(message, "Write the file anew.") from error
+            inputs = _inputs(msgspec.msgpack.decode(reply, type=_Reply))
+            done += inputs.count
+            yield inputs
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _started(*command: str, pass_fds: tuple[int, ...] = ()) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_ENVIRONMENT, pass_fds=pass_fds
+        )
+    except OSError as error:
+        raise UnavailableError(f"Parquet cannot be read now: {error}.", "Send CSV or JSON.") from error
 
 
 class ParquetReader:
@@ -102,14 +148,7 @@ class ParquetReader:
 
     async def _running(self) -> Process:
         if self._process is None or self._process.returncode is not None:
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *_command(), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_ENVIRONMENT
-                )
-            except OSError as error:
-                raise UnavailableError(
-                    f"Parquet cannot be read now: {error}.", "Send CSV or JSON."
-                ) from error
+            self._process = await _started(*_command())
         return self._process
 
     async def close(self) -> None:
@@ -121,9 +160,9 @@ class ParquetReader:
             await process.communicate()
 
 
-def _command() -> list[str]:
+def _command(*more: str) -> list[str]:
     """How the process is started. It runs nobody's code: where no walls can be had, limits are enough."""
-    command = [sys.executable, "-P", "-s", "-m", "modelyard.serving.parquet"]
+    command = [sys.executable, "-P", "-s", "-m", "modelyard.serving.parquet", *more]
     if sandbox.missing():
         return command
     read_only = (*sandbox.needs(sys.executable), _HOUSE)
@@ -146,9 +185,13 @@ def _inputs(reply: _Reply) -> Inputs:
 
 def answer(request: _Request) -> _Reply:
     """What the process answers to one file."""
+    return _answer(request, lambda: read_parquet(request.body, request.max_rows))
+
+
+def _answer(request: _Request, table: Callable[[], pl.DataFrame]) -> _Reply:
     plan = InputPlan(Signature(request.columns), request.max_rows)
     try:
-        inputs = from_table(plan, read_parquet(request.body, request.max_rows))
+        inputs = from_table(plan, table())
     except YardError as error:
         return _Reply(code=error.code, message=error.message, hint=error.hint, fields=error.fields)
     columns = [
@@ -167,7 +210,40 @@ def serve(questions: BinaryIO, replies: BinaryIO) -> None:
         replies.flush()
 
 
+def serve_parts(file: BinaryIO, question: bytes, replies: BinaryIO) -> None:
+    """Answer one large file in parts, until one cannot be read."""
+    request = msgspec.msgpack.decode(question, type=_Request)
+    for reply in answer_parts(request, file):
+        encoded = msgspec.msgpack.encode(reply)
+        replies.write(_LENGTH.pack(len(encoded)) + encoded)
+        replies.flush()
+        if reply.code:
+            return
+
+
+def answer_parts(request: _Request, file: BinaryIO) -> Iterator[_Reply]:
+    """What the process answers to a large file: a reply a part; a file without rows has one."""
+    try:
+        with readable("a Parquet file", "Write it anew."):
+            whole = pl.scan_parquet(file)
+            count = whole.select(pl.len()).collect().item()
+    except YardError as error:
+        yield _Reply(code=error.code, message=error.message, hint=error.hint, fields=error.fields)
+        return
+    for at in range(0, max(count, 1), request.max_rows):
+
+        def part(at: int = at) -> pl.DataFrame:
+            with readable("a Parquet file", "Write it anew."):
+                return whole.slice(at, request.max_rows).collect()
+
+        yield _answer(request, part)
+
+
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    if "--parts" in sys.argv:
+        with os.fdopen(int(sys.argv[-1]), "rb") as opened:
+            serve_parts(opened, sys.stdin.buffer.read(), sys.stdout.buffer)
+    else:
+        serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -36,7 +36,7 @@ def read_csv(body: bytes) -> pl.DataFrame:
     """
     if body.startswith(_COMPRESSED):
         raise UnsupportedError("The CSV is compressed.", "Send it as plain text.")
-    with _readable("a CSV table", "Send UTF-8 with a header line."):
+    with readable("a CSV table", "Send UTF-8 with a header line."):
         lines = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
         names = next((line for line in lines if line), [])
         more = next(lines, None)
@@ -66,7 +66,7 @@ def read_parquet(body: bytes, max_rows: int | None = None) -> pl.DataFrame:
         MalformedError: it is none, or is damaged.
         TooLargeError: over `max_rows`.
     """
-    with _readable("a Parquet file", "Write it anew."):
+    with readable("a Parquet file", "Write it anew."):
         file = io.BytesIO(body)
         if max_rows is not None:
             check_count(pl.scan_parquet(file).select(pl.len()).collect().item(), max_rows)
@@ -84,8 +84,8 @@ _UNREADABLE = (
 
 
 @contextmanager
-def _readable(what: str, hint: str) -> Iterator[None]:
-    """Damaged input is told of in several ways."""
+def readable(what: str, hint: str) -> Iterator[None]:
+    """Says of damaged input, which is told of in several ways, that it is not `what`."""
     try:
         yield
     except _UNREADABLE as error:
