@@ -105,6 +105,15 @@ def test_operator(desk: Yard) -> None:
     assert "nightly batch" in printed
 
 
+def test_auditors(desk: Yard) -> None:
+    printed = "".join(run("auditors.md", desk))
+    assert "finance/fuel/1" in printed, "what answered before the promotion"
+    assert "smaller error in March" in printed
+    assert printed.count("compared with checkpoints at") == 2
+    assert "entries are what was written" in printed
+    assert "the bundle by key" in printed
+
+
 def test_data(desk: Yard) -> None:
     seen = "".join(run("data.md", desk))
     assert "operations/flights/1: 400 rows" in seen
@@ -143,6 +152,7 @@ def test_every_page_with_code_is_run_here() -> None:
     assert pages - shown_only == {
         "start.md",
         "applications.md",
+        "auditors.md",
         "data.md",
         "operator.md",
         "python.md",
