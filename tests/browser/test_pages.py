@@ -27,6 +27,7 @@ PAGES = {
     "dataset-changes": f"/datasets/{DATASET}/changes?a=1&b=2&key=flight",
     "people": "/people",
     "department": "/people/finance",
+    "audit": "/audit",
     "yard": "/yard",
     "users": "/users",
     "me": "/me",

@@ -50,6 +50,7 @@ PLACES = [
     Place("Data", "/datasets", "data"),
     Place("Jobs", "/jobs", "jobs"),
     Place("People", "/people", "people"),
+    Place("Audit", "/audit", "audit", Need.OVERSEE),
     Place("Yard", "/yard", "yard", Need.OVERSEE),
 ]
 

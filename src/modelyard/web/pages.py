@@ -12,6 +12,7 @@ from modelyard.records.people import Need
 from modelyard.web import (
     assets,
     company,
+    audit,
     datasets,
     home,
     jobs,
@@ -24,6 +25,10 @@ from modelyard.web import (
     sign_in,
     trying,
     users,
+    models,
+    people,
+    session,
+    trying,
     versions,
     yard,
 )
@@ -55,6 +60,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *members.HANDLERS,
     *users.HANDLERS,
     *me.HANDLERS,
+    *audit.HANDLERS,
     *yard.HANDLERS,
     *live.HANDLERS,
     nowhere,
