@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from tests.contract.test_api_policies import BODIES, fill
 
 # Tables of which nothing is a change of anybody's: what is due, counters that say "look again".
 _NO_CHANGES = {"audit", "audit_head", "duties", "state", "attempts"}
+_SUBJECT = re.compile(r"[a-z][a-z0-9-]*([/@].*)?", re.ASCII)
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the rules are the same there
 _PATHS = f"/api/v1/models/{MODEL}"
 
@@ -110,6 +112,8 @@ def test_no_entry_no_change_on_every_route(
         "PUT /models/{department}/{name}/aliases/{alias}",
     } <= set(changed)
     assert house.services.audit.verify().faults == ()
+    wrong = {e.subject for e in house.services.audit.entries(Query()) if not _SUBJECT.fullmatch(e.subject)}
+    assert not wrong, "a subject begins with its department, so that the department's owner finds it"
 
 
 @on_sqlite

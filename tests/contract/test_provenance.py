@@ -85,7 +85,7 @@ def test_a_changed_list_of_files_is_refused_and_told_once(
         connection.execute(query.values({column: value}))
     refused(yard, version, "list of files")
     refused(yard, version, "list of files")
-    assert told(database, tmp_path, "version.refuse") == [version.id]
+    assert told(database, tmp_path, "version.refuse") == [version.name]
     assert not yard.provenance.signed(version)[0].holds
 
 
@@ -146,7 +146,7 @@ def test_after_a_lost_key_nothing_is_loaded_until_a_person_signs(
     refused(again, version, "which this yard does not have")
     again.provenance.sign_anew(MODEL, 1, by="root")
     again.provenance.vouch(version, What.BUNDLE)
-    assert told(database, tmp_path, "version.sign") == [version.id]
+    assert told(database, tmp_path, "version.sign") == [version.name]
     with pytest.raises(NotFoundError):
         again.provenance.sign_anew(MODEL, 9, by="root")
 
@@ -190,7 +190,7 @@ def test_15_a_changed_file_on_disk_is_put_aside_and_laid_out_anew(
         yard.lay_out(version, folder)
         assert is_laid_out(folder, version.digest), damage
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == bundle_files(b"one")
-    assert told(database, tmp_path, "version.repair") == [version.id] * 4
+    assert told(database, tmp_path, "version.repair") == [version.name] * 4
     assert len(list(folder.parent.glob(".changed-*"))) == 4
 
 

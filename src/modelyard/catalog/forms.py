@@ -71,7 +71,7 @@ class Forms:
             versions.change(connection, version.model, version.version, **told)
             before = {"form": version.form, "form_reason": version.form_reason}
             audit.append(
-                connection, by=YARD, action="version.form", subject=version.id, before=before, after=told
+                connection, by=YARD, action="version.form", subject=version.name, before=before, after=told
             )
             if form != version.form:
                 state.bump_generation(connection)
@@ -86,7 +86,7 @@ class Forms:
             files = forms.files(connection, version.model, version.version)
         if not files:
             raise UnavailableError(
-                f"The portable form of {version.id} is not kept anywhere.", "Publish again."
+                f"The portable form of {version.name} is not kept anywhere.", "Publish again."
             )
         place = folder / bundles.digest_of(files)
         if aside := bundles.lay_out(files, self._blobs, place):

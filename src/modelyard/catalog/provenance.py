@@ -78,8 +78,8 @@ class Provenance:
             why = self._fault(connection, version, what)
         if why:
             self._tell(version, what, why)
-            message = f"{version.id} is not loaded: {why}."
-            raise UntrustedError(message, _HINT.format(version.id))
+            message = f"{version.name} is not loaded: {why}."
+            raise UntrustedError(message, _HINT.format(version.name))
 
     def signed(self, version: Version) -> list[Signed]:
         """The signatures of a version, and whether each holds."""
@@ -116,7 +116,7 @@ class Provenance:
             before = signatures.get(connection, model, number)
             self._sign_all(connection, version)
             told = {what: signed.key for what, signed in before.items()}
-            audit.append(connection, by=by, action="version.sign", subject=version.id, before=told)
+            audit.append(connection, by=by, action="version.sign", subject=version.name, before=told)
         self._told -= {(version.id, what) for what in What}
         return self.signed(version)
 
@@ -130,15 +130,15 @@ class Provenance:
                 version = versions.get(connection, model, number)
                 if version is not None:
                     self._sign_all(connection, version)
-                    audit.append(connection, by=YARD, action="version.sign", subject=version.id)
+                    audit.append(connection, by=YARD, action="version.sign", subject=version.name)
             return len(found)
 
     def tell_changed(self, version: Version, aside: str) -> None:
         """Write to the audit that a version's files were changed on this machine, and put aside."""
-        log.error("THE FILES OF %s WERE CHANGED on this machine; they are in %s", version.id, aside)
+        log.error("THE FILES OF %s WERE CHANGED on this machine; they are in %s", version.name, aside)
         with self._database.write() as connection:
             told = {"changed": aside}
-            audit.append(connection, by=YARD, action="version.repair", subject=version.id, after=told)
+            audit.append(connection, by=YARD, action="version.repair", subject=version.name, after=told)
 
     def _sign_all(self, connection: Connection, version: Version) -> None:
         own = versions.files(connection, version.model, version.version)
@@ -160,10 +160,10 @@ class Provenance:
         if (version.id, what) in self._told:
             return
         self._told.add((version.id, what))
-        log.error("%s (%s) IS NOT LOADED: %s", version.id, what, why)
+        log.error("%s (%s) IS NOT LOADED: %s", version.name, what, why)
         with self._database.write() as connection:
             told = {"what": what, "why": why}
-            audit.append(connection, by=YARD, action="version.refuse", subject=version.id, after=told)
+            audit.append(connection, by=YARD, action="version.refuse", subject=version.name, after=told)
 
 
 def _statement(version: Version, what: What, digest: str) -> bytes:

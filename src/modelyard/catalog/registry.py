@@ -153,7 +153,7 @@ class Registry:
             fresh = {"state": VersionState.UNCHECKED, "reason": "", "log": "", "progress": ""}
             if _held(connection, version.model, version.version).state is VersionState.FAILED:
                 versions.change(connection, version.model, version.version, **fresh)
-                audit.append(connection, by=by, action="version.recheck", subject=version.id)
+                audit.append(connection, by=by, action="version.recheck", subject=version.name)
             return _found(connection, version.model, version.version)
 
     def _keep(self, received: Received, folder: Path) -> None:
@@ -464,7 +464,7 @@ def _tell_check(connection: Connection, version: Version, state: VersionState, r
         connection,
         by=YARD,
         action="version.check",
-        subject=version.id,
+        subject=version.name,
         before={"state": version.state},
         after={"state": state, "reason": reason},
     )

@@ -139,7 +139,7 @@ class Matcher:
             waits = Waiting(model, self._put(rest, folder), rest.height, rest["at"][0], rest["at"][-1])
         measured = {day: self._measure(model, *day, rows) for day, rows in days.items()}
         labels = 0
-        with self._database.write() as connection:
+        with self._database.write(unaudited="rows of data, as predictions are") as connection:
             duties.hold(connection, duty)
             for (version, day), rows in days.items():
                 digest = kept[version, day]

@@ -93,6 +93,11 @@ class Version(Struct, frozen=True):
         """`department.name.version`, unique in the yard and fit for a file name or a metric label."""
         return f"{self.model.replace('/', '.')}.{self.version}"
 
+    @property
+    def name(self) -> str:
+        """`department/name/version`, as people refer to it."""
+        return f"{self.model}/{self.version}"
+
 
 class Model(Struct, frozen=True):
     """A model: a name in a department, with versions.

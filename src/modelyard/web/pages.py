@@ -11,8 +11,8 @@ from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Need
 from modelyard.web import (
     assets,
-    company,
     audit,
+    company,
     datasets,
     home,
     jobs,
@@ -25,10 +25,6 @@ from modelyard.web import (
     sign_in,
     trying,
     users,
-    models,
-    people,
-    session,
-    trying,
     versions,
     yard,
 )
