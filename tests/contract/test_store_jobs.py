@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from modelyard.catalog.jobs import Jobs, Queue
+from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
-from modelyard.records.errors import BusyError, ConflictError, InvalidError, NotFoundError
+from modelyard.records.errors import BusyError, ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.jobs import MOST_ATTEMPTS, Job, JobState, Point, Usage
 from modelyard.store import duties
 from modelyard.store.blobs import Blobs
@@ -189,10 +190,27 @@ def test_a_waiting_job_is_cancelled_at_once_a_running_one_is_asked_to_end(house:
     house.submit()
     duty, _ = house.begin(LATER)
     house.jobs.cancel(2, by="bo")
-    assert house.training.cancelled_by(2) == "bo"
-    assert house.training.tell(duty, 2, News("on it\n")) == "bo"
+    assert house.training.why_end(2) == "Cancelled by bo."
+    assert house.training.tell(duty, 2, News("on it\n")) == "Cancelled by bo."
     house.training.say(duty, 2, "still here")
-    assert house.training.cancelled_by(2) == "bo"
+    assert house.training.why_end(2) == "Cancelled by bo."
+
+
+def test_jobs_of_a_department_that_loses_its_trust_end(house: House) -> None:
+    house.submit()
+    house.submit()
+    duty, _ = house.begin(LATER)
+    assert house.training.tell(duty, 1, News("on it\n")) == ""
+    People(house.database).trust_department("finance", trusted=False, by="root")
+    assert "not trusted with code" in house.training.tell(duty, 1, News("still\n"))
+    assert "not trusted with code" in house.training.why_end(1)
+    with pytest.raises(ForbiddenError):
+        house.submit()
+    house.training.end(duty, Ending(JobState.CANCELLED, house.training.why_end(1)), LATER)
+    assert house.training.begin(house.claim(LATER), LATER) is None
+    assert [(j.state, "not trusted" in j.words) for j in house.jobs.jobs()] == 2 * [
+        (JobState.CANCELLED, True)
+    ]
 
 
 def test_logs_are_read_in_parts_and_hold_no_secrets(house: House) -> None:

@@ -13,11 +13,12 @@ from modelyard.catalog import words
 from modelyard.catalog.jobs import DUTY, Queue, subject
 from modelyard.catalog.policies import policy_of, set_policy
 from modelyard.records.audit import YARD
+from modelyard.records.errors import ForbiddenError
 from modelyard.records.jobs import MOST_ATTEMPTS, Input, Job, JobState, Point, Usage
 from modelyard.records.models import Version
 from modelyard.records.policies import Promote
 from modelyard.records.projects import Project, read_project
-from modelyard.store import audit, duties, jobs, models, projects
+from modelyard.store import audit, departments, duties, jobs, models, projects
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
@@ -84,8 +85,8 @@ class Training:
                 job = _failed_under(connection, job, None, "its engine died", now)
                 if not job.state.goes_on:
                     return None
-            if job.cancelled_by:
-                _end(connection, job, Ending(JobState.CANCELLED, job.words), now)
+            if why := _why_end(connection, job):
+                _end(connection, job, Ending(JobState.CANCELLED, why), now)
                 return None
             if jobs.count(connection, job.department, JobState.RUNNING) >= self._queue.running:
                 told = f"waits for its turn: {job.department} runs {self._queue.running} at a time"
@@ -94,7 +95,7 @@ class Training:
             return _begun(connection, job, now)
 
     def tell(self, duty: Duty, job: int, news: News) -> str:
-        """Keep what a running job says; who wants it to end, or ""."""
+        """Keep what a running job says; why it is to end, in words, or ""."""
         with self._database.write(unaudited="its own words") as connection:
             duties.hold(connection, duty)
             if news.text:
@@ -108,13 +109,13 @@ class Training:
                 metrics = found.metrics | {p.name: p.value for p in news.points}
                 usage = news.usage or found.usage
                 jobs.change(connection, msgspec.structs.replace(found, metrics=metrics, usage=usage))
-            return found.cancelled_by
+            return _why_end(connection, found)
 
-    def cancelled_by(self, job: int) -> str:
-        """Who wants a job to end, or ""."""
+    def why_end(self, job: int) -> str:
+        """Why a running job is to end, in words, or ""."""
         with self._database.read() as connection:
             found = jobs.get(connection, job)
-            return found.cancelled_by if found else ""
+            return _why_end(connection, found) if found else ""
 
     def say(self, duty: Duty, job: int, progress: str, data: Sequence[Input] | None = None) -> None:
         """Say what happens now; and, once they are laid out, which data the job gets."""
@@ -130,8 +131,6 @@ class Training:
         """Write down that a job has failed or was cancelled."""
         with self._database.write() as connection:
             if (job := _held(connection, duty)) is not None:
-                if ending.state is JobState.CANCELLED and job.words:  # who cancelled it said why
-                    ending = msgspec.structs.replace(ending, words=job.words)
                 _end(connection, job, ending, now)
 
     def fault(self, duty: Duty, what: str, usage: Usage | None, now: datetime) -> datetime | None:
@@ -183,6 +182,17 @@ class Training:
             duties.ensure(connection, GATE, name, now)
 
 
+def _why_end(connection: Connection, job: Job) -> str:
+    """A person said so, or the department may not bring code any more."""
+    if job.cancelled_by:
+        return job.words or f"Cancelled by {job.cancelled_by}."
+    try:
+        departments.need_trust(connection, job.department)
+    except ForbiddenError as error:
+        return str(error)
+    return ""
+
+
 def _held(connection: Connection, duty: Duty) -> Job | None:
     duties.hold(connection, duty)
     return jobs.get(connection, int(duty.subject), lock=True)
@@ -223,7 +233,7 @@ def _failed_under(connection: Connection, job: Job, usage: Usage | None, what: s
     after = msgspec.structs.replace(
         job,
         state=JobState.QUEUED,
-        words=f"A machine failed under it ({what}); it is tried again.",
+        words=job.words if job.cancelled_by else f"A machine failed under it ({what}); it is tried again.",
         progress="waits for its next attempt",
         usage=usage or job.usage,
     )

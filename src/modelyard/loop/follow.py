@@ -81,8 +81,8 @@ class Follower:
                 stop = Stop("limit", over)
             elif time.monotonic() - told > _TELL_EVERY:
                 told = time.monotonic()
-                if by := self._tell():
-                    stop = Stop("cancel", f"Cancelled by {by}.")
+                if why := self._tell():
+                    stop = Stop("cancel", why)
             if stop is not None:
                 self._running.ask_to_end()
                 return stop
@@ -103,15 +103,15 @@ class Follower:
         return bool(text or points)
 
     def _tell(self) -> str:
-        """Tell what is new; who wants it to end. While the database is away it waits."""
+        """Tell what is new; why it is to end, or "". While the database is away it waits."""
         self._gather()
         with suppress(UnavailableError):
             is_due = time.monotonic() - self._told_usage > _USAGE_EVERY
             if not self._text and not self._points and not is_due:
-                return self._training.cancelled_by(self._job)
+                return self._training.why_end(self._job)
             usage = self._spent.with_attempt(self._running.usage)
-            by = self._training.tell(self._duty, self._job, News(self._text, self._points, usage))
+            why = self._training.tell(self._duty, self._job, News(self._text, self._points, usage))
             self._told_usage = time.monotonic()
             self._text, self._points = "", []
-            return by
+            return why
         return ""
