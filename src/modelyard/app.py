@@ -29,6 +29,7 @@ from modelyard.api.predict import PredictDoor
 from modelyard.api.refusals import Refusals
 from modelyard.api.services import Services
 from modelyard.api.short import ShortWay, ShortWayProtocol
+from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit, Checkpoints
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
@@ -48,7 +49,7 @@ from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
 from modelyard.engine.portable import is_settled
-from modelyard.loop import backup
+from modelyard.loop import alert, backup
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.ship import Shipper
@@ -124,6 +125,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry)
     engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
+    engine.drive(Tick(database, name, alert_steps(settings, database)))
     if backups := backup_steps(settings, database, blobs):
         engine.drive(Tick(database, name, backups))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
@@ -190,6 +192,18 @@ def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
 
 def _queue(settings: Settings) -> Queue:
     return Queue(settings.department_queue, settings.department_jobs)
+
+
+def alert_steps(settings: Settings, database: Database) -> dict[str, Step]:
+    """Alerts, in a tick of their own: a place that does not answer holds up nothing else."""
+    with contextlib.suppress(UnavailableError), database.write(unaudited="duties") as connection:
+        duties.ensure(connection, alert.KIND, alert.SUBJECT, now())
+    return {alert.KIND: alert.AlertStep(_alerts(settings, database), now)}
+
+
+def _alerts(settings: Settings, database: Database) -> Alerts:
+    secrets = Secrets(Keyring(settings.keys_file))
+    return Alerts(database, secrets, outbound.networks(settings.outbound), settings.smtp, now)
 
 
 def backup_steps(settings: Settings, database: Database, blobs: Blobs) -> dict[str, Step]:
@@ -324,7 +338,6 @@ class Front:
             lambda: self._table, spool.append_many, predictor.new_request_id, settings.max_body
         )
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
-        self._metrics = Metrics(lambda: self._table, self._link.report)
         pulse = Pulse(self._count)
         company = _company(settings)
         site = Site(settings.address, settings.proxy_networks, company.provider.name if company else "")
@@ -337,6 +350,7 @@ class Front:
             warning=_warning(settings),
         )
         services = self._services()
+        self._metrics = Metrics(lambda: self._table, self._link.report, services.alerts.alerts)
         self._refusals = Refusals(services.audit.note_refused, lambda sent: identify(sent, self._table))
         self._api = create_api(services, create_pages(behind), names=settings.names)
         self._keep(self._refusals.run())
@@ -355,6 +369,7 @@ class Front:
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             datasets=registry.datasets,
             sources=self._sources(database, registry.datasets),
+            alerts=_alerts(self._settings, database),
             audit=Audit(database, self._settings.checkpoint_file),
             blobs=blobs,
             table=lambda: self._table,

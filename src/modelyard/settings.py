@@ -78,6 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_dataset: bytes of a file of data that is pushed.
         outbound: networks within the house that the yard may connect to for snapshots and alerts, as
             `10.1.2.0/24, 127.0.0.1/32`; public addresses may be without.
+        smtp: the server that mail goes through: `smtp://user:password@host:587?from=yard@example.org`.
         queue_rows: rows that may wait for one version on one front before 503.
         queue_seconds: how long they may wait, as far as can be told from the batches before, before 503.
         batch_rows: rows that go to a worker at once, where they come from several requests.
@@ -122,6 +123,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_bundle: int = 4096 * MIB
     max_dataset: int = 4096 * MIB
     outbound: str = ""
+    smtp: str = ""
     queue_rows: int = 20_000
     queue_seconds: float = 5.0
     batch_rows: int = 1_024

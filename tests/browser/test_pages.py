@@ -21,6 +21,7 @@ PAGES = {
     "try": f"/models/{MODEL}/try",
     "rollout": f"/models/{MODEL}/rollout",
     "history": f"/models/{MODEL}/history",
+    "alerts": "/alerts",
     "datasets": "/datasets",
     "dataset": f"/datasets/{DATASET}",
     "dataset-rows": f"/datasets/{DATASET}/versions/1/rows",

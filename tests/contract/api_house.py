@@ -15,6 +15,7 @@ from litestar import Router
 
 from modelyard.api.application import create_api
 from modelyard.api.services import Services
+from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.history import History
@@ -87,6 +88,7 @@ class House:
             backups=Backups(registry._database),
             datasets=registry.datasets,
             sources=sources_of(registry, folder),
+            alerts=Alerts(registry._database, Secrets(Keyring(folder / "keys")), ()),
             audit=Audit(people._database, folder / "audit.checkpoint"),
             blobs=Blobs(str(folder / "blobs")),
             table=lambda: self.table,

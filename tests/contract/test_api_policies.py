@@ -97,6 +97,12 @@ POLICIES = {
     ("PUT", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("DELETE", "/api/v1/models/{department}/{name}/aliases/{alias}"): Need.PROMOTE,
     ("POST", "/api/v1/models/{department}/{name}/rollback"): Need.PROMOTE,
+    ("GET", "/api/v1/alerts"): Need.SIGNED_IN,
+    ("POST", "/api/v1/departments/{department}/alerts/{alert}/acknowledge"): Need.PUBLISH,
+    ("GET", "/api/v1/departments/{department}/channels"): Need.MANAGE,
+    ("PUT", "/api/v1/departments/{department}/channels/{name}"): Need.MANAGE,
+    ("DELETE", "/api/v1/departments/{department}/channels/{name}"): Need.MANAGE,
+    ("POST", "/api/v1/departments/{department}/channels/{name}/test"): Need.MANAGE,
     ("GET", "/api/v1/datasets"): Need.SIGNED_IN,
     ("GET", "/api/v1/datasets/{department}/{name}"): Need.SEE,
     ("GET", "/api/v1/datasets/{department}/{name}/versions"): Need.SEE,
@@ -162,6 +168,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "refits": {"json": {}},
     "policy": {"json": {}},
     "paused": {"json": {"paused": True}},
+    "acknowledge": {"json": {}},
+    "test": {"json": {}},
     "marks": {"json": {"marks": {}}},
     "clearances": {"json": {"principal": "ben", "mark": "personal"}},
     "revoke": {"json": {"principal": "ben", "mark": "personal"}},
@@ -184,6 +192,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
     values |= {"verdict": "1", "finding": "999999", "share": "999999", "user": "nobody", "job": "999999"}
+    values["alert"] = "1"
     return path.format(**values)
 
 

@@ -114,6 +114,14 @@ def test_auditors(desk: Yard) -> None:
     assert "the bundle by key" in printed
 
 
+def test_alerts(desk: Yard) -> None:
+    printed = "".join(run("alerts.md", desk))
+    assert "anna@example.org" in printed
+    assert "chat.example.org" in printed
+    assert "T0" not in printed
+    assert "64 False" in printed
+
+
 def test_data(desk: Yard) -> None:
     seen = "".join(run("data.md", desk))
     assert "operations/flights/1: 400 rows" in seen
@@ -151,6 +159,7 @@ def test_every_page_with_code_is_run_here() -> None:
     shown_only = {"architecture.md", "benchmarks.md"}
     assert pages - shown_only == {
         "start.md",
+        "alerts.md",
         "applications.md",
         "auditors.md",
         "data.md",
@@ -160,4 +169,5 @@ def test_every_page_with_code_is_run_here() -> None:
         "julia.md",
         "self-driving.md",
         "training.md",
+        "watching.md",
     }

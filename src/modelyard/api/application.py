@@ -12,6 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import ControllerRouterHandler
 
 from modelyard.api import (
+    alerts,
     aliases,
     audit,
     cards,
@@ -48,6 +49,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *models.HANDLERS,
     *versions.HANDLERS,
     *publish.HANDLERS,
+    *alerts.HANDLERS,
     *aliases.HANDLERS,
     *audit.HANDLERS,
     *cards.HANDLERS,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from modelyard.api.auth import identify
 from modelyard.api.errors import MethodError
 from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header
+from modelyard.records.alerts import Alert
+from modelyard.records.errors import YardError
 from modelyard.records.people import Need
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.counters import exposition
@@ -23,11 +28,18 @@ class Metrics:
 
     Args:
         report: the node's workers and counters.
+        alerts: those that are open and that nobody has seen; blocking.
     """
 
-    def __init__(self, table: Callable[[], RouteTable], report: Callable[[], Awaitable[EngineReply]]) -> None:
+    def __init__(
+        self,
+        table: Callable[[], RouteTable],
+        report: Callable[[], Awaitable[EngineReply]],
+        alerts: Callable[[], list[Alert]] = list,
+    ) -> None:
         self._table = table
         self._report = report
+        self._alerts = alerts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI
         """Answer one request."""
@@ -40,7 +52,22 @@ class Metrics:
         report = await self._report()
         text = exposition(report.counters, grant.seen, grant.shared_models)
         workers = [w for w in report.workers if grant.sees_model("/".join(w.version_id.split(".")[:2]))]
-        return Reply((text + _workers(workers)).encode(), _TEXT)
+        alerts: list[Alert] = []
+        with suppress(YardError):  # without its database a node has metrics all the same
+            alerts = await asyncio.to_thread(self._alerts)
+        seen = [alert for alert in alerts if grant.sees_model(alert.model)]
+        return Reply((text + _workers(workers) + _open(seen)).encode(), _TEXT)
+
+
+def _open(alerts: list[Alert]) -> str:
+    counts = Counter((alert.model, alert.level.value) for alert in alerts)
+    lines = [
+        "# HELP modelyard_alerts_open Alerts that are open and that nobody has acknowledged.",
+        "# TYPE modelyard_alerts_open gauge",
+    ]
+    for (model, level), count in sorted(counts.items()):
+        lines.append(f'modelyard_alerts_open{{model="{model}",level="{level}"}} {count}')
+    return "\n".join(lines) + "\n"
 
 
 def _workers(workers: list[WorkerInfo]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.datasets import Datasets
@@ -35,6 +36,7 @@ class Services:
         sharing: grants on single models and datasets. Blocking too.
         backups: the record of backups. Blocking too.
         datasets: datasets and their versions. Blocking too.
+        alerts: alerts and their channels. Blocking too.
         sources: databases that datasets come from. Blocking too.
         audit: who did what. Blocking too.
         blobs: the versions' files. Blocking too.
@@ -60,6 +62,7 @@ class Services:
     sharing: Sharing
     backups: Backups
     datasets: Datasets
+    alerts: Alerts
     sources: Sources
     audit: Audit
     blobs: Blobs

@@ -11,6 +11,7 @@ import typer
 
 import modelyard
 from modelyard.cli import (
+    alerts,
     audit,
     backups,
     cards,
@@ -78,6 +79,7 @@ for _group, _commands in _GROUPS.items():
 app.add_typer(users.app, name="users", rich_help_panel="Come in")
 app.add_typer(keys.app, name="keys", rich_help_panel="Run a yard")
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Models")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 data.app.registered_commands += data_access.app.registered_commands
 app.add_typer(grants.app, name="grant", rich_help_panel="Come in")

@@ -136,7 +136,7 @@ def findings_of(
     query = select(findings).order_by(findings.c.id.desc()).limit(limit)
     if models is not None:
         query = query.where(findings.c.model.in_(list(models)))
-    return [_record(row) for row in connection.execute(query)]
+    return [record(row) for row in connection.execute(query)]
 
 
 def finding(connection: Connection, number: int) -> Finding | None:
@@ -152,7 +152,7 @@ def notice(connection: Connection, found: Finding) -> Finding:
     active = f"{found.model}/{found.version}:{found.subject}"
     row = connection.execute(select(findings).where(findings.c.active == active).with_for_update()).first()
     if row is not None:
-        before = _record(row)
+        before = record(row)
         seen = before.acknowledged_by if found.level.rank <= before.level.rank else ""
         found = msgspec.structs.replace(
             found, id=before.id, noticed_at=before.noticed_at, acknowledged_by=seen
@@ -193,10 +193,11 @@ def _values(found: Finding) -> dict[str, object]:
 
 def _findings(connection: Connection, where: ColumnElement[bool]) -> list[Finding]:
     query = select(findings).where(where).order_by(findings.c.id)
-    return [_record(row) for row in connection.execute(query)]
+    return [record(row) for row in connection.execute(query)]
 
 
-def _record(row: Row[tuple[object, ...]]) -> Finding:
+def record(row: Row[tuple[object, ...]]) -> Finding:
+    """A row of `findings` as the record it is."""
     kept = _finding.decode(row.finding)
     return msgspec.structs.replace(
         kept, id=row.id, level=Level(row.level), closed_at=row.closed_at, acknowledged_by=row.acknowledged_by

@@ -49,6 +49,7 @@ PLACES = [
     Place("Models", "/", "models"),
     Place("Data", "/datasets", "data"),
     Place("Jobs", "/jobs", "jobs"),
+    Place("Alerts", "/alerts", "alerts"),
     Place("People", "/people", "people"),
     Place("Audit", "/audit", "audit", Need.OVERSEE),
     Place("Yard", "/yard", "yard", Need.OVERSEE),

@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Need
 from modelyard.web import (
+    alerts,
     assets,
     audit,
     company,
@@ -50,6 +51,7 @@ HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *models.HANDLERS,
     *versions.HANDLERS,
     *datasets.HANDLERS,
+    *alerts.HANDLERS,
     *trying.HANDLERS,
     *jobs.HANDLERS,
     *people.HANDLERS,

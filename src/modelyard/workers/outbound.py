@@ -70,7 +70,7 @@ def is_allowed(address: Address, allowed: Sequence[Network] = ()) -> bool:
     False
     """
     inner = _inner(address)
-    if any(inner.version == network.version and inner in network for network in allowed):
+    if is_named(str(address), allowed):
         return True
     return inner.is_global and not inner.is_multicast
 
@@ -97,3 +97,9 @@ def _resolved(host: str, port: int) -> list[Address]:
     except (OSError, UnicodeError) as error:
         raise UnavailableError(f"The host {shown(host)} is not known.", "Correct its name.") from error
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+
+
+def is_named(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether an address is in a network that the operator has named."""
+    inner = _inner(ipaddress.ip_address(address))
+    return any(inner.version == network.version and inner in network for network in allowed)

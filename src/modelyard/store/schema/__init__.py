@@ -5,6 +5,7 @@ Natural keys throughout: a model is `department/name`, a version its model and n
 
 from __future__ import annotations
 
+from modelyard.store.schema.alerts import alerts, alerts_sent, channels
 from modelyard.store.schema.audit import audit, audit_head
 from modelyard.store.schema.backups import backup_runs
 from modelyard.store.schema.base import Moment, metadata
@@ -59,6 +60,8 @@ from modelyard.store.schema.watch import (
 
 __all__ = [
     "Moment",
+    "alerts",
+    "alerts_sent",
     "alias_history",
     "aliases",
     "attempts",
@@ -67,6 +70,7 @@ __all__ = [
     "backup_runs",
     "browsers",
     "cards",
+    "channels",
     "clearances",
     "data_connections",
     "dataset_versions",
