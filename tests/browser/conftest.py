@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from modelyard.records.alerts import Happening
+from modelyard.records.policies import Level
+from modelyard.store.alerts import note
+from modelyard.store.database import Database
 from tests.bundles import tar_of
 from tests.conftest import ROOT
 from tests.journeys.running import RunningYard, publish
@@ -82,7 +87,19 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         secrets["auditor"] = client.post("/api/v1/tokens", json=body).json()["secret"]
         for number in (1, 2):
             push_data(client, number)
+        open_alert(client, running.data)
         yield Yard(running.url, secrets, client)
+
+
+def open_alert(client: httpx.Client, data: Path) -> None:
+    """An alert as the loop opens it, and a channel that it is not yet sent to."""
+    happened = Happening("job:1", MODEL, Level.HIGH, "Job 1 failed: <b>no</b> rows", datetime.now(UTC))
+    database = Database(f"sqlite:///{data / 'yard.sqlite'}")
+    with database.write(unaudited="a test") as connection:
+        note(connection, happened, datetime.now(UTC))
+    database.close()
+    body = {"kind": "webhook", "address": "https://hooks.example.org/T0/s3cret", "quiet": "22:00-07:00"}
+    client.put(f"/api/v1/departments/{HERE}/channels/hook", json=body).raise_for_status()
 
 
 def push_data(client: httpx.Client, number: int) -> None:

@@ -62,3 +62,18 @@ def test_who_may_only_see_gets_no_rows(yard: Yard, browser: Browser) -> None:
     assert answer is not None
     assert answer.status == 403
     viewer.close()
+
+
+def test_a_builder_looks_at_an_alert(yard: Yard, browser: Browser) -> None:
+    owner = come_in(browser, yard, "owner")
+    page, said = watched(owner)
+    page.goto("/alerts")
+    expect(page.get_by_text("Job 1 failed: <b>no</b> rows")).to_be_visible()
+    expect(page.get_by_role("row", name="hook")).to_contain_text("hooks.example.org")
+    assert "s3cret" not in page.content()
+    page.get_by_role("button", name="I look at alert").click()
+    expect(page.get_by_text("Nothing needs anybody at the moment.")).to_be_visible()
+    page.get_by_text("1 seen or over").click()
+    expect(page.get_by_text("seen by owner-anna")).to_be_visible()
+    assert not said
+    owner.close()

@@ -168,7 +168,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "refits": {"json": {}},
     "policy": {"json": {}},
     "paused": {"json": {"paused": True}},
-    "acknowledge": {"json": {}},
     "test": {"json": {}},
     "marks": {"json": {"marks": {}}},
     "clearances": {"json": {"principal": "ben", "mark": "personal"}},
