@@ -231,6 +231,44 @@ def test_personal_columns_are_dropped_or_hashed(node: Node) -> None:
     assert set(window.numbers) == {"in:x", "out:prediction", "seconds"}
 
 
+def test_old_rows_go_by_their_models_rule_and_summaries_stay(node: Node) -> None:
+    with node.database.write() as connection:
+        segments.put_rule(connection, MODEL, Keeping(days=2), salt=b"", by="test", at=DAY)
+    front = Front(node.spool)
+    for days in range(5):
+        for model in (MODEL, "operations/other"):
+            front.answer({"x": [float(days)]}, {"prediction": [0.0]}, at=DAY + days * 24 * HOUR, model=model)
+    node.now = DAY + timedelta(days=4, hours=7)
+    node.shipper.ship()
+    node.shipper.tidy()
+    assert node.xs() == [2.0, 3.0, 4.0]
+    assert node.exported("operations/other").height == 5
+    assert len(list(node.blobs.digests())) == 10  # somebody may read them yet
+    node.now += timedelta(hours=2)
+    node.shipper.tidy()
+    assert len(list(node.blobs.digests())) == 8
+    assert node.history.window(MODEL, 1, DAY, DAY + timedelta(days=5)).rows == 5
+
+
+def test_small_segments_of_a_day_that_is_over_become_one(node: Node) -> None:
+    front = Front(node.spool)
+    for hours in (1, 2, 3, 4, 25):
+        front.answer({"x": [float(hours)]}, {"prediction": [0.0]}, at=DAY + hours * HOUR)
+        node.shipper.ship()
+    before = node.exported()
+    node.now = DAY + timedelta(days=1, hours=2)
+    node.shipper.tidy()
+    assert len(node.segments()) == 5  # the watch has not seen them
+    with node.database.write() as connection:
+        segments.see(connection, [s.id for s in node.segments()])
+    node.shipper.tidy()
+    assert [(s.rows, s.first_at) for s in node.segments()] == [(4, DAY + HOUR), (1, DAY + 25 * HOUR)]
+    assert node.exported().equals(before)
+    node.now += timedelta(hours=2)
+    node.shipper.tidy()
+    assert len(list(node.blobs.digests())) == 2
+
+
 POINTS = (
     (segments, "advance"),
     (segments, "add"),

@@ -7,13 +7,12 @@ it does not. A blob that no transaction followed is named in a journal and delet
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,22 +28,23 @@ from modelyard.catalog.frames import Record, table_of
 from modelyard.catalog.history import Found, in_time, node_of
 from modelyard.catalog.keeping import Keeper
 from modelyard.catalog.summaries import Edges, Summary
+from modelyard.loop.tidy import Journal, Tidy
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.predictions import Keeping, Kind, Segment, day_of
 from modelyard.store import duties, segments
-from modelyard.store.blobs import Blobs
+from modelyard.store.blobs import Blobs, digest_of
 from modelyard.store.database import Database
 from modelyard.store.spool import read_spool, remove_ended, spool_files
 
 log = logging.getLogger(__name__)
 
 WATCH = "watch"  # the duty of looking at a model
-_JOURNAL = "shipping"
 _ROWS_A_CHUNK = 200_000
 _BYTES_A_CHUNK = 64 * 1024 * 1024
 _MUCH = 32 * 1024 * 1024  # bytes that are shipped without further waiting
 _LOOK_EVERY = 1.0  # seconds
 _REMEMBERED = timedelta(days=1)  # readers may still have a file open that was shipped and removed
+_TIDY_EVERY = 1800.0
 _NICE = 10  # the fronts come first
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -82,6 +82,8 @@ class Shipper:
         self._after = after
         self._clock = clock
         self._node = node_of(spool)
+        self._journal = Journal(spool)
+        self.tidy = Tidy(database, blobs, self._journal, self._node, scratch, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ship", daemon=True)
 
@@ -97,14 +99,7 @@ class Shipper:
 
     def recover(self) -> None:
         """Delete the blobs that an interrupted round left; before the first round."""
-        journal = self._spool / _JOURNAL
-        with suppress(FileNotFoundError):
-            left = [name for name in journal.read_text("ascii").split("\n") if name]
-            with self._database.read() as connection:
-                kept = segments.kept(connection, left)
-            for digest in set(left) - kept:
-                self._blobs.delete(digest)
-            journal.unlink()
+        self._journal.recover(self._database, self._blobs)
 
     def ship(self) -> int:
         """Ship all that is recorded by now; how many rows that were.
@@ -171,8 +166,7 @@ class Shipper:
             path = scratch / f"{uuid.uuid4()}.parquet"
             # Its own name in it, so that its digest is no other blob's and it can be deleted.
             rows.write_parquet(path, metadata={"segment": path.stem})
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = digest_of(path)
             segment = Segment(
                 id=0,
                 model=model,
@@ -198,8 +192,7 @@ class Shipper:
         return {name: n.edges for name, n in summaries.unpack(found[1]).numbers.items() if n.edges}
 
     def _keep(self, parts: list[Part], moved: dict[str, tuple[int, int]], now: datetime) -> None:
-        journal = self._spool / _JOURNAL
-        self._write_journal([part.segment.digest for part in parts])
+        self._journal.write([part.segment.digest for part in parts])
         for part in parts:
             self._blobs.put_file(part.path)
         with self._database.write(unaudited="where predictions lie is no change") as connection:
@@ -212,15 +205,7 @@ class Shipper:
                 segments.merge_summary(connection, key, rows, partial(_merged, added))
             for model in {part.segment.model for part in parts}:
                 duties.ensure(connection, WATCH, model, now)
-        journal.unlink()
-
-    def _write_journal(self, digests: Iterable[str]) -> None:
-        new = self._spool / f".{_JOURNAL}"
-        with new.open("w", encoding="ascii") as file:
-            file.write("\n".join(digests))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._spool / _JOURNAL)
+        self._journal.clear()
 
     def _clear(self, places: dict[str, int]) -> None:
         """Remove the files that are shipped to their end and written to no more."""
@@ -240,7 +225,7 @@ class Shipper:
     def _run(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         waits_since: float | None = None
-        recovered = False
+        recovered, tidies_at = False, 0.0
         while not self._stopping.wait(min(_LOOK_EVERY, self._after)):
             try:
                 if not recovered:
@@ -252,6 +237,9 @@ class Shipper:
                 if waits_since is not None and (pending >= _MUCH or now - waits_since >= self._after):
                     waits_since = None
                     self.ship()
+                if now >= tidies_at:
+                    self.tidy()
+                    tidies_at = now + _TIDY_EVERY
             except UnavailableError as error:
                 log.warning("what was recorded waits in the spool: %s", error)
             except (YardError, OSError):

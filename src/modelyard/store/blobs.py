@@ -134,6 +134,12 @@ class Blobs:
         return (name for name in self._shelf.digests() if _DIGEST.fullmatch(name))
 
 
+def digest_of(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _checked(digest: str) -> str:
     """The digest itself: it becomes part of a path, so nothing else may pass."""
     if _DIGEST.fullmatch(digest):

@@ -49,9 +49,9 @@ def forget_offsets(connection: Connection, node: str, there: Iterable[str], befo
     connection.execute(delete(spool_offsets).where(old, spool_offsets.c.file.not_in(list(there))))
 
 
-def add(connection: Connection, segment: Segment) -> int:
+def add(connection: Connection, segment: Segment, *, is_seen: bool = False) -> int:
     """Keep a segment (its id is not read); its id."""
-    row = msgspec.structs.asdict(segment) | {"is_seen": False}
+    row = msgspec.structs.asdict(segment) | {"is_seen": is_seen}
     del row["id"]
     row["requests"] = msgspec.json.encode(segment.requests).decode()
     row["kind"] = segment.kind.value

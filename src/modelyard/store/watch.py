@@ -47,6 +47,14 @@ def put_labelled(connection: Connection, day: Labelled) -> str:
     return str(before or "")
 
 
+def forget_labelled(connection: Connection, model: str, before: datetime) -> list[str]:
+    """Forget the labelled rows of days before this one; the digests of their blobs. Performance stays."""
+    old = (labelled.c.model == model) & (labelled.c.day < before)
+    digests = list(connection.scalars(select(labelled.c.digest).where(old)))
+    connection.execute(delete(labelled).where(old))
+    return digests
+
+
 def waiting(connection: Connection, model: str) -> Waiting | None:
     """The outcomes of a model that no prediction was found for yet, or None."""
     row = connection.execute(select(waits).where(waits.c.model == model)).first()
