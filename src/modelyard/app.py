@@ -167,7 +167,9 @@ def loop_steps(
     rows = HeldOutRows(blobs, registry.datasets, settings.data / "scratch")
     compare = Comparing(engine.apart, rows, settings.answer_timeout)
     slow: dict[str, Step] = {
-        "watch": WatchStep(database, blobs, registry, settings.data / "scratch", now),
+        "watch": WatchStep(
+            database, blobs, registry, settings.data / "spool", settings.data / "scratch", now
+        ),
         "gate": GateStep(
             registry.gates, compare, lambda v: is_settled(v, settings, now()), engine.refresh, now
         ),

@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from modelyard.catalog.registry import Registry
+from modelyard.loop.looking import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.errors import InvalidError, MalformedError
-from modelyard.records.policies import Promote, Retrain, read_stages
-from modelyard.records.predictions import Keeping, Performance
+from modelyard.records.policies import Level, Promote, Retrain, read_stages
+from modelyard.records.predictions import Finding, Keeping, Performance
 from modelyard.records.rollouts import Rules
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving import outcomes
@@ -58,7 +60,7 @@ class Yard:
         self.front = Front(folder / "spool")
         self.outcomes = SpoolWriter(folder / "spool", "front-1")
         self.shipper = Shipper(database, self.blobs, folder / "spool", scratch, 1.0, lambda: self.now)
-        self.step = WatchStep(database, self.blobs, registry, scratch, lambda: self.now)
+        self.step = WatchStep(database, self.blobs, registry, folder / "spool", scratch, lambda: self.now)
         self.losses = Losses(database, self.blobs, registry, scratch)
 
     def say(self, *rows: dict[str, Any], csv: bool = False) -> None:
@@ -282,3 +284,38 @@ def test_labels_are_of_the_classes(came: str, label: str | None) -> None:
             outcomes.from_csv(body, CLASSES)
     else:
         assert outcomes.from_csv(body, CLASSES) == [("a", 0, None, label)]
+
+
+def test_drift_is_noticed_stays_and_is_over(yard: Yard) -> None:
+    """The first predictions are the reference; one caller moves, comes back, and the finding ends."""
+    chance = np.random.default_rng(1)
+    yard.now = datetime.now(UTC).replace(minute=30) + HOUR
+
+    def hour(mean: float) -> list[Finding]:
+        for caller, shift in (("anna", 0.0), ("ben", mean)):
+            x = chance.normal(shift, 1.0, 1500)
+            yard.front.answer({"x": x}, {"prediction": x * 2}, at=yard.now, caller=caller)
+        yard.look()
+        yard.now += HOUR
+        with yard.database.read() as connection:
+            return watch.open_findings(connection, MODEL)
+
+    assert hour(0.0) == []  # the reference
+    assert hour(0.0) == []
+    found = {f.subject: f for f in hour(2.0)}
+    assert set(found) >= {"drift:x", "outputs:prediction"}
+    drift = found["drift:x"]
+    assert drift.level is Level.HIGH
+    assert (drift.caller, drift.callers, drift.rows) == ("ben", 0.5, 3000)
+    assert "standard deviations" in drift.words
+    assert drift.until <= yard.now
+    again = {f.subject: f for f in hour(2.0)}
+    assert again["drift:x"].id == drift.id
+    assert again["drift:x"].noticed_at == drift.noticed_at < again["drift:x"].seen_at
+    assert hour(0.0) == []
+
+
+def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:
+    table = pl.DataFrame({"x": range(500), "late": [1.0] * 500})
+    found = training_rows(table, yard.registry.version(MODEL, 1))
+    assert (found.columns, found.height) == (["in:x"], 500)

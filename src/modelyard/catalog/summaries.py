@@ -25,6 +25,7 @@ INPUT, OUTPUT = "in:", "out:"
 SECONDS = "seconds"
 _SKETCH = 256
 _MOST_TEXTS = 200
+_BINS = [n / 20 for n in range(1, 20)]
 _LEVEL = 1  # of zlib: most of a summary is doubles, which do not shrink much
 
 Edges = dict[str, tuple[float, ...]]
@@ -172,6 +173,21 @@ def numbers_of(series: pl.Series, edges: tuple[float, ...] = ()) -> Numbers:
         bins=binned(values, edges) if edges else (),
         sketch=sketch.serialize(),
     )
+
+
+def binned_on_itself(summary: Summary) -> Summary:
+    """A summary as a reference: its numbers in twenty bins that hold about as many rows each."""
+    return msgspec.structs.replace(summary, numbers={n: _with_bins(c) for n, c in summary.numbers.items()})
+
+
+def _with_bins(column: Numbers) -> Numbers:
+    if not column.count:
+        return column
+    edges = tuple(dict.fromkeys(column.quantiles(_BINS)))
+    bins = tuple(
+        round(share * column.count) for share in msgspec.structs.replace(column, edges=()).shares(edges)
+    )
+    return msgspec.structs.replace(column, edges=edges, bins=bins)
 
 
 def binned(values: Doubles, edges: tuple[float, ...]) -> tuple[int, ...]:

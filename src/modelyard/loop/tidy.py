@@ -90,7 +90,7 @@ class Tidy:
         """Once through all of it.
 
         Raises:
-            UnavailableError: the database or the place for blobs does not answer; the rest is for the next time.
+            UnavailableError: the database or the place for blobs does not answer; the rest is for later.
         """
         self._let_go()
         self._delete()

@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
+from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
+from modelyard.loop.looking import Looking
 from modelyard.loop.measures import answers_of, measured
 from modelyard.loop.outcomes import CAME_AT, Matcher
 from modelyard.loop.scores import Doubles, score
@@ -33,6 +35,7 @@ class WatchStep:
     """The step of the duty `watch`, whose subject is a model.
 
     Args:
+        spool: of this node.
         scratch: a folder for what is only needed for a moment.
         clock: what time it is.
     """
@@ -42,17 +45,22 @@ class WatchStep:
         database: Database,
         blobs: Blobs,
         registry: Registry,
+        spool: Path,
         scratch: Path,
         clock: Callable[[], datetime],
     ) -> None:
         self._registry = registry
         self._clock = clock
         self._matcher = Matcher(database, blobs, scratch, self._measure, clock)
+        self._looking = Looking(database, History(database, blobs, spool), registry, scratch, clock)
 
     def __call__(self, duty: Duty) -> datetime | None:
         """Look at the model once; it is looked at again when something is shipped."""
         matched = self._matcher.match(duty)
-        return self._clock() if matched.more else None
+        if matched.more:
+            return self._clock()
+        self._looking.look(duty)
+        return None
 
     def _measure(self, model: str, version: int, day: datetime, rows: pl.DataFrame) -> list[Performance]:
         try:

@@ -1,0 +1,113 @@
+"""Drift: quiet where nothing moved, sure where something did, and never about a handful of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from modelyard.catalog.summaries import Summary, binned_on_itself, merge, summarise
+from modelyard.loop.drift import Noticed, few_rows, noticed
+from modelyard.records.policies import Level
+
+COLUMNS = 20
+
+
+def rows(count: int, seed: int, **changed: Any) -> pl.DataFrame:
+    chance = np.random.default_rng(seed)
+    numbers = {f"in:x{i}": chance.normal(i, 2.0, count) for i in range(COLUMNS - 3)}
+    more = {
+        "in:skewed": chance.exponential(3.0, count),
+        "in:carrier": chance.choice(["UA", "AA", "DL", "B6"], count, p=[0.4, 0.3, 0.2, 0.1]),
+        "out:prediction": chance.normal(0, 1, count),
+    }
+    return pl.DataFrame({**numbers, **more, **changed})
+
+
+@pytest.fixture(scope="module")
+def reference() -> Summary:
+    return binned_on_itself(summarise(rows(20_000, 0)))
+
+
+def window(table: pl.DataFrame, reference: Summary) -> Summary:
+    """As it is shipped: in parts, on the reference's bins."""
+    edges = {name: n.edges for name, n in reference.numbers.items()}
+    return merge([summarise(table[: table.height // 3], edges), summarise(table[table.height // 3 :], edges)])
+
+
+def look(reference: Summary, **changed: Any) -> list[Noticed]:
+    return noticed(reference, window(rows(5000, 7, **changed), reference))
+
+
+def test_nothing_where_nothing_moved(reference: Summary) -> None:
+    alarms = [seed for seed in range(60) if noticed(reference, window(rows(5000, seed + 1), reference))]
+    assert alarms == []
+
+
+def test_a_fifth_of_a_standard_deviation_is_found(reference: Summary) -> None:
+    for seed in range(20):
+        moved = np.random.default_rng(seed).normal(5 + 0.4, 2.0, 5000)
+        (found,) = look(reference, **{"in:x5": moved})
+        assert (found.kind, found.column, found.level) == ("drift", "x5", Level.LOW)
+        assert found.effect == pytest.approx(0.2, abs=0.1)
+        assert "x5 moved by +0.2" in found.words or "x5 moved by +0.1" in found.words
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "level"),
+    [
+        ({"in:x1": np.full(5000, 1.5)}, "constant", Level.HIGH),
+        ({"in:carrier": ["UA"] * 5000}, "constant", Level.HIGH),
+        ({"in:carrier": ["UA", "AA", "DL", "XX"] * 1250}, "new-category", Level.HIGH),
+        ({"in:x1": [None] * 500 + [1.0, 1.1] * 2250}, "missing", Level.MEDIUM),
+        (
+            {"in:x1": [99.0] * 500 + [1.0] * 2000 + [1.5] * 2500},
+            "out-of-range",
+            Level.MEDIUM,
+        ),
+        ({"out:prediction": np.random.default_rng(5).normal(1, 1, 5000)}, "outputs", Level.HIGH),
+        ({"in:x1": np.random.default_rng(5).normal(1, 6, 5000)}, "drift", Level.MEDIUM),
+    ],
+    ids=lambda v: str(v)[:20],
+)
+def test_what_is_noticed(reference: Summary, changed: dict[str, Any], kind: str, level: Level) -> None:
+    found = [f for f in look(reference, **changed) if f.kind == kind]
+    assert len(found) == 1
+    assert found[0].level.rank >= level.rank
+    assert found[0].words.endswith(".")
+    assert found[0].effect > 0
+
+
+def test_the_gravest_comes_first(reference: Summary) -> None:
+    found = look(reference, **{"in:x1": np.full(5000, 1.5), "in:x2": rows(5000, 3)["in:x2"] + 0.5})
+    assert [f.level.rank for f in found] == sorted((f.level.rank for f in found), reverse=True)
+
+
+def test_nothing_is_said_of_three_rows(reference: Summary) -> None:
+    assert noticed(reference, window(rows(3, 1), reference)) == []
+    assert noticed(summarise(rows(3, 1)), summarise(rows(5000, 1))) == []
+    assert noticed(Summary(), Summary()) == []
+
+
+def test_a_reference_without_variance() -> None:
+    table = pl.DataFrame({"in:x": np.ones(1000), "in:c": ["a"] * 1000})
+    still = binned_on_itself(summarise(table))
+    assert noticed(still, summarise(table)) == []
+    found = noticed(still, summarise(table.with_columns(pl.lit(2.0).alias("in:x"))))
+    assert {(f.kind, f.column) for f in found} == {("drift", "x"), ("out-of-range", "x")}
+
+
+def test_infinities_and_nothing_at_all(reference: Summary) -> None:
+    (found,) = look(reference, **{"in:x1": [float("inf")] * 2500 + [None] * 2500})
+    assert (found.kind, found.share) == ("missing", 1.0)
+
+
+def test_fewer_rows_than_usual() -> None:
+    assert few_rows(50, [100] * 6) is None  # too few days
+    assert few_rows(0, [10] * 7) is None  # too few rows
+    assert few_rows(60, [100, 50, 100, 100, 100, 100, 100]) is None  # it has been so before
+    found = few_rows(10, [100] * 7)
+    assert found is not None
+    assert (found.level, found.kind) == (Level.MEDIUM, "volume")
