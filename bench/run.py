@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.figures import deaths, fast, overload, publish, rows, sandbox, start, tables
+from bench.figures import deaths, fast, overload, publish, rows, sandbox, start, tables, tokens
 from bench.figures.common import Run
 from bench.figures.deaths import julia_program
 from bench.machine import ROOT, this_machine
@@ -27,6 +27,7 @@ FIGURES = {
     ("portable-peers",): fast.measure_peers,
     ("fronts",): fast.measure_fronts,
     ("overload",): overload.measure,
+    ("token",): tokens.measure,
 }
 _PAGE = ROOT / "docs" / "benchmarks.md"
 

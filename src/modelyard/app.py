@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ import uvicorn
 
 from modelyard import __version__
 from modelyard.api.application import create_api
-from modelyard.api.auth import identify
+from modelyard.api.auth import identify, take_used
 from modelyard.api.errors import REFUSED
 from modelyard.api.files import FileLimits
 from modelyard.api.inference_v2 import InferenceV2
@@ -94,6 +95,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _AGAIN_SECONDS = 2.0
 _TELL_SECONDS = 1.0
 _IN_MEMORY = 16 * 1024 * 1024  # bytes of a table; a larger one goes by the disk where the answer is one, too
+_NOTE_SECONDS = 30.0
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _CAME = "/outcomes"
 _KEEP_ALIVE_SECONDS = 75
@@ -359,6 +361,7 @@ class Front:
         self._keep(self._link.run())
         self._keep(pulse.run())
         self._keep(self._tell_used())
+        self._keep(self._note_uses(services.people))
 
     def _services(self) -> Services:
         database, blobs, registry = _records(self._settings)
@@ -438,6 +441,16 @@ class Front:
         if self._ready is not None:
             self._ready()
             self._ready = None
+
+    async def _note_uses(self, people: People) -> None:
+        """Write down from time to time which tokens came in: for people who tidy up, so to the minute."""
+        while True:
+            await asyncio.sleep(_NOTE_SECONDS)
+            if tokens := take_used():
+                try:
+                    await asyncio.to_thread(people.mark_used, tokens, datetime.now(UTC))
+                except UnavailableError as error:
+                    log.warning("the last use of tokens is not written down: %s", error)
 
     async def _tell_used(self) -> None:
         while True:

@@ -194,3 +194,12 @@ def test_hardening_49_two_administrators_remove_each_other_at_once(people: Peopl
 
         with ThreadPoolExecutor(2) as pool:
             assert sorted(pool.map(revoke, pair)) == [False, True]
+
+
+def test_the_last_use_of_a_token_is_kept_and_never_goes_back(people: People) -> None:
+    made = people.create_token("app", "booking", Role.CALLER, "finance", by="anna").token
+    assert made.used_at is None
+    at = datetime.now(UTC)
+    people.mark_used({made.id, 999}, at)
+    people.mark_used({made.id}, at - FUTURE)
+    assert people.token(made.id).used_at == at

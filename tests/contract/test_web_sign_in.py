@@ -6,9 +6,12 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -302,3 +305,39 @@ def test_without_a_company_there_is_no_way_to_one(make: Make) -> None:
     house = make()
     for path in ("/sign-in/company", "/sign-in/company/back"):
         assert house.ask("GET", path).status_code == 404
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """A provider that sends its askers elsewhere, or never stops answering."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """As the first step of the path says."""
+        self.asked.append(self.path)
+        if self.path.startswith("/elsewhere"):
+            self.send_response(302)
+            self.send_header("Location", "/inside")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" " * 65_536)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("way", ["elsewhere", "endless"])
+def test_56_and_58_a_provider_that_leads_elsewhere_or_never_stops(make: Make, way: str) -> None:
+    Hostile.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    issuer = f"http://127.0.0.1:{server.server_port}/{way}"
+    answer = make(company=Company(Provider(issuer, "yard", name="Acme"))).ask("GET", "/sign-in/company")
+    server.shutdown()
+    server.server_close()
+    assert (answer.status_code, "cannot be used" in answer.text) == (503, True)
+    assert Hostile.asked == [f"/{way}/.well-known/openid-configuration"]

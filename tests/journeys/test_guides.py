@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from modelyard.web.provider import read_provider
 from tests.conftest import ROOT, find_julia, find_rscript
 from tests.journeys.guide import blocks, follow
 from tests.journeys.running import RunningYard, until
@@ -122,6 +123,14 @@ def test_alerts(desk: Yard) -> None:
     assert "64 False" in printed
 
 
+def test_administrator(desk: Yard) -> None:
+    printed = "".join(run("administrator.md", desk))
+    assert printed.count("/invitation?code=link_") >= 2
+    assert "department operations" in printed
+    running, _ = desk
+    assert read_provider(running.data.parent / "oidc.toml").roles[1].department == "finance"
+
+
 def test_data(desk: Yard) -> None:
     seen = "".join(run("data.md", desk))
     assert "operations/flights/1: 400 rows" in seen
@@ -160,6 +169,7 @@ def test_every_page_with_code_is_run_here() -> None:
     assert pages - shown_only == {
         "start.md",
         "alerts.md",
+        "administrator.md",
         "applications.md",
         "auditors.md",
         "data.md",

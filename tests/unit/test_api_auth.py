@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from modelyard.api.auth import authorise, identify
+from modelyard.api.auth import authorise, identify, take_used
 from modelyard.catalog.people import hash_secret
 from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from modelyard.records.people import YARD_ROLES, Grant, Need, Role
@@ -72,3 +72,14 @@ def test_what_is_allowed_passes() -> None:
     authorise(ANNA, Need.PREDICT, "finance")
     authorise(Grant("root", Role.ADMINISTRATOR), Need.PROMOTE, "finance")
     authorise(Grant("root", Role.ADMINISTRATOR), Need.ADMINISTER)
+
+
+def test_tokens_that_came_in_are_known_once() -> None:
+    table = RouteTable(1, {}, {hash_secret("a"): Grant("a", Role.CALLER, "d", 7), hash_secret("s"): ANNA})
+    take_used()
+    for secret in ("a", "a", "s"):
+        identify(f"Bearer {secret}", table, now=1.0)
+    with pytest.raises(UnauthenticatedError):
+        identify("Bearer other", table, now=1.0)
+    assert take_used() == {7}
+    assert take_used() == frozenset()

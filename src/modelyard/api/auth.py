@@ -31,6 +31,10 @@ _KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET, "data": Kind.DATASET}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
+# The tokens that came in on this process since they were last written down; see `take_used`.
+_used: set[int] = set()
+
+
 def identify(authorization: str | None, table: RouteTable, now: float | None = None) -> Grant:
     """Whose token this is.
 
@@ -54,7 +58,15 @@ def identify(authorization: str | None, table: RouteTable, now: float | None = N
             "The token is unknown, has expired or was revoked.",
             "Ask an owner of the department for a new one, then run `yard login`.",
         )
+    _used.add(grant.token_id)
     return grant
+
+
+def take_used() -> frozenset[int]:
+    """The ids of the tokens that came in on this process since the last call."""
+    taken = frozenset(_used) - {0}  # a session has none
+    _used.clear()
+    return taken
 
 
 def authorise(grant: Grant, need: Need, department: str | None = None, thing: str = "") -> None:
