@@ -76,6 +76,18 @@ def test_a_parquet_file_is_read_by_parts_of_its_rows(accept: str) -> None:
     run(scenario)
 
 
+def test_a_short_body_of_too_many_rows_goes_by_parts_too() -> None:
+    async def scenario() -> None:
+        async with caller(least=10_000) as client:
+            body = b"x\n" + b"1\n" * 300  # of which the model takes 100 at once
+            for wanted, status in (("text/csv", 200), ("application/json", 413)):
+                answer = await client.post(FUEL, content=body, headers=CSV | {"Accept": wanted})
+                assert answer.status_code == status, answer.text
+            assert scratch(client) == []
+
+    run(scenario)
+
+
 def test_what_is_wrong_in_the_first_part_has_a_status_of_its_own() -> None:
     async def scenario() -> None:
         async with caller() as client:

@@ -73,13 +73,10 @@ class Asking(Struct, frozen=True):
     pinned: Callable[[int], ServedVersion]
 
 
-def is_large(scope: Scope, kinds: tuple[bytes, bytes], limits: FileLimits) -> bool:
-    """Whether a request goes by this way: tables in and out, and long, or of a length that is not told."""
+def has_tables(kinds: tuple[bytes, bytes]) -> bool:
+    """Whether a table comes in and a table is wanted."""
     kind, accept = kinds
-    if kind not in (CSV, PARQUET) or not (CSV in accept or PARQUET in accept):
-        return False
-    length = header(scope, b"content-length")
-    return not length.isdigit() or int(length[:18]) > limits.least
+    return kind in (CSV, PARQUET) and (CSV in accept or PARQUET in accept)
 
 
 class Files:
@@ -89,8 +86,31 @@ class Files:
         self._predictor = predictor
         self._limits = limits
 
+    def takes(self, scope: Scope, kinds: tuple[bytes, bytes]) -> bool:
+        """Whether a request goes by this way at once: tables in and out, long or of an unknown length."""
+        length = header(scope, b"content-length")
+        return has_tables(kinds) and not (length.isdigit() and int(length[:18]) <= self._limits.least)
+
     async def reply(
         self, scope: Scope, receive: Receive, asking: Asking, kinds: tuple[bytes, bytes], request_id: str
+    ) -> Reply:
+        """The answer to a request whose body has not been read yet.
+
+        Raises:
+            YardError, HungUpError: as `reply_to` does.
+        """
+        file = await read_file(scope, receive, self._limits.most, self._limits.scratch)
+        return await self.reply_to(file, receive, asking, kinds, request_id)
+
+    def kept(self, body: bytes) -> IO[bytes]:
+        """A body that has been read, as a file."""
+        file = tempfile.TemporaryFile(dir=self._limits.scratch)  # noqa: SIM115  # `reply_to` closes it
+        file.write(body)
+        file.seek(0)
+        return file
+
+    async def reply_to(
+        self, file: IO[bytes], receive: Receive, asking: Asking, kinds: tuple[bytes, bytes], request_id: str
     ) -> Reply:
         """The answer; of a CSV the first part, and the others to come.
 
@@ -99,7 +119,6 @@ class Files:
             HungUpError: the client went away.
         """
         kind, accept = kinds
-        file = await read_file(scope, receive, self._limits.most, self._limits.scratch)
         gone = asyncio.ensure_future(receive())  # nothing comes any more but that the client has left
         answered = self._answers(file, kind, asking, request_id, gone)
         try:

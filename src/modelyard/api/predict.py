@@ -29,10 +29,11 @@ from modelyard.api.exchange import (
     refusal,
     wait_of,
 )
-from modelyard.api.files import Asking, FileLimits, Files, is_large
+from modelyard.api.files import Asking, FileLimits, Files, has_tables
 from modelyard.records.errors import (
     ForbiddenError,
     NotFoundError,
+    TooLargeError,
     UnauthenticatedError,
     UnsupportedError,
     YardError,
@@ -128,7 +129,7 @@ class PredictDoor:
         self._predictor = predictor
         self._max_body = max_body
         self._parquet = ParquetReader()
-        self._files = files
+        self._files = Files(predictor, files) if files else None
 
     async def close(self) -> None:
         """End the process that reads Parquet."""
@@ -152,12 +153,18 @@ class PredictDoor:
         served = find_version(table, grant, target.model, target.alias, target.version)
         kinds = kind_of(header(scope, b"content-type")), header(scope, b"accept")
         wait = wait_of(header(scope, b"prefer"))
-        if self._files is not None and is_large(scope, kinds, self._files):
-            pinned = functools.partial(self._version, grant, target.model)
-            asking = Asking(grant, served, target.route, wait, pinned)
-            return await Files(self._predictor, self._files).reply(scope, receive, asking, kinds, request_id)
+        pinned = functools.partial(self._version, grant, target.model)
+        asking = Asking(grant, served, target.route, wait, pinned)
+        if self._files is not None and self._files.takes(scope, kinds):
+            return await self._files.reply(scope, receive, asking, kinds, request_id)
         body = await read_body(scope, receive, self._max_body)
-        return await self._predict(served, grant, target, body, kinds, request_id, wait)
+        try:
+            return await self._predict(served, grant, target, body, kinds, request_id, wait)
+        except TooLargeError:  # no row has been answered
+            if self._files is None or not has_tables(kinds):
+                raise
+            file = self._files.kept(body)
+            return await self._files.reply_to(file, receive, asking, kinds, request_id)
 
     def _version(self, grant: Grant, model: str, number: int) -> ServedVersion:
         return find_version(self._table(), grant, model, None, number)
