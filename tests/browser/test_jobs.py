@@ -103,6 +103,19 @@ def test_a_log_grows_by_itself_and_the_job_is_cancelled(builder: Page, yard: Yar
     expect(builder.get_by_role("button", name="Cancel the job")).to_have_count(0)
 
 
+def test_a_viewer_sees_a_running_job_end_and_may_not_end_it(yard: Yard, browser: Browser) -> None:
+    context = come_in(browser, yard, "viewer")
+    page, said = watched(context)
+    number = train(yard.client, '{"waits": true}')
+    page.goto(f"/models/{MODEL}/jobs/{number}")
+    expect(page.locator("#log")).to_contain_text("line 1", timeout=60_000)
+    expect(page.get_by_role("button", name="Cancel the job")).to_have_count(0)
+    yard.client.post(f"/api/v1/models/{MODEL}/jobs/{number}/cancel", json={"why": "enough"})
+    expect(page.locator("#job")).to_contain_text("Cancelled by administrator. enough", timeout=30_000)
+    context.close()
+    assert said == []
+
+
 @pytest.mark.usefixtures("runs")
 def test_train_again_from_the_list_of_a_model(builder: Page, yard: Yard) -> None:
     builder.goto(f"/models/{MODEL}")
