@@ -39,6 +39,7 @@ POLICIES = {
     ("POST", "/api/v1/keys/rotate"): Need.ADMINISTER,
     ("POST", "/api/v1/keys/sign"): Need.ADMINISTER,
     ("GET", "/api/v1/models/{department}/{name}/versions/{version}/provenance"): Need.SEE,
+    ("GET", "/api/v1/models/{department}/{name}/versions/{version}/scan"): Need.SEE,
     ("GET", "/api/v1/audit/export"): Need.OVERSEE,
     ("GET", "/api/v1/audit/verify"): Need.OVERSEE,
     ("GET", "/api/v1/departments/{department}/audit"): Need.REVIEW,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fractions
+import os
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -19,7 +22,7 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.schema import version_files, version_signatures, versions
 from modelyard.store.secrets import Keyring, Signer
-from tests.bundles import TAR, bundle_files, bundle_tar
+from tests.bundles import TAR, bundle_files, bundle_tar, tar_of
 from tests.contract.conftest import Bucket
 from tests.contract.test_blobs import overwrite
 
@@ -230,3 +233,35 @@ def test_the_state_of_signatures_is_no_secret_of_the_database(database: Database
         connection.execute(update(version_signatures).values(signature="00" * 64))
         connection.execute(update(versions).values(created_by="eve"))
     refused(yard, version, "over something else")
+
+
+# What pickles call
+
+
+@on_sqlite
+def test_18_what_a_pickle_calls_is_told_and_never_run(yard: Registry, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {canary}",)
+
+    files = bundle_files(b"one") | {
+        "model.pkl": pickle.dumps(Evil()),
+        "odd.bin": pickle.dumps([fractions.Fraction(1, 2)]),
+        "cut.pkl": pickle.dumps(Evil())[:-9],
+        "text.txt": b"nothing",
+    }
+    version, _ = yard.publish(MODEL, [tar_of(files)], TAR, by="eve", may_create_department=True)
+    labels = {(x.file, x.calls): x.level for x in yard.scans.labels(yard.files(MODEL, version.version))}
+    assert labels["model.pkl", "posix.system"] == "dangerous"
+    assert labels["odd.bin", "fractions.Fraction"] == "unknown"
+    assert any(file == "cut.pkl" for file, _ in labels)
+    assert not any(file == "text.txt" for file, _ in labels)
+    assert not canary.exists()
+
+
+@on_sqlite
+def test_a_bundle_without_pickles_has_no_label(yard: Registry) -> None:
+    publish(yard)
+    assert yard.scans.labels(yard.files(MODEL, 1)) == ()

@@ -15,7 +15,7 @@ from modelyard.api.models import SEE
 from modelyard.api.services import Services
 from modelyard.api.versions import VERSIONS
 from modelyard.records.people import Grant, Need
-from modelyard.records.provenance import Key, Signed
+from modelyard.records.provenance import Key, Label, Signed
 from modelyard.records.references import Reference
 
 _KEYS = "/api/v1/keys"
@@ -42,6 +42,20 @@ async def version_provenance(
 
     def look() -> list[Signed]:
         return services.registry.provenance.signed(services.registry.version(model, number))
+
+    return await asyncio.to_thread(look)
+
+
+@get(VERSIONS + "/{version:str}/scan", opt=SEE, tags=["versions"], summary="What a version's pickles call")
+async def version_scan(
+    model: NamedDependency[str], number: NamedDependency[int], services: NamedDependency[Services]
+) -> list[Label]:
+    """Read from their instructions, in a process apart, without loading them. It is a label and no wall:
+    what a pickle calls is told apart by names, and names can deceive. Models run within walls in any case.
+    """
+
+    def look() -> list[Label]:
+        return list(services.registry.scans.labels(services.registry.files(model, number)))
 
     return await asyncio.to_thread(look)
 
@@ -80,4 +94,4 @@ async def sign_version(
     return await asyncio.to_thread(sign)
 
 
-HANDLERS = (version_provenance, list_keys, rotate_keys, sign_version)
+HANDLERS = (version_provenance, version_scan, list_keys, rotate_keys, sign_version)

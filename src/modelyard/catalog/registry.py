@@ -24,6 +24,7 @@ from modelyard.catalog.policies import Policies
 from modelyard.catalog.provenance import Provenance, Signer
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.rollouts import Rollouts
+from modelyard.catalog.scans import Scans
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
@@ -72,6 +73,7 @@ class Registry:
         self._scratch = scratch
         self._limits = limits or Limits()
         self.cards = Cards(database)
+        self.scans = Scans(blobs, scratch)
         self.datasets = Datasets(database, blobs, scratch)
         self.provenance = Provenance(database, signer)
         self.forms = Forms(database, blobs, self.provenance)

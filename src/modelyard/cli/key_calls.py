@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelyard.records.models import Version
-from modelyard.records.provenance import Key, Signed
+from modelyard.records.provenance import Key, Label, Signed
 
 if TYPE_CHECKING:
     from modelyard.client.connection import Connection  # brings httpx: `yard --help` does without
@@ -23,6 +23,11 @@ class KeyCalls:
         """Who signed a version."""
         path = f"/api/v1/models/{version.model}/versions/{version.version}/provenance"
         return self._connection.get(path, list[Signed])
+
+    def scanned(self, version: Version) -> list[Label]:
+        """What a version's pickles call."""
+        path = f"/api/v1/models/{version.model}/versions/{version.version}/scan"
+        return self._connection.get(path, list[Label])
 
     def keys(self) -> list[Key]:
         """The public keys, oldest first."""

@@ -17,7 +17,7 @@ from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
 from modelyard.records.history import Answering
 from modelyard.records.models import AliasChange, Version
-from modelyard.records.provenance import Signed
+from modelyard.records.provenance import Label, Signed
 from modelyard.records.references import CHAMPION, Reference
 from modelyard.records.signatures import Column
 
@@ -73,7 +73,8 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
     if as_json:
         output.print_json(version)
         return
-    _print_version(version, KeyCalls(yard.connection).signed(version))
+    keys = KeyCalls(yard.connection)
+    _print_version(version, keys.signed(version), keys.scanned(version))
     for refit in story_of(yard.connection, version.model).refits:
         if refit.version == version.version:
             output.print_facts([("\nrefit", output.when(refit.at)), *refit_rows(refit)])
@@ -197,7 +198,7 @@ def _version(yard: modelyard.Yard, ref: str) -> Version:
     return shown
 
 
-def _print_version(version: Version, signed: list[Signed]) -> None:
+def _print_version(version: Version, signed: list[Signed], labels: list[Label]) -> None:
     bundle = version.bundle
     packages = ", ".join(f"{name} {number}" for name, number in sorted(bundle.packages.items()))
     output.print_facts(
@@ -216,6 +217,7 @@ def _print_version(version: Version, signed: list[Signed]) -> None:
             ("published", f"{output.when(version.created_at)} by {version.created_by}"),
             ("content", f"{version.digest[:16]}…, {output.size(version.size)}"),
             ("signed", "; ".join(map(_signed, signed)) or "by nobody"),
+            ("its pickles call", _called(labels)),
         ]
     )
     output.print_table(
@@ -225,6 +227,13 @@ def _print_version(version: Version, signed: list[Signed]) -> None:
     )
     if version.log:
         output.print_table(("worker's log",), [(line,) for line in version.log.splitlines()], title="\n")
+
+
+def _called(labels: list[Label]) -> str:
+    """In words: what is dangerous by its name, what is unknown by its number."""
+    count = {level: sum(label.level == level for label in labels) for level in ("known", "unknown")}
+    dangerous = sorted({f"{label.calls} (DANGEROUS)" for label in labels if label.level == "dangerous"})
+    return ", ".join([*dangerous, *(f"{number} {level}" for level, number in count.items() if number)])
 
 
 def _signed(signed: Signed) -> str:

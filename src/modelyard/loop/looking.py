@@ -80,7 +80,7 @@ class Looking:
         if few := self._few(version, now):
             found.append(few)
         findings = [self._finding(version, f, reference, window, (since, min(until, now))) for f in found]
-        with self._database.write() as connection:
+        with self._database.write(unaudited="findings are a record themselves") as connection:
             duties.hold(connection, duty)
             kept = [watch.notice(connection, finding) for finding in findings]
             watch.close_others(connection, model, version.version, [f.subject for f in kept], now)
@@ -101,7 +101,7 @@ class Looking:
             return None
         source, summary = made
         reference = summaries.binned_on_itself(summary)
-        with self._database.write() as connection:
+        with self._database.write(unaudited="what windows are compared with") as connection:
             key = (version.model, version.version)
             segments.put_profile(connection, key, source, summaries.pack(reference), now)
         return reference if trained else None

@@ -17,9 +17,10 @@ import msgspec
 import polars as pl
 
 from modelyard.catalog.history import HOURS_KEPT
+from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError
 from modelyard.records.predictions import Keeping, Segment, day_of
-from modelyard.store import segments, watch
+from modelyard.store import audit, segments, watch
 from modelyard.store.blobs import Blobs, digest_of
 from modelyard.store.database import Database
 
@@ -95,7 +96,7 @@ class Tidy:
         self._let_go()
         self._delete()
         self._join()
-        with self._database.write() as connection:
+        with self._database.write(unaudited="counts by the hour") as connection:
             segments.forget_hours(connection, self._clock() - HOURS_KEPT)
 
     def _let_go(self) -> None:
@@ -107,7 +108,10 @@ class Tidy:
             rule, _ = rules.get(model, (Keeping(), b""))
             before = day_of(now) - timedelta(days=rule.days)
             with self._database.write() as connection:
-                segments.let_go(connection, [s.id for s in segments.older(connection, model, before)], now)
+                old = segments.older(connection, model, before)
+                if segments.let_go(connection, [s.id for s in old], now):
+                    told = {"rows": sum(s.rows for s in old), "before": before}
+                    audit.append(connection, by=YARD, action="predictions.delete", subject=model, after=told)
                 for digest in watch.forget_labelled(connection, model, before):
                     segments.bury(connection, model, digest, now)
 
@@ -116,7 +120,7 @@ class Tidy:
             gone = segments.gone(connection, self._clock() - _READERS)
         for number, digest in gone:
             self._blobs.delete(digest)
-            with self._database.write() as connection:
+            with self._database.write(unaudited="letting go was the change") as connection:
                 segments.remove(connection, [number])
 
     def _join(self) -> None:
@@ -147,7 +151,7 @@ class Tidy:
         )
         self._journal.write([digest])
         self._blobs.put_file(path)
-        with self._database.write() as connection:
+        with self._database.write(unaudited="the same rows in fewer files") as connection:
             segments.add(connection, joined, is_seen=True)
             if segments.let_go(connection, [s.id for s in group], self._clock()) != len(group):
                 raise ConflictError("Segments that were to be joined have gone.", "The next time does it.")

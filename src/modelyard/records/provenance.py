@@ -34,6 +34,20 @@ class Signed(Struct, frozen=True):
     words: str = ""
 
 
+class Label(Struct, frozen=True, order=True):
+    """Something that a pickle of a bundle calls when it is loaded: a label, never a wall.
+
+    Attributes:
+        file: of the bundle.
+        calls: what, as `sklearn.linear_model._base.LinearRegression`.
+        level: `known` to be harmless, `unknown`, or `dangerous`: it can run anything.
+    """
+
+    file: str
+    calls: str
+    level: str
+
+
 class Key(Struct, frozen=True):
     """A key that the yard signs with, or once did: its id, and the public half in hex."""
 

@@ -10,8 +10,8 @@ import polars as pl
 from msgspec import Struct
 
 from modelyard.records.errors import MalformedError, YardError
-from modelyard.workers.tables import comparing, querying, reading, writing
-from modelyard.workers.tables.tasks import Compare, Query, Read, Refused, Show, Task, Write
+from modelyard.workers.tables import comparing, querying, reading, scanning, writing
+from modelyard.workers.tables.tasks import Compare, Query, Read, Refused, Scan, Show, Task, Write
 
 _BROKEN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeError, MemoryError)
 _MAX_WORDS = 300
@@ -40,6 +40,8 @@ def _done(task: Task) -> Struct:
             return writing.show(task)
         case Compare():
             return comparing.compare(task)
+        case Scan():
+            return scanning.scan(task)
 
 
 def main() -> None:

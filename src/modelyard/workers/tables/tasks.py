@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from modelyard.records.datasets import ColumnChange, DataColumn, DataType
+from modelyard.records.provenance import Label
 
 
 class Read(Struct, frozen=True, tag="read"):
@@ -20,6 +21,18 @@ class Read(Struct, frozen=True, tag="read"):
     kind: str
     into: str
     types: dict[str, DataType] = field(default_factory=dict)
+
+
+class Scan(Struct, frozen=True, tag="scan"):
+    """Say what the pickles in a folder would call."""
+
+    folder: str
+
+
+class Scanned(Struct, frozen=True):
+    """What they would call, by file and name."""
+
+    labels: tuple[Label, ...]
 
 
 class Query(Struct, frozen=True, tag="query"):
@@ -118,4 +131,4 @@ class Refused(Struct, frozen=True):
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-Task = Read | Query | Write | Show | Compare
+Task = Read | Query | Write | Show | Compare | Scan
