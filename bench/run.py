@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.figures import deaths, fast, overload, publish, rows, sandbox, start, tables, tokens
+from bench.figures import deaths, fast, loop, overload, publish, rows, sandbox, start, tables, tokens
 from bench.figures.common import Run
 from bench.figures.deaths import julia_program
 from bench.machine import ROOT, this_machine
@@ -28,6 +28,7 @@ FIGURES = {
     ("fronts",): fast.measure_fronts,
     ("overload",): overload.measure,
     ("token",): tokens.measure,
+    ("policies", "rollouts"): loop.measure,
 }
 _PAGE = ROOT / "docs" / "benchmarks.md"
 

@@ -157,22 +157,6 @@ def test_rows_that_compare_nothing_are_no_verdict(
     assert words in found["words"]
 
 
-def test_a_champion_that_no_longer_loads_leaves_it_to_a_person(
-    judged_yard: RunningYard, client: httpx.Client
-) -> None:
-    for bundle in (times(3), times(2.5)):
-        publish(client, "ops/gone", bundle)
-    digest = client.get("/api/v1/models/ops/gone/versions/1").json()["digest"]
-    (module,) = (judged_yard.data / "bundles" / digest).glob("*.py")
-    module.chmod(0o644)
-    module.write_text("import a_package_that_is_gone\n")
-    found = judge(client, 2, csv(rows()), model="ops/gone")
-    assert found["state"] == "undecided"
-    assert "Version 1 does not start" in found["words"]
-    assert "a_package_that_is_gone" in found["words"]
-    assert client.get("/api/v1/models/ops/gone").json()["champion"] == 1
-
-
 def test_the_command_tells_the_numbers_and_its_exit_code_the_verdict(
     judged_yard: RunningYard, tmp_path: Path
 ) -> None:

@@ -67,11 +67,11 @@ def push(datasets: Datasets, slope: float) -> None:
     datasets.push("finance/flights", [flights(slope)], "text/csv", by="ann", may_create_department=True)
 
 
-def command(yard: RunningYard, *words: str) -> str:
+def command(yard: RunningYard, *words: str, code: int = 0) -> str:
     environment = {**os.environ, "YARD_URL": yard.url, "YARD_TOKEN": yard.token}
     told = [sys.executable, "-m", "modelyard.cli", *words]
     done = subprocess.run(told, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.returncode == code, (done.stdout, done.stderr)
     return done.stdout
 
 
@@ -110,6 +110,9 @@ def test_new_data_becomes_a_new_champion_by_itself(
     assert told["compared"].startswith("Better than the champion: on 100 held-out rows its mae is")
     assert "No group by plane got worse by more than 5%." in told["compared"]
     assert told["decided"].startswith("Champion: ")
+    judged = command(yard, "gate", f"{MODEL}/1", "--dataset", "finance/flights", "--target", "cost", code=1)
+    assert "the newest rows of finance/flights version 2" in judged
+    assert "It is worse than the champion" in judged
     story = command(yard, "history", MODEL) + command(yard, "show", f"{MODEL}/2")
     assert story.count("The dataset finance/flights has a new version 2.") == 2
     entries = {(e["action"], e["by"]) for e in _audit(yard)}

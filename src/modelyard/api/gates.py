@@ -12,8 +12,10 @@ from typing import Annotated, Any
 from anyio import to_thread
 from litestar import Request, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
 
+from modelyard.api.aliases import Words
 from modelyard.api.auth import authorise, reauthorise
 from modelyard.api.exchange import CSV, PARQUET
 from modelyard.api.models import MODEL, SEE
@@ -21,13 +23,26 @@ from modelyard.api.publish import Incoming
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.api.versions import VERSIONS
-from modelyard.records.people import Grant, Need
+from modelyard.records.datasets import DatasetReference
+from modelyard.records.errors import NotFoundError
+from modelyard.records.people import Grant, Kind, Need, thing_of
 from modelyard.records.verdicts import HeldOut, Verdict, VerdictState
 
 TAKES = (CSV.decode(), PARQUET.decode())
 _LARGEST = 256 * 1024 * 1024  # bytes of a file of held-out rows
 _MAX_WAIT = 60.0  # seconds
 _LOOK_EVERY = 0.2
+
+
+class Ask(Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest rows of a dataset, as many as the policy says; of its newest version, or of another."""
+
+    dataset: Annotated[str, Meta(examples=["operations/flights"])]
+    target: Annotated[str, Meta(min_length=1, max_length=1_000, examples=["arr_delay"])]
+    number: Annotated[int, Meta(ge=1, le=999_999_999)] | None = None
+    why: Words = ""
+    rolls_out: bool = True
+
 
 Why = Annotated[str, QueryParameter(max_length=2_000, description="for the history")]
 RollsOut = Annotated[bool, QueryParameter(description="begin a rollout by the policy if it passes")]
@@ -56,14 +71,43 @@ async def judge_on_file(  # noqa: PLR0913 - where, who, and the three things tha
     slices; rows that no training has seen, in the order of time. 202: the verdict waits, see
     `GET …/verdicts/{id}`. Who may not promote can have a version judged without a rollout.
     """
-    if rolls_out:
-        authorise(grant, Need.PROMOTE, model.partition("/")[0])
+    _may_roll_out(grant, model, rolls_out=rolls_out)
     await asyncio.to_thread(services.registry.version, model, number)  # before the bytes come in
     given = request.headers["content-type"].partition(";")[0].strip().lower()
     incoming = Incoming(request.stream(), _LARGEST, partial(reauthorise, request))
     digest = await to_thread.run_sync(_kept, services, incoming)
     held_out = HeldOut(target=target, file=digest, form="csv" if given == TAKES[0] else "parquet")
     ask = partial(services.registry.gates.ask, model, number, held_out, why=why, rolls_out=rolls_out)
+    return await asyncio.to_thread(partial(ask, by=grant.principal))
+
+
+@post(
+    VERSIONS + "/{version:str}/verdicts",
+    opt={"need": Need.PUBLISH},
+    status_code=202,
+    tags=["verdicts"],
+    summary="Have a version judged on a dataset's newest rows",
+)
+async def judge_on_dataset(
+    model: NamedDependency[str],
+    number: NamedDependency[int],
+    data: JSONBody[Ask],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Verdict:
+    """Take one whose newest rows the training has not seen. 202: the verdict waits. Who may not promote can
+    have a version judged without a rollout.
+    """
+    _may_roll_out(grant, model, rolls_out=data.rolls_out)
+    at = DatasetReference.parse(data.dataset)
+    place = at.dataset.partition("/")[0], thing_of(Kind.DATASET, at.dataset)
+    if not grant.allows(Need.READ_DATA, *place):
+        raise NotFoundError(f"There is no dataset {at.dataset}.", "See what there is: yard data list.")
+    known = await asyncio.to_thread(services.datasets.version, at.dataset, data.number or at.version)
+    held_out = HeldOut(target=data.target, dataset=known.dataset, number=known.version)
+    ask = partial(
+        services.registry.gates.ask, model, number, held_out, why=data.why, rolls_out=data.rolls_out
+    )
     return await asyncio.to_thread(partial(ask, by=grant.principal))
 
 
@@ -92,6 +136,11 @@ async def show_verdict(
     return now
 
 
+def _may_roll_out(grant: Grant, model: str, *, rolls_out: bool) -> None:
+    if rolls_out:
+        authorise(grant, Need.PROMOTE, model.partition("/")[0], thing_of(Kind.MODEL, model))
+
+
 def _kept(services: Services, incoming: Incoming) -> str:
     """Keep a file that comes in; its digest."""
     with tempfile.NamedTemporaryFile(dir=services.scratch, prefix="gate-") as file:
@@ -101,4 +150,4 @@ def _kept(services: Services, incoming: Incoming) -> str:
         return services.blobs.put_file(Path(file.name))[0]
 
 
-HANDLERS = (judge_on_file, list_verdicts, show_verdict)
+HANDLERS = (judge_on_file, judge_on_dataset, list_verdicts, show_verdict)

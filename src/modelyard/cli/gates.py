@@ -25,8 +25,14 @@ Version = Annotated[str, typer.Argument(metavar="REF", help="department/name/7."
 
 def gate(
     ref: Version,
-    data: Annotated[Path, typer.Option(help="A CSV or Parquet file of rows that no training has seen.")],
     target: Annotated[str, typer.Option(help="The column with what really came.")],
+    data: Annotated[
+        Path | None, typer.Option(help="A CSV or Parquet file of rows that no training has seen.")
+    ] = None,
+    dataset: Annotated[
+        str,
+        typer.Option(help="Or a dataset, whose newest rows are taken: department/name, or a version of it."),
+    ] = "",
     rollout: Annotated[bool, typer.Option(help="Roll it out by the policy if it passes.")] = True,
     why: Why = "",
     as_json: output.Json = False,
@@ -40,15 +46,18 @@ def gate(
     yard, at = open_yard(), Reference.parse(ref)
     if at.version is None:
         raise InvalidError(f"{ref} names no version.", f"Write {at.model}/7.", field="reference")
-    kind = _TYPES.get(data.suffix.lower())
-    if kind is None:
-        raise InvalidError(f"{data} is neither .csv nor .parquet.", "Give one of these.", field="data")
     path = f"/api/v1/models/{at.model}"
-    told = {"target": target, "why": why, "rolls_out": "true" if rollout else "false"}
+    place = f"{path}/versions/{at.version}/verdicts"
+    told = {"target": target, "why": why}
     with suggestions(yard, ref):
-        found = yard.connection.upload(
-            f"{path}/versions/{at.version}/verdicts/file", Verdict, data, kind, **told
-        )
+        if data is not None:
+            told["rolls_out"] = "true" if rollout else "false"
+            found = yard.connection.upload(f"{place}/file", Verdict, data, _kind(data), **told)
+        elif dataset:
+            body = {**told, "dataset": dataset, "rolls_out": rollout}
+            found = yard.connection.send("POST", place, Verdict, body)
+        else:
+            raise InvalidError("No rows are named.", "Give --data FILE or --dataset NAME.", field="data")
     said = ""
     while found.state is VerdictState.WAITING:
         if found.words != said:
@@ -57,6 +66,13 @@ def gate(
     _print(found, as_json=as_json)
     if found.state is not VerdictState.PASSED:
         raise typer.Exit(_NOT_PASSED)
+
+
+def _kind(file: Path) -> str:
+    kind = _TYPES.get(file.suffix.lower())
+    if kind is None:
+        raise InvalidError(f"{file} is neither .csv nor .parquet.", "Give one of these.", field="data")
+    return kind
 
 
 def verdicts(model: Model, as_json: output.Json = False) -> None:
