@@ -9,7 +9,7 @@ from modelyard.catalog.alerts import Alerts
 from modelyard.store.duties import Duty
 
 KIND, SUBJECT = "alert", "yard"
-_LOOK_EVERY = timedelta(seconds=15)
+_LOOK_EVERY = timedelta(seconds=5)
 
 
 class AlertStep:
