@@ -422,3 +422,37 @@ def test_who_is_disabled_here_does_not_come_in_by_a_provider(signing: Signing, p
     people.set_disabled("nina", disabled=True, by="administrator")
     with pytest.raises(ForbiddenError):
         signing.by_identity(nina)
+
+
+def test_what_people_do_is_in_the_audit_and_no_secret_is(
+    signing: Signing, people: People, maria: str, database: Database
+) -> None:
+    session = signing.by_password(maria, PASSWORD, HOME).secret
+    with pytest.raises(UnauthenticatedError):
+        signing.by_password(maria, "guessed words", HOME)
+    with pytest.raises(UnauthenticatedError):
+        signing.by_password("a password typed here", "x", HOME)
+    signing.end(session)
+    link = signing.make_link(maria, by="administrator")
+    signing.set_password(link.code, PASSWORD + "!")
+    people.set_disabled(maria, disabled=True, by="administrator")
+    with database.read() as connection:
+        entries = connection.execute(sqlalchemy.select(metadata.tables["audit"])).all()
+    told = [(e.action, e.by) for e in entries]
+    for expected in (
+        ("user.create", "administrator"),
+        ("user.role", "administrator"),
+        ("user.invite", "administrator"),
+        ("user.password", "maria"),
+        ("session.begin", "maria"),
+        ("session.refuse", "maria"),
+        ("session.refuse", ""),
+        ("session.end", "maria"),
+        ("user.reset", "administrator"),
+        ("user.disable", "administrator"),
+        ("token.create", "administrator"),
+    ):
+        assert expected in told
+    text = str(entries)
+    for secret in (PASSWORD, session, link.code, "guessed words", "a password typed here", "argon2id"):
+        assert secret not in text

@@ -46,6 +46,7 @@ POLICIES = {
         ("GET", "/start"),
         ("GET", "/datasets"),
         ("GET", "/jobs"),
+        ("GET", "/alerts"),
         ("GET", "/jobs/compare"),
         ("GET", "/live"),
         ("GET", "/people"),
@@ -77,6 +78,7 @@ POLICIES = {
         ("GET", _M + "/card"),
         ("POST", _M + "/card"),
         ("POST", _M + "/jobs"),
+        ("POST", "/alerts/{department}/{alert}/acknowledge"),
         ("POST", _M + "/jobs/{job}/cancel"),
     },
     Need.PROMOTE: {
@@ -97,7 +99,13 @@ POLICIES = {
         ("POST", "/people/{department}/grants"),
         ("POST", "/people/{department}/grants/{share}/revoke"),
     },
-    Need.OVERSEE: {("GET", "/yard"), ("GET", "/users")},
+    Need.OVERSEE: {
+        ("GET", "/yard"),
+        ("GET", "/users"),
+        ("GET", "/audit"),
+        ("GET", "/audit/export"),
+        ("POST", "/audit/verify"),
+    },
     Need.ADMINISTER: {
         ("POST", "/people"),
         ("POST", "/people/tokens/{token}/revoke"),
@@ -114,6 +122,7 @@ VALUES = {
     "token": "999999",
     "share": "999999",
     "job": "999999",
+    "alert": "999999",
     "user": "nobody",
     "mark": "0",
     "file": "yard.css",
