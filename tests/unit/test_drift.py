@@ -111,3 +111,17 @@ def test_fewer_rows_than_usual() -> None:
     found = few_rows(10, [100] * 7)
     assert found is not None
     assert (found.level, found.kind) == (Level.MEDIUM, "volume")
+
+
+def test_thousands_of_values_that_have_not_moved() -> None:
+    """A summary keeps the most frequent ones alone, in each window others: that is no drift."""
+    names = [f"N{i}" for i in range(4000)]
+    shares = np.linspace(2, 1, 4000) / np.linspace(2, 1, 4000).sum()
+
+    def planes(count: int, seed: int) -> Summary:
+        return summarise(
+            pl.DataFrame({"in:tail": np.random.default_rng(seed).choice(names, count, p=shares)})
+        )
+
+    still = planes(50_000, 0)
+    assert [seed for seed in range(20) if noticed(still, planes(5000, seed + 1))] == []

@@ -27,6 +27,7 @@ _APART = ((0.4, Level.HIGH), (0.25, Level.MEDIUM), (0.1, Level.LOW))  # Jensen-S
 _MORE = ((0.2, Level.HIGH), (0.05, Level.MEDIUM), (0.01, Level.LOW))  # of the rows
 _FEW_OF_A_KIND = 5  # rows that a bin or a value is expected to have, or it is counted with its neighbours
 _NEARLY_ALL = 0.99
+_FREQUENT = 0.01  # at most a hundred values are, so they are among the 200 that a summary keeps
 _TESTS = 4  # of a column
 _VOLUME = ((0.05, Level.HIGH), (0.2, Level.MEDIUM))  # of what is usual for the hour
 _USUAL = 50  # rows of an hour, of fewer nothing is said
@@ -165,7 +166,7 @@ def _of_texts(name: str, before: Texts, after: Texts, doubt: float) -> Iterator[
         yield Noticed("constant", plain, Level.HIGH, 1.0, "share of rows with one value", words, 1.0)
         return
     yield from _new_values(plain, before, after)
-    names = sorted(before.counts)
+    names = _comparable(before, after)
     shares = _shares(names, before), _shares(names, after)
     apart = distance(*shares)
     level = _level(_APART, apart)
@@ -202,6 +203,13 @@ def _missing(name: str, before: tuple[int, int], after: tuple[int, int], doubt: 
     if level is not None and (spread == 0 or stats.norm.sf((is_now - was) / spread) < doubt):
         words = f"{is_now:.1%} of {name} are missing, before {was:.1%}."
         yield Noticed("missing", name, level, is_now - was, "share of rows", words, is_now)
+
+
+def _comparable(before: Texts, after: Texts) -> list[str]:
+    """The values whose shares are known on both sides: of a summary that was cut off the frequent ones."""
+    if before.is_whole and after.is_whole:
+        return sorted(before.counts)
+    return sorted(v for v, n in before.counts.items() if n >= _FREQUENT * before.count)
 
 
 def _shares(names: Sequence[str], of: Texts) -> list[float]:
