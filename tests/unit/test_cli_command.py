@@ -63,6 +63,7 @@ def test_all_the_commands_are_there() -> None:
         *("up", "demo", "doctor", "version", "login", "logout", "whoami"),
         *("users list", "users invite", "users reset", "users role", "users remove", "users disable"),
         *("users enable", "users join", "users department"),
+        *("users trust", "users distrust", "keys list", "keys rotate", "keys sign"),
         *("grant matrix", "grant list", "grant give", "grant revoke"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
