@@ -117,3 +117,28 @@ def test_several_writers_make_one_chain(database: Database) -> None:
     for entry in found:
         assert entry == chained(entry, previous)
         previous = entry.hash
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_67_a_full_disk_keeps_neither_the_change_nor_its_entry(database: Database) -> None:
+    """SQLite says that it is full at a number of pages, which holds for the connection: one here."""
+    with database.write(unaudited="a small disk") as connection:
+        (pages,) = connection.exec_driver_sql("PRAGMA page_count").one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 12}")
+    made = 0
+
+    def fill() -> None:
+        nonlocal made
+        while True:
+            with database.write() as connection:
+                departments.add(connection, f"d{made}", by="a" * 400, at=AT)
+            made += 1
+
+    with pytest.raises(UnavailableError, match="full"):
+        fill()
+    assert made > 3
+    with database.read() as connection:
+        assert len(departments.names(connection)) == made
+    found = kept(database)
+    assert len(found) == made
+    assert chained(found[-1], found[-2].hash) == found[-1]
