@@ -27,6 +27,7 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import LostLeaseError
 from modelyard.store.spool import SpoolWriter
+from modelyard.workers.wire import Value
 from tests.bundles import TAR, bundle_tar
 from tests.contract.recording import MODEL, Front
 
@@ -319,3 +320,28 @@ def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:
     table = pl.DataFrame({"x": range(500), "late": [1.0] * 500})
     found = training_rows(table, yard.registry.version(MODEL, 1))
     assert (found.columns, found.height) == (["in:x"], 500)
+
+
+def test_a_day_without_outcomes_is_estimated(database: Database, registry: Registry, tmp_path: Path) -> None:
+    yard = Yard(database, registry, tmp_path, CLASSES)
+    chance = np.random.default_rng(1)
+
+    def day(number: int, count: int) -> tuple[str, np.ndarray]:
+        p = chance.uniform(0.05, 0.95, count)
+        labels: list[Value] = ["yes" if x > 0.5 else "no" for x in p]
+        outputs: dict[str, Any] = {"label": labels, "probability:no": 1 - p, "probability:yes": p}
+        yard.now = DAY + timedelta(days=number)
+        return yard.front.answer({"x": p}, outputs, at=yard.now), p
+
+    one, p = day(0, 3000)
+    came = ["yes" if c else "no" for c in chance.random(3000) < p]
+    yard.say(*({"request_id": one, "row": i, "actual": c} for i, c in enumerate(came)))
+    yard.look()
+    _, later = day(1, 4000)
+    yard.look()
+    (found,) = [m for m in yard.metric("logloss") if m.estimated]
+    expected = float((-later * np.log(later) - (1 - later) * np.log(1 - later)).mean())
+    assert (found.day, found.labels) == (DAY + timedelta(days=1), 4000)
+    assert found.value == pytest.approx(expected, rel=0.05)
+    assert [m.day for m in yard.metric("logloss") if not m.estimated] == [DAY]
+    yard.outcomes.close()

@@ -39,11 +39,13 @@ class Matched(NamedTuple):
         days: version and day whose labelled rows changed, with all of them.
         labels: rows that had no outcome before.
         more: whether outcomes are left for another round.
+        fresh: version and day of predictions that came since the last look.
     """
 
     days: dict[_Day, pl.DataFrame]
     labels: int
     more: bool
+    fresh: list[_Day]
 
 
 class Matcher:
@@ -91,7 +93,7 @@ class Matcher:
             full = {day: self._with_known(rows, known.get(day), folder) for day, rows in days.items()}
             rest = _tall([*left, *([] if old or waits is None else [self._read(waits.digest, folder)])])
             labels = self._keep(duty, full, known, rest if (taken or old) else None, [*taken, *fresh], folder)
-        return Matched(full, labels, len(taken) < len(came))
+        return Matched(full, labels, len(taken) < len(came), sorted({(s.version, s.day) for s in fresh}))
 
     def _days(
         self, pairs: Sequence[tuple[list[pl.DataFrame], list[Segment]]], folder: Path

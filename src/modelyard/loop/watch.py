@@ -12,6 +12,7 @@ import polars as pl
 
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
+from modelyard.loop.estimating import Estimating
 from modelyard.loop.looking import Looking
 from modelyard.loop.measures import answers_of, measured
 from modelyard.loop.outcomes import CAME_AT, Matcher
@@ -52,11 +53,13 @@ class WatchStep:
         self._registry = registry
         self._clock = clock
         self._matcher = Matcher(database, blobs, scratch, self._measure, clock)
+        self._estimating = Estimating(database, blobs, registry, scratch, clock)
         self._looking = Looking(database, History(database, blobs, spool), registry, scratch, clock)
 
     def __call__(self, duty: Duty) -> datetime | None:
         """Look at the model once; it is looked at again when something is shipped."""
         matched = self._matcher.match(duty)
+        self._estimating(duty, matched.fresh)
         if matched.more:
             return self._clock()
         self._looking.look(duty)
