@@ -5,10 +5,10 @@ RUN := $(SETUP) run
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench bench-peers lock clean
 
 help:    ## this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p; s/^\([a-z]*\):  *## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p; s/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | expand -t 16
 
 demo:    ## three departments, three languages, real data; installs what it needs first
 	@$(SETUP) demo
@@ -29,6 +29,10 @@ lint:    ## formatting, rules, types, the direction of imports, the examples in 
 bench:   ## the figures, as ratios in one run
 	@$(SETUP) test
 	@$(RUN) python -m bench.run
+
+bench-peers: ## the same models served by FastAPI, LitServe, BentoML, Ray Serve, MLflow and vetiver; installs 2 GB
+	@$(SETUP) test
+	@$(RUN) python -m bench.run --only peers
 
 setup:   ## install what demo and test need, and nothing more
 	@$(SETUP) test

@@ -80,9 +80,13 @@ make bench                                             # all figures; installs w
 .venv/bin/python -m bench.run --only python-rows       # one figure, or several
 .venv/bin/python -m bench.run --rounds 3 --seconds 1   # quicker and rougher
 .venv/bin/python -m bench.run --write                  # writes this page
+make bench-peers                                       # against six more servers
 ```
 MLServer is put into an environment of its own by uv, plumber is unpacked from Debian's packages; both lie
-in `.tools/peers`. Load comes from `wrk` where it is installed, else from a generator of our own
+in `.tools/peers`. So do FastAPI, LitServe, BentoML, Ray Serve, MLflow and vetiver for
+`make bench-peers` (2 GB), each set up as its own guide shows it, batching where it has that, with one
+process for the model (`bench/peers/servers.py`).
+Load comes from `wrk` where it is installed, else from a generator of our own
 (`bench/load.py`), and from the same one for both sides of a ratio; the exception is plumber on a Unix
 socket, which `wrk` cannot reach. Each peer is tried in several settings first, and its best is what counts.
 Python keeps its compiled files, as after `pip install`: without them every import costs two to three times

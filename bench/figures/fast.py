@@ -21,16 +21,19 @@ _ECHO_REACH = 0.55
 _P50_REACH = 0.2  # milliseconds
 _P99_REACH = 4.0
 _PEER_REACHES = {"logistic": 18.0, "forest": 100.0}
-_TITLES = {"logistic": "a logistic pipeline", "forest": "a forest of 200 trees"}
+TITLES = {"logistic": "a logistic pipeline", "forest": "a forest of 200 trees"}
 
 
-def _body() -> bytes:
+def one_row() -> bytes:
+    """A request of one row."""
     row = training_data()[0][0]
     return json.dumps([dict(zip(COLUMNS, row.tolist(), strict=True))]).encode()
 
 
 @contextmanager
-def _portable(run: Run, name: str, bundles: dict[str, bytes], fronts: int | None = None) -> Iterator[Yard]:
+def portable_yard(
+    run: Run, name: str, bundles: dict[str, bytes], fronts: int | None = None
+) -> Iterator[Yard]:
     """A yard whose models answer in their portable form.
 
     Raises:
@@ -48,10 +51,10 @@ def measure_echo(run: Run) -> Iterator[Figure]:
     """The figures `portable`: everything on, one front, and an echo in one process, in turn."""
     bundle = python_bundle(logistic(), run.folder / "echo-logistic")
     with (
-        _portable(run, "portable", {"bench/logistic": bundle}, fronts=1) as yard,
+        portable_yard(run, "portable", {"bench/logistic": bundle}, fronts=1) as yard,
         echo.serving(1) as url,
     ):
-        ours = request_to(yard, "bench/logistic", _body())
+        ours = request_to(yard, "bench/logistic", one_row())
         theirs = Request(url, ours.body, ours.headers)
         many, one = (_both(run, ours, theirs, connections) for connections in (_MANY, 1))
         details = (
@@ -119,10 +122,10 @@ def _against_mlserver(run: Run, name: str, model: object) -> Iterator[Figure]:
         folder = run.folder / f"mlserver-{name}" / str(len(list(run.folder.glob(f"mlserver-{name}/*"))))
         return mlserver.serving(model, row, setting, folder)
 
-    with _portable(run, f"peers-{name}", {f"bench/{name}": bundle}) as yard:
-        what = f"one-row predictions, 32 connections, {_TITLES[name]} in its portable form, against MLServer"
+    with portable_yard(run, f"peers-{name}", {f"bench/{name}": bundle}) as yard:
+        what = f"one-row predictions, 32 connections, {TITLES[name]} in its portable form, against MLServer"
         told = Told("portable-peers", what, _PEER_REACHES[name], "MLServer", _MANY)
-        request = request_to(yard, f"bench/{name}", _body())
+        request = request_to(yard, f"bench/{name}", one_row())
         yield contest(run, yard, request, told, serving, mlserver.SETTINGS)
 
 
@@ -130,10 +133,10 @@ def measure_fronts(run: Run) -> Iterator[Figure]:
     """The figure `fronts`: two fronts against one, the load on the same machine."""
     bundle = {"bench/logistic": python_bundle(logistic(), run.folder / "fronts-logistic")}
     with (
-        _portable(run, "fronts-1", bundle, fronts=1) as one,
-        _portable(run, "fronts-2", bundle, fronts=2) as two,
+        portable_yard(run, "fronts-1", bundle, fronts=1) as one,
+        portable_yard(run, "fronts-2", bundle, fronts=2) as two,
     ):
-        both, alone = (request_to(yard, "bench/logistic", _body()) for yard in (two, one))
+        both, alone = (request_to(yard, "bench/logistic", one_row()) for yard in (two, one))
         many, few = (_both(run, both, alone, connections) for connections in (_MANY, 8))
     ratios = [[ours.rate / theirs.rate for ours, theirs in pairs] for pairs in (many, few)]
     yield Figure(

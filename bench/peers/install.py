@@ -52,7 +52,7 @@ def mlserver() -> Path:
             uv_environment(),
         )
 
-    return _once(folder, f"MLServer {MLSERVER}", install)
+    return once(folder, f"MLServer {MLSERVER}", install)
 
 
 def plumber() -> Path:
@@ -71,10 +71,15 @@ def plumber() -> Path:
                 unpack(file, folder)
         folder.mkdir(exist_ok=True)  # nothing was missing
 
-    return _once(folder, "plumber (Debian's r-cran-plumber)", install)
+    return once(folder, "plumber (Debian's r-cran-plumber)", install)
 
 
-def _once(folder: Path, what: str, install: Callable[[], None]) -> Path:
+def once(folder: Path, what: str, install: Callable[[], None]) -> Path:
+    """The folder, with the peer in it; installed where that was not done yet.
+
+    Raises:
+        PeerMissingError: it cannot be.
+    """
     done = folder / ".complete"
     if not done.exists():
         shutil.rmtree(folder, ignore_errors=True)
