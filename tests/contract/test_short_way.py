@@ -102,6 +102,7 @@ async def shore(keep_alive: float = 5.0) -> AsyncIterator[Shore]:
             if one.transport is not None and not one.transport.is_closing():
                 one.transport.close()
         await made.front.predict.close()
+        made.front.scratch.cleanup()
         made.front.pool.swap(EMPTY)
         await asyncio.sleep(0)
 
