@@ -20,6 +20,8 @@ STATUSES = {
     "too-large": 413,
     "unsupported": 415,
     "limited": 429,
+    "over-limit": 429,
+    "untrusted": 503,
     "unauthenticated": 401,
     "forbidden": 403,
     "not-found": 404,
