@@ -102,7 +102,9 @@ def schema_of(app: Litestar) -> dict[str, Any]:
             operation["x-need"] = need
             if need is Need.NOTHING:
                 operation["security"] = []
-            if types:
+            if (
+                types and "" not in types
+            ):  # with "", no body is needed either: Litestar knows of it what there is
                 binary = {"schema": {"type": "string", "format": "binary"}}
                 operation["requestBody"] = {"required": True, "content": dict.fromkeys(types, binary)}
     for path, (name, summary) in _PREDICT_PATHS.items():
