@@ -91,6 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
         portable: whether portable forms of new versions are tried; those that are there answer in any case.
         portable_timeout: seconds the converter may take, and the proof after it.
+        keys: the file with the yard's keys, which all its nodes share; by default `keys` in the data folder.
         backup: a folder, best on another disk or machine, that a backup is added to every so many hours.
         backup_every: hours between backups.
         backup_keep: how many backups are kept there.
@@ -135,6 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     cpu_hour_cost: float = 0.05
     allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    keys: str = ""
     backup: str = ""
     backup_every: float = 24.0
     backup_keep: int = 14
@@ -211,7 +213,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def keys_file(self) -> Path:
         """The keys of secrets at rest; a backup without it cannot open them."""
-        return self.data / "keys"
+        return Path(self.keys) if self.keys else self.data / "keys"
 
     @property
     def routes_file(self) -> Path:

@@ -25,8 +25,8 @@ ROW = [{"x": 2}]
 
 
 @pytest.fixture(scope="module")
-def variables() -> Iterator[dict[str, str]]:
-    """PostgreSQL and a server that speaks S3, as the variables that lead to them."""
+def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """PostgreSQL, a server that speaks S3 and shared keys, as the variables that lead to them."""
     binaries = find_postgresql()
     assert binaries
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -42,6 +42,7 @@ def variables() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_REGION": "us-east-1",
             "YARD_FRONTS": "1",
+            "YARD_KEYS": str(tmp_path_factory.mktemp("shared") / "keys"),
         }
     moto.stop()
 

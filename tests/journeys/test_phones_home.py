@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,11 +68,20 @@ def rds(tmp_path: Path) -> bytes:
     return (tmp_path / "model.rds").read_bytes()
 
 
-def test_a_whole_journey_opens_no_connection_and_writes_nothing_outside(tmp_path: Path, rds: bytes) -> None:
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A short path: a yard in a deep folder has its sockets elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="yard-") as folder:
+        yield Path(folder) / "data"
+
+
+def test_a_whole_journey_opens_no_connection_and_writes_nothing_outside(
+    tmp_path: Path, data: Path, rds: bytes
+) -> None:
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
-    data, trace = tmp_path / "data", tmp_path / "trace"
+    trace = tmp_path / "trace"
     watcher = (
         strace,
         "-D",

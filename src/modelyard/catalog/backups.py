@@ -131,16 +131,18 @@ def _new_name(vault: Vault) -> str:
 
 def _dump(vault: Vault, name: str, database: Database, data: Path) -> tuple[str, tuple[KeptTable, ...]]:
     digests: dict[str, str] = {}
+    scratch = data / "scratch"
+    scratch.mkdir(exist_ok=True)
 
     @contextmanager
     def create(table: str) -> Iterator[BinaryIO]:
-        with tempfile.TemporaryFile() as packed:
+        with tempfile.TemporaryFile(dir=scratch) as packed:
             yield packed
             packed.seek(0)
             with vault.write(f"{name}/tables/{table}") as file:
                 digests[table], _ = copied(packed, file)
 
-    with database.snapshot(data / "scratch") as snapshot, snapshot.read() as connection:
+    with database.snapshot(scratch) as snapshot, snapshot.read() as connection:
         revision, tables = dump.dump(connection, create)
     return revision, tuple(KeptTable(t.table, t.rows, digests[t.table]) for t in tables)
 
