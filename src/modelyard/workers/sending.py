@@ -33,7 +33,7 @@ def signature(secret: bytes, identity: str, moment: int, body: bytes) -> str:
     """The header `webhook-signature` of Standard Webhooks: HMAC-SHA256 over id, time and body.
 
     >>> signature(b"key", "msg_1", 1, b"{}")[:5]
-    'v1,l8'
+    'v1,jK'
     """
     signed = f"{identity}.{moment}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
