@@ -63,6 +63,24 @@ def test_a_full_queue_has_room_for_who_is_not_in_it() -> None:
     assert not queue.has_room("carl", 3)  # twice the limit is the end
 
 
+def test_a_flood_keeps_its_turn_when_others_are_dropped() -> None:
+    """Who has had more rows waits longer, however often the queue is looked through."""
+    taken = []
+    for looks in (False, True):
+        queue = Waiting(100_000)
+        for _ in range(5):
+            queue.add(ask("tables", 1000))
+        for _ in range(3000):
+            queue.add(ask("rows"))
+        order = []
+        for turn in range(600):
+            if looks and turn % 100 == 0:
+                queue.drop(lambda a: a.done)
+            order.append(queue.take().asked.caller)
+        taken.append(order)
+    assert taken[0] == taken[1]
+
+
 def test_what_comes_back_is_first() -> None:
     queue = Waiting(10)
     queue.add(ask("anna"))

@@ -276,8 +276,6 @@ class Batcher:
         except YardError as error:
             self._fail_or_split(asks, error)
             return
-        for ask in asks:
-            ask.line = line
         batch = Batch(number, asks, block, rows, time.monotonic())
         batches = self._busy.get(line)
         if batches is None:
@@ -365,9 +363,10 @@ class Batcher:
         self._forget(line)
         first, *others = self._busy.pop(line, None) or (None,)
         self._wait_again(others)
-        for ask in reversed(first.asks if first else []):
+        blamed = first.asks if first else []
+        for ask in reversed(blamed):
             ask.deaths += 1
-            ask.deaths_alone += len(first.asks) == 1 if first else 0
+            ask.deaths_alone += len(blamed) == 1
             if ask.deaths_alone >= _DEATHS_ALONE or ask.deaths >= _DEATHS_IN_ALL:
                 ask.settle(_lost_words(self.served.model, ask.deaths))
             elif not ask.done:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from modelyard.records.errors import YardError
 from modelyard.serving.answers import Answer
 from modelyard.serving.inputs import Inputs
-from modelyard.serving.line import Line
 from modelyard.serving.tap import Asked
 
 _SPAN = 0.2  # seconds a batch should take at most, where it has more than one row
@@ -38,7 +37,6 @@ class Ask:
         "deaths_alone",
         "gone",
         "inputs",
-        "line",
         "settled",
         "then",
         "wait",
@@ -60,7 +58,6 @@ class Ask:
         self.wait = wait
         self.deadline = deadline
         self.settled = False
-        self.line: Line | None = None
         self.alone = inputs.columns is not None  # tables travel alone; so do suspects
         self.deaths = 0
         self.deaths_alone = 0
@@ -122,7 +119,6 @@ class Waiting:
 
     def put_back(self, ask: Ask) -> None:
         """Before all others."""
-        ask.line = None
         self._again.appendleft(ask)
         self.rows += ask.inputs.count
 
@@ -149,12 +145,13 @@ class Waiting:
 
     def drop(self, gone: Callable[[Ask], bool]) -> None:
         """Take out all of which this is true."""
-        kept = [ask for ask in self if not gone(ask)]
-        again = len([ask for ask in self._again if not gone(ask)])
-        self._again, self._lanes, self.rows = deque(kept[:again]), {}, 0
-        self.rows = sum(ask.inputs.count for ask in self._again)
-        for ask in kept[again:]:
-            self.add(ask)
+        self._again = deque(ask for ask in self._again if not gone(ask))
+        for caller, lane in list(self._lanes.items()):  # whose clocks stay: turns go on as they were
+            lane.asks = deque(ask for ask in lane.asks if not gone(ask))
+            lane.rows = sum(ask.inputs.count for ask in lane.asks)
+            if not lane.asks:
+                del self._lanes[caller]
+        self.rows = sum(ask.inputs.count for ask in self)
 
     def _next(self) -> _Lane:
         if len(self._lanes) == 1:
