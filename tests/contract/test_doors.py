@@ -93,7 +93,7 @@ async def behave(worker: Worker, question: Frame) -> Frame:
 class Front:
     """Both doors, as a front has them, as one ASGI application."""
 
-    def __init__(self, yard: Dock, least: int = 200) -> None:
+    def __init__(self, yard: Dock, least: int = 200, rows: int = 10) -> None:
         self.yard = yard
         self.table = TABLE
         self.scratch = tempfile.TemporaryDirectory()
@@ -105,7 +105,7 @@ class Front:
         pool = Pool(LIMITS, 100, ensure, yard.stuck, Tap(yard.append))
         self.trials = Trials(pool, 30.0)
         predictor = Predictor(pool, self.counters, self.trials)
-        files = FileLimits(Path(self.scratch.name), least=least, most=50_000, rows=10)
+        files = FileLimits(Path(self.scratch.name), least=least, most=50_000, rows=rows)
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000, files)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
         self.metrics = Metrics(lambda: self.table, self._report)
@@ -133,9 +133,9 @@ class Caller(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def caller(who: str | None = "anna", least: int = 200) -> AsyncIterator[Caller]:
+async def caller(who: str | None = "anna", least: int = 200, rows: int = 10) -> AsyncIterator[Caller]:
     async with dock(behave) as yard:
-        front = Front(yard, least)
+        front = Front(yard, least, rows)
         async with Caller(front, who) as client:
             yield client
         await front.predict.close()

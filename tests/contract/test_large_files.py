@@ -76,6 +76,21 @@ def test_a_parquet_file_is_read_by_parts_of_its_rows(accept: str) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("kind", ["text/csv", PARQUET])
+def test_a_part_has_no_more_rows_than_a_request_may(kind: str) -> None:
+    async def scenario() -> None:
+        async with caller(rows=50_000) as client:  # where a request may have 100
+            values = [100.0 + i for i in range(250)]
+            body = csv_of(values) if kind == "text/csv" else parquet_of(values)
+            answer = await client.post(FUEL, content=body, headers=CSV | {"Content-Type": kind})
+            assert answer.status_code == 200, answer.text
+            assert pl.read_csv(answer.content)["prediction"].to_list() == [2.0 * v for v in values]
+            asked = [len(numbers(q)) for w in client.front.yard.workers for q in w.questions]
+            assert max(asked) <= 100
+
+    run(scenario)
+
+
 def test_a_short_body_of_too_many_rows_goes_by_parts_too() -> None:
     async def scenario() -> None:
         async with caller(least=10_000) as client:

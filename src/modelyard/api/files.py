@@ -124,7 +124,7 @@ class Files:
         try:
             first = await anext(answered)
             if CSV in accept:
-                version = _version_of(first)
+                version = version_header(first)
                 begin = await asyncio.to_thread(answers.to_csv, first)
                 return Reply(begin, CSV, headers=version, more=_as_csv(answered))
             return await self._as_parquet(first, answered)
@@ -140,18 +140,18 @@ class Files:
         request_id: str,
         gone: asyncio.Future[MutableMapping[str, Any]],
     ) -> AsyncGenerator[Answer]:
-        plan, rows, served = self._predictor.plan(asking.served), 0, asking.served
+        plan, rows = self._predictor.plan(asking.served), 0
         parts = self._inputs(plan, kind, file)
         try:
             async with aclosing(parts):
                 async for inputs in parts:
                     if gone.done():
                         raise HungUpError
-                    answer = await self._answer(asking, served, inputs, request_id)
+                    answer = await self._answer(asking, inputs, request_id)
                     yield answer
                     rows += inputs.count
                     # One version answers all, whatever the routes become; each part has an id of its own.
-                    served, request_id = asking.pinned(answer.version), self._predictor.new_request_id()
+                    request_id, served = self._predictor.new_request_id(), asking.pinned(answer.version)
                     asking = Asking(asking.grant, served, "version", asking.wait, asking.pinned)
         except YardError as error:
             if rows:  # what it says counts a part's rows
@@ -162,11 +162,12 @@ class Files:
             file.close()
 
     def _inputs(self, plan: InputPlan, kind: bytes, file: IO[bytes]) -> AsyncGenerator[Inputs]:
+        rows = min(self._limits.rows, plan.max_rows)  # a part is a request like any other
         if kind == PARQUET:
-            return read_parts(plan, file.fileno(), self._limits.rows)
-        return _from_csv(plan, file, self._limits.rows)
+            return read_parts(plan, file.fileno(), rows)
+        return _from_csv(plan, file, rows)
 
-    async def _answer(self, asking: Asking, served: ServedVersion, inputs: Inputs, request_id: str) -> Answer:
+    async def _answer(self, asking: Asking, inputs: Inputs, request_id: str) -> Answer:
         """One part's answer; a model that is busy is asked again."""
         until = time.monotonic() + _PATIENCE
         while True:
@@ -182,7 +183,7 @@ class Files:
             )
             try:
                 self._predictor.admit(asking.grant, inputs.count)
-                return await self._predictor.answer(served, inputs, asked)
+                return await self._predictor.answer(asking.served, inputs, asked)
             except BusyError as error:
                 if time.monotonic() + error.retry_after > until:
                     raise
@@ -200,7 +201,7 @@ class Files:
             await asyncio.to_thread(_join, folder, number + 1, whole)
             file = whole.open("rb")  # it outlives its name
             size = whole.stat().st_size
-        return Reply(b"", PARQUET, headers=_version_of(first), more=_sent(file), length=size)
+        return Reply(b"", PARQUET, headers=version_header(first), more=_sent(file), length=size)
 
 
 def _write(folder: Path, number: int, answer: Answer) -> None:
@@ -229,5 +230,6 @@ async def _from_csv(plan: InputPlan, file: IO[bytes], rows: int) -> AsyncGenerat
         yield await asyncio.to_thread(tables.from_table, plan, table)
 
 
-def _version_of(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+def version_header(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+    """Which version answered, beside a table that has no room for it."""
     return ((b"x-yard-version", f"{answer.model}/{answer.version}".encode()),)

@@ -29,7 +29,7 @@ from modelyard.api.exchange import (
     refusal,
     wait_of,
 )
-from modelyard.api.files import Asking, FileLimits, Files, has_tables
+from modelyard.api.files import Asking, FileLimits, Files, has_tables, version_header
 from modelyard.records.errors import (
     ForbiddenError,
     NotFoundError,
@@ -184,7 +184,7 @@ class PredictDoor:
             if isinstance(outcome, YardError):
                 reply = refusal(outcome, "POST", head.path, request_id)
             else:
-                reply = Reply(answers.to_json(outcome), headers=_version_of(outcome))
+                reply = Reply(answers.to_json(outcome), headers=version_header(outcome))
             asker.answer(reply, request_id)
 
         try:
@@ -269,7 +269,7 @@ def _from_csv(plan: InputPlan, body: bytes) -> Inputs:
 
 async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
     """The answer as the caller wants it: JSON, unless `Accept` names CSV or Parquet."""
-    version = _version_of(answer)
+    version = version_header(answer)
     if CSV in accept:
         return Reply(await asyncio.to_thread(answers.to_csv, answer), CSV, headers=version)
     if PARQUET in accept:
@@ -277,7 +277,3 @@ async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:
     if len(answer.outputs[0] if answer.outputs else ()) > _ROWS_IN_A_THREAD:
         return Reply(await asyncio.to_thread(answers.to_json, answer), headers=version)
     return Reply(answers.to_json(answer), headers=version)
-
-
-def _version_of(answer: answers.Answer) -> tuple[tuple[bytes, bytes], ...]:
-    return ((b"x-yard-version", f"{answer.model}/{answer.version}".encode()),)
