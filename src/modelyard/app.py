@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -70,7 +70,6 @@ from modelyard.serving.table import EMPTY, load_table
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
 from modelyard.settings import Settings
-from modelyard.store import duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.secrets import Keyring, Secrets, Signer
@@ -127,9 +126,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry)
     engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
-    engine.drive(Tick(database, name, alert_steps(settings, database)))
-    if backups := backup_steps(settings, database, blobs):
-        engine.drive(Tick(database, name, backups))
+    for kind, subject, step in own_ticks(settings, database, blobs):
+        engine.drive(Tick(database, name, {kind: step}, standing={kind: subject}))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_upgrade_at_last, args=(database,), name="upgrade", daemon=True).start()
@@ -176,7 +174,7 @@ def loop_steps(
             registry.gates, compare, lambda v: is_settled(v, settings, now()), engine.refresh, now
         ),
     }
-    return tuple(steps for steps in (quick, slow) if steps)
+    return quick, slow
 
 
 def train_step(settings: Settings, database: Database, blobs: Blobs, registry: Registry) -> TrainStep:
@@ -198,25 +196,20 @@ def _queue(settings: Settings) -> Queue:
     return Queue(settings.department_queue, settings.department_jobs)
 
 
-def alert_steps(settings: Settings, database: Database) -> dict[str, Step]:
-    """Alerts, in a tick of their own: a place that does not answer holds up nothing else."""
-    with contextlib.suppress(UnavailableError), database.write(unaudited="duties") as connection:
-        duties.ensure(connection, alert.KIND, alert.SUBJECT, now())
-    return {alert.KIND: alert.AlertStep(_alerts(settings, database), now)}
+def own_ticks(settings: Settings, database: Database, blobs: Blobs) -> Iterator[tuple[str, str, Step]]:
+    """Kind, subject and step of duties with a tick each: one may take long and must hold up nothing else.
+
+    Alerts, whose places may not answer; backups, on a node that is told where to keep them.
+    """
+    yield alert.KIND, alert.SUBJECT, alert.AlertStep(_alerts(settings, database), now)
+    if settings.backup:
+        step = backup.BackupStep(settings, database, blobs, __version__, now)
+        yield backup.KIND, backup.SUBJECT, step
 
 
 def _alerts(settings: Settings, database: Database) -> Alerts:
     secrets = Secrets(Keyring(settings.keys_file))
     return Alerts(database, secrets, outbound.networks(settings.outbound), settings.smtp, now)
-
-
-def backup_steps(settings: Settings, database: Database, blobs: Blobs) -> dict[str, Step]:
-    """Backups, on a node that is told where to keep them; in a tick of their own, for one takes long."""
-    if not settings.backup:
-        return {}
-    with contextlib.suppress(UnavailableError), database.write(unaudited="duties") as connection:
-        duties.ensure(connection, backup.KIND, backup.SUBJECT, now())
-    return {backup.KIND: backup.BackupStep(settings, database, blobs, __version__, now)}
 
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:

@@ -211,6 +211,18 @@ def test_a_started_tick_does_what_comes_and_stops(database: Database) -> None:
     assert held(database).due_at is None
 
 
+def test_a_standing_duty_is_there_without_anybodys_asking(database: Database) -> None:
+    done = threading.Event()
+
+    def step(_: Duty) -> None:
+        done.set()
+
+    tick = Tick(database, "one", {"watch": step}, standing={"watch": "finance/fuel"})
+    tick.start()
+    assert done.wait(20)
+    tick.stop()
+
+
 @pytest.mark.postgresql
 def test_a_row_that_another_engine_claims_is_skipped(postgresql: Server, postgresql_template: str) -> None:
     url = postgresql.url(postgresql.create(postgresql_template))

@@ -59,6 +59,7 @@ class Tick:
             that raises is tried again, later each time, and the duty keeps what it said.
         clock: what time it is.
         at_once: how many steps at the same time.
+        standing: kind to subject of duties that are there without anybody's asking.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Tick:
         steps: Mapping[str, Step],
         clock: Clock = now,
         at_once: int = _AT_ONCE,
+        standing: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._name = name
         self._steps = dict(steps)
         self._clock = clock
         self._at_once = at_once
+        self._standing = dict(standing or {})
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._held: dict[tuple[str, str], Duty] = {}
@@ -133,6 +136,8 @@ class Tick:
             try:
                 with self._database.write(unaudited=_LEASES) as connection:
                     duties.release(connection, self._steps, self._name, self._clock())
+                    for kind, subject in self._standing.items():
+                        duties.ensure(connection, kind, subject, self._clock())
             except UnavailableError as error:
                 log.warning("the loop waits for the database: %s", error)
                 self._stopping.wait(_LOOK_EVERY)
