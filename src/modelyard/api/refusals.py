@@ -84,6 +84,8 @@ class Refusals:
 
     def note(self, scope: MutableMapping[str, Any], error: YardError, request_id: str) -> None:
         """Count a request that ended with this error, if that refused it."""
+        if not isinstance(error, (*_REFUSALS, NotFoundError)):
+            return  # before anybody is looked up: a yard that is busy answers many such
         grant = scope.get("state", {}).get("grant") or self._grant(scope)
         department = _department(scope)
         hidden = isinstance(error, NotFoundError) and grant and department and not grant.sees(department)

@@ -93,30 +93,27 @@ class Line(asyncio.Protocol):
             data, self._buffer = bytes(self._buffer), bytearray()
         at = 0
         try:
-            while not self.fault and (end := self._end(data, at)):
-                frame = self._read(data, at, end)
-                at = end
+            while not self.fault and (found := self._read(data, at)):
+                frame, at = found
                 self._answered(self, frame)
         except MalformedError as error:
             self.abort(f"it does not speak frames: {error.message}")
         if at < len(data):
             self._buffer += data[at:]
 
-    def _end(self, data: bytes, at: int) -> int:
-        """Where the frame ends that begins there; 0 if it is not whole yet."""
+    def _read(self, data: bytes, at: int) -> tuple[Frame, int] | None:
+        """The frame that begins there, and where it ends; None if it is not whole yet."""
         start = at + wire.PREFIX.size
         self._due = wire.PREFIX.size
         if len(data) < start:
-            return 0
-        self._due += sum(wire.lengths(data[at:start]))
+            return None
+        header, body = wire.lengths(data[at:start])
+        self._due += header + body
         end = at + self._due
-        return end if len(data) >= end else 0
-
-    def _read(self, data: bytes, at: int, end: int) -> Frame:
-        start = at + wire.PREFIX.size
-        header, _ = wire.lengths(data[at:start])
-        view = memoryview(data)
-        return self._reader.decode(data[start : start + header], view[start + header : end])
+        if len(data) < end:
+            return None
+        head, rest = data[start : start + header], memoryview(data)[start + header : end]
+        return self._reader.decode(head, rest), end
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Called by asyncio."""
