@@ -51,6 +51,18 @@ def begin(house: House) -> tuple[Training, Duty]:
     return training, duty
 
 
+@pytest.mark.parametrize("address", [f"{JOBS}/1?wait=30", f"{JOBS}/1/log?wait=30"])
+def test_36_rights_that_go_while_one_waits_for_a_job_are_gone(house: House, address: str) -> None:
+    send(house)
+    headers = house.signed(Role.VIEWER)
+    waiting = house.portal.start_task_soon(lambda: house._client.get(address, headers=headers))
+    for token in house.people.tokens():
+        if token.role is Role.VIEWER:
+            house.people.revoke_token(token.id, by="test")
+    house.swap()
+    assert waiting.result().status_code == 401
+
+
 def test_a_project_is_sent_listed_and_shown(house: House) -> None:
     sent = send(house, code="git 4f1c2e", why="more trees", parameters='{"trees": 80}')
     assert sent.status_code == 201, sent.text

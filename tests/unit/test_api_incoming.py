@@ -9,8 +9,8 @@ import pytest
 from anyio import to_thread
 from litestar.exceptions import InternalServerException
 
-from modelyard.api import publish
-from modelyard.api.publish import Incoming
+from modelyard.api import incoming
+from modelyard.api.incoming import Incoming
 from modelyard.records.errors import MalformedError, TooLargeError
 
 MIB = 1024 * 1024
@@ -74,7 +74,7 @@ def test_a_connection_that_ends_is_said_so() -> None:
 
 
 def test_30_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_PATIENCE", 0.05)
+    monkeypatch.setattr(incoming, "_PATIENCE", 0.05)
 
     async def silent() -> AsyncGenerator[bytes, None]:
         yield b"half"
@@ -85,7 +85,7 @@ def test_30_a_body_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 
 def test_30_a_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "_ALLOWANCE", -1.0)
-    monkeypatch.setattr(publish, "_SLOWEST", 1e15)
+    monkeypatch.setattr(incoming, "_ALLOWANCE", -1.0)
+    monkeypatch.setattr(incoming, "_SLOWEST", 1e15)
     with pytest.raises(MalformedError, match="stopped arriving"):
         pull(of(b"x"))

@@ -38,6 +38,7 @@ from modelyard.api import (
 from modelyard.api.auth import check_policies, guard
 from modelyard.api.door import Door
 from modelyard.api.errors import handle
+from modelyard.api.incoming import AT_ONCE
 from modelyard.api.openapi import config, describe, schema_of
 from modelyard.api.requests import MAX_BODY, YardRequest, model_of, version_of
 from modelyard.api.services import Services
@@ -111,7 +112,7 @@ def _build(
     services: Services | None,
     openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    publishing = CapacityLimiter(publish.AT_ONCE)
+    publishing = CapacityLimiter(AT_ONCE)
     return _Application(
         handlers,
         state=State({"services": services}),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
@@ -25,6 +25,9 @@ from modelyard.records.rollouts import RouteTable
 from modelyard.store.audit import Origin, came_from
 
 JSON = ("application/json",)
+T = TypeVar("T")
+
+_LOOK_EVERY = 0.2  # seconds
 _OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.OVERSEE, Need.ADMINISTER})
 # What a department and a name in a path are of, by the step before them; of anything else nothing is shared.
 _KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET, "data": Kind.DATASET}
@@ -135,6 +138,25 @@ def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     services = cast("Services", connection.app.state.services)
     grant = identify(connection.headers.get("authorization"), services.table())
     authorise(grant, connection.route_handler.opt["need"], *place_of(connection))
+
+
+async def wait_for(
+    connection: ASGIConnection[Any, Any, Any, Any],
+    look: Callable[[], Awaitable[T]],
+    is_over: Callable[[T, T], bool],
+    seconds: float,
+) -> T:
+    """What `look` finds once `is_over` says so of the first find and the last one, or after so many seconds.
+
+    Whoever waits must still be allowed to at each look.
+    """
+    end = time.monotonic() + seconds
+    first = now = await look()
+    while not is_over(first, now) and time.monotonic() < end:
+        await asyncio.sleep(_LOOK_EVERY)
+        now = await look()
+        reauthorise(connection)
+    return now
 
 
 def place_of(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str | None, str]:

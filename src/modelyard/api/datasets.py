@@ -25,7 +25,7 @@ from modelyard.records.datasets import (
     check_dataset,
 )
 from modelyard.records.errors import InvalidError
-from modelyard.records.people import Grant, Kind, Need, thing_of
+from modelyard.records.people import Grant, Need
 
 DATASET = "/api/v1/datasets/{department:str}/{name:str}"
 VERSION = DATASET + "/versions/{version:str}"
@@ -167,7 +167,7 @@ def dataset_of(department: FromPath[str], name: FromPath[str]) -> str:
 
 async def shows(services: Services, grant: Grant, dataset: str) -> Callable[[DatasetVersion], DatasetVersion]:
     """What makes of a version what this person may know of it."""
-    reads = grant.allows(Need.READ_DATA, dataset.split("/", maxsplit=1)[0], thing_of(Kind.DATASET, dataset))
+    reads = grant.allows_dataset(Need.READ_DATA, dataset)
     cleared = await asyncio.to_thread(services.datasets.cleared, dataset, grant.principal)
     return lambda version: version.shown_to(reads=reads, cleared=cleared)
 

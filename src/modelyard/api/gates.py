@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from modelyard.api.aliases import Words
-from modelyard.api.auth import authorise, reauthorise
+from modelyard.api.auth import authorise, wait_for
 from modelyard.api.exchange import CSV, PARQUET
+from modelyard.api.incoming import ROWS, Incoming, incoming
 from modelyard.api.models import MODEL, SEE
-from modelyard.api.publish import Incoming
+from modelyard.api.publish import kind_of
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.api.versions import VERSIONS
@@ -31,7 +31,6 @@ from modelyard.records.verdicts import HeldOut, Verdict, VerdictState
 TAKES = (CSV.decode(), PARQUET.decode())
 _LARGEST = 256 * 1024 * 1024  # bytes of a file of held-out rows
 _MAX_WAIT = 60.0  # seconds
-_LOOK_EVERY = 0.2
 
 
 class Ask(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +62,7 @@ async def judge_on_file(  # noqa: PLR0913 - where, who, and the three things tha
     request: Request[Any, Any, Any],
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
+    publishing: NamedDependency[CapacityLimiter],
     target: Annotated[str, QueryParameter(min_length=1, max_length=1_000, description="what came")],
     why: Why = "",
     rolls_out: RollsOut = True,
@@ -73,9 +73,9 @@ async def judge_on_file(  # noqa: PLR0913 - where, who, and the three things tha
     """
     _may_roll_out(grant, model, rolls_out=rolls_out)
     await asyncio.to_thread(services.registry.version, model, number)  # before the bytes come in
-    given = request.headers["content-type"].partition(";")[0].strip().lower()
-    incoming = Incoming(request.stream(), _LARGEST, partial(reauthorise, request))
-    digest = await to_thread.run_sync(_kept, services, incoming)
+    given = kind_of(request)
+    body = incoming(request, publishing, _LARGEST, ROWS)
+    digest = await to_thread.run_sync(_kept, services, body, limiter=publishing)
     held_out = HeldOut(target=target, file=digest, form="csv" if given == TAKES[0] else "parquet")
     ask = partial(services.registry.gates.ask, model, number, held_out, why=why, rolls_out=rolls_out)
     return await asyncio.to_thread(partial(ask, by=grant.principal))
@@ -100,8 +100,7 @@ async def judge_on_dataset(
     """
     _may_roll_out(grant, model, rolls_out=data.rolls_out)
     at = DatasetReference.parse(data.dataset)
-    place = at.dataset.partition("/")[0], thing_of(Kind.DATASET, at.dataset)
-    if not grant.allows(Need.READ_DATA, *place):
+    if not grant.allows_dataset(Need.READ_DATA, at.dataset):
         raise NotFoundError(f"There is no dataset {at.dataset}.", "See what there is: yard data list.")
     known = await asyncio.to_thread(services.datasets.version, at.dataset, data.number or at.version)
     held_out = HeldOut(target=data.target, dataset=known.dataset, number=known.version)
@@ -126,14 +125,13 @@ async def show_verdict(
     wait: Annotated[float, QueryParameter(ge=0, le=_MAX_WAIT, description="seconds")] = 0,
 ) -> Verdict:
     """With `wait` the answer comes when it is judged, its words change, or after so many seconds."""
-    look = partial(services.registry.gates.verdict, model, number_of(verdict, "verdict"))
-    first = now = await asyncio.to_thread(look)
-    end = time.monotonic() + wait
-    while now.state is VerdictState.WAITING and now.words == first.words and time.monotonic() < end:
-        await asyncio.sleep(_LOOK_EVERY)
-        now = await asyncio.to_thread(look)
-        reauthorise(request)
-    return now
+
+    def is_over(first: Verdict, now: Verdict) -> bool:
+        return now.state is not VerdictState.WAITING or now.words != first.words
+
+    verdict_of = services.registry.gates.verdict
+    look = partial(asyncio.to_thread, verdict_of, model, number_of(verdict, "verdict"))
+    return await wait_for(request, look, is_over, wait)
 
 
 def _may_roll_out(grant: Grant, model: str, *, rolls_out: bool) -> None:

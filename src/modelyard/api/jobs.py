@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
@@ -16,21 +15,21 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, field
 
 from modelyard.api.aliases import Reason, Words
-from modelyard.api.auth import reauthorise
-from modelyard.api.models import MODEL, SEE, seen_by
-from modelyard.api.publish import TAKES, Incoming, kind_of
+from modelyard.api.auth import wait_for
+from modelyard.api.incoming import PROJECT, incoming
+from modelyard.api.models import MODEL, SEE
+from modelyard.api.publish import TAKES, kind_of
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
-from modelyard.records.errors import BusyError, InvalidError, NotFoundError
+from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.jobs import Job, JobState, LogPart, Point
-from modelyard.records.people import Grant, Kind, Need, thing_of
+from modelyard.records.people import Grant, Need
 from modelyard.records.projects import Parameter
 
 JOBS = MODEL + "/jobs"
 _JOB = JOBS + "/{job:str}"
 _LIMIT = 1024**3  # bytes of a project's archive
 _MAX_WAIT = 60.0  # seconds
-_LOOK_EVERY = 0.3
 _MOST = 1_000
 
 
@@ -54,7 +53,7 @@ async def list_jobs(
     most: Annotated[int, QueryParameter(ge=1, le=_MOST)] = 100,
 ) -> list[Job]:
     """Newest first."""
-    find = partial(services.jobs.jobs, seen_by(grant), model=of_model, states=(stands,) if stands else None)
+    find = partial(services.jobs.jobs, grant.seen, model=of_model, states=(stands,) if stands else None)
     if job is not None:
         found = await asyncio.to_thread(partial(find, below=job + 1, most=1))
         return [each for each in found if each.id == job]
@@ -82,12 +81,10 @@ async def train(  # noqa: PLR0913 - what can be said of a job
     """The body is the project's folder as a tar or .tar.gz, `yard.toml` at its top. 422 names the file, line
     and key that is wrong. 503 if the department has as many jobs waiting as it may.
     """
-    if publishing.available_tokens < 1:
-        raise BusyError("Too many archives are coming in at the moment.", "Try again soon.", retry_after=5)
     submit = partial(
         services.jobs.submit,
         model,
-        Incoming(request.stream(), _LIMIT, partial(reauthorise, request)),
+        incoming(request, publishing, _LIMIT, PROJECT),
         kind_of(request),
         reason=why,
         code=code,
@@ -114,26 +111,25 @@ async def train_again(
 async def show_job(
     model: NamedDependency[str],
     job: FromPath[str],
+    request: Request[Any, Any, Any],
     services: NamedDependency[Services],
     wait: Annotated[float, QueryParameter(ge=0, le=_MAX_WAIT, description="seconds")] = 0,
 ) -> Job:
     """With `wait` the answer comes when `state` or `progress` changes from what it was at the call, or after
     so many seconds; of a job that has ended at once.
     """
-    first = now = await _job(services, model, job)
-    end = time.monotonic() + wait
-    while now.state.goes_on and time.monotonic() < end:
-        if (now.state, now.progress) != (first.state, first.progress):
-            break
-        await asyncio.sleep(_LOOK_EVERY)
-        now = await _job(services, model, job)
-    return now
+
+    def is_over(first: Job, now: Job) -> bool:
+        return not now.state.goes_on or (now.state, now.progress) != (first.state, first.progress)
+
+    return await wait_for(request, partial(_job, services, model, job), is_over, wait)
 
 
 @get(_JOB + "/log", opt=SEE, tags=["jobs"], summary="A job's log, as it comes")
 async def job_log(
     model: NamedDependency[str],
     job: FromPath[str],
+    request: Request[Any, Any, Any],
     services: NamedDependency[Services],
     since: Annotated[int, QueryParameter(ge=0, description="`next` of the part before")] = 0,
     wait: Annotated[float, QueryParameter(ge=0, le=_MAX_WAIT, description="seconds")] = 0,
@@ -142,12 +138,8 @@ async def job_log(
     or the job has ended. All is read once `state` is an end and `text` is empty.
     """
     found = await _job(services, model, job)
-    end = time.monotonic() + wait
-    while True:
-        part = await asyncio.to_thread(services.jobs.log, found.id, since)
-        if part.text or not part.state.goes_on or time.monotonic() > end:
-            return part
-        await asyncio.sleep(_LOOK_EVERY)
+    look = partial(asyncio.to_thread, services.jobs.log, found.id, since)
+    return await wait_for(request, look, lambda _, part: bool(part.text) or not part.state.goes_on, wait)
 
 
 @get(_JOB + "/metrics", opt=SEE, tags=["jobs"], summary="What a job measured on its way")
@@ -174,10 +166,7 @@ async def cancel_job(
 
 def rights(grant: Grant, model: str) -> dict[str, Any]:
     """What a person may have a job do."""
-
-    def may_read(dataset: str) -> bool:
-        return grant.allows(Need.READ_DATA, dataset.partition("/")[0], thing_of(Kind.DATASET, dataset))
-
+    may_read = partial(grant.allows_dataset, Need.READ_DATA)
     sets_policy = grant.allows(Need.PROMOTE, model.partition("/")[0])
     return {"by": grant.principal, "may_read": may_read, "sets_policy": sets_policy}
 

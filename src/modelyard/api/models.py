@@ -15,26 +15,10 @@ MODEL = "/api/v1/models/{department:str}/{name:str}"
 SEE = {"need": Need.SEE}
 
 
-def seen_by(grant: Grant) -> frozenset[str] | None:
-    """The departments of which a person sees all, or None for all of them."""
-    return grant.seen
-
-
-def models_seen(services: Services, grant: Grant) -> list[Model]:
-    """The models a person sees, by name: those of the departments, and single ones of others. Blocking."""
-    seen = seen_by(grant)
-    found = services.registry.models(seen)
-    further = {m for m in grant.shared_models if seen is not None and m.partition("/")[0] not in seen}
-    if further:
-        places = frozenset(m.partition("/")[0] for m in further)
-        found += [m for m in services.registry.models(places) if m.model in further]
-    return sorted(found, key=lambda m: m.model)
-
-
 @get("/api/v1/models", opt={"need": Need.SIGNED_IN}, tags=["models"], summary="All models that you may see")
 async def list_models(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> list[Model]:
     """By name; models of other departments are not there."""
-    return await asyncio.to_thread(models_seen, services, grant)
+    return await asyncio.to_thread(services.registry.models, grant.seen, grant.shared_models)
 
 
 @get(MODEL, opt=SEE, tags=["models"], summary="One model")

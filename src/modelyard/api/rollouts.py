@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, field
 
 from modelyard.api.aliases import Reason, Words
 from modelyard.api.changes import changed
-from modelyard.api.models import MODEL, SEE, seen_by
+from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
 from modelyard.records.errors import NotFoundError
 from modelyard.records.people import Grant, Need
@@ -54,7 +54,7 @@ class Pause(Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def list_rollouts(services: NamedDependency[Services], grant: NamedDependency[Grant]) -> list[Rollout]:
     """By model, without their steps."""
-    return await asyncio.to_thread(services.registry.rollouts.going_on, seen_by(grant))
+    return await asyncio.to_thread(services.registry.rollouts.going_on, grant.seen)
 
 
 @get(MODEL + "/rollouts", opt=SEE, tags=["rollouts"], summary="All rollouts of a model")

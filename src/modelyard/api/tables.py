@@ -15,14 +15,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
-from modelyard.api.auth import reauthorise
 from modelyard.api.datasets import DATASET, PUSH, VERSION, Count, shows
+from modelyard.api.incoming import TABLE, incoming
 from modelyard.api.predictions import pieces
-from modelyard.api.publish import Incoming
 from modelyard.api.services import Services
 from modelyard.catalog.datasets import KINDS, MAX_PREVIEW
 from modelyard.records.datasets import Changes, DatasetVersion, Mark, Preview
-from modelyard.records.errors import BusyError, InvalidError, TooLargeError
+from modelyard.records.errors import InvalidError
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import shown
 
@@ -53,15 +52,10 @@ async def push(
     """The body is CSV (UTF-8 with a header line) or Parquet. 201 with the new version, 200 with the existing
     one if the content is the same. Marks are added to those that the dataset has.
     """
-    limit = services.max_dataset
-    if int(request.headers.get("content-length") or 0) > limit:
-        raise TooLargeError(f"The table is over the limit of {limit} bytes.", "Push it in parts.")
-    if publishing.available_tokens < 1:
-        raise BusyError("Too many files are coming in at the moment.", "Try again soon.", retry_after=5)
     keep = partial(
         services.datasets.push,
         dataset,
-        Incoming(request.stream(), limit, partial(reauthorise, request), "table"),
+        incoming(request, publishing, services.max_dataset, TABLE),
         request.headers["content-type"],
         by=grant.principal,
         why=why,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
-from modelyard.api.auth import reauthorise
+from modelyard.api.auth import wait_for
 from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
 from modelyard.records.errors import UnavailableError, YardError
@@ -26,7 +26,6 @@ from modelyard.store.blobs import Blobs
 VERSIONS = MODEL + "/versions"
 _VERSION = VERSIONS + "/{version:str}"
 _MAX_WAIT = 60.0  # seconds
-_LOOK_EVERY = 0.2
 _ENDED = (VersionState.CHECKED, VersionState.FAILED)
 
 
@@ -47,14 +46,12 @@ async def show_version(
     """With `wait` the answer comes when `state` or `progress` changes from what it was at the call, or after
     so many seconds. A version that is checked or has failed is answered at once.
     """
-    first = now = await asyncio.to_thread(services.registry.version, model, number)
-    end = time.monotonic() + wait
-    while now.state not in _ENDED and time.monotonic() < end:
-        await asyncio.sleep(_LOOK_EVERY)
-        now = await asyncio.to_thread(services.registry.version, model, number)
-        reauthorise(request)
-        if (now.state, now.progress) != (first.state, first.progress):
-            break
+
+    def is_over(first: Version, now: Version) -> bool:
+        return now.state in _ENDED or (now.state, now.progress) != (first.state, first.progress)
+
+    look = partial(asyncio.to_thread, services.registry.version, model, number)
+    now = await wait_for(request, look, is_over, wait)
     await _until_served(now, services)
     return now
 

@@ -228,10 +228,12 @@ class Registry:
         with self._database.read() as connection:
             return _known(connection, _model(model))
 
-    def models(self, departments: frozenset[str] | None = None) -> list[Model]:
-        """The models of these departments (None: of all), by name."""
+    def models(
+        self, departments: frozenset[str] | None = None, also: frozenset[str] = frozenset()
+    ) -> list[Model]:
+        """The models of these departments (None: of all), and those named beside, by name."""
         with self._database.read() as connection:
-            return models.of_departments(connection, departments)
+            return models.of_departments(connection, departments, also)
 
     def files(self, model: str, number: int) -> list[File]:
         """The files of a version, by path."""

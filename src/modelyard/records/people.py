@@ -157,6 +157,10 @@ class Grant(Struct, frozen=True):
         """Whether `department/name` may be known to this person."""
         return self.allows(Need.SEE, model.partition("/")[0], model)
 
+    def allows_dataset(self, need: Need, dataset: str) -> bool:
+        """Whether this grant is enough for `need` on the dataset `department/name`."""
+        return self.allows(need, dataset.partition("/")[0], thing_of(Kind.DATASET, dataset))
+
     @property
     def seen(self) -> frozenset[str] | None:
         """The departments of which all may be seen; None for all departments."""
@@ -173,9 +177,7 @@ class Grant(Struct, frozen=True):
     def shared_datasets(self) -> frozenset[str]:
         """Datasets (`department/name`) of other departments that may be seen."""
         names = (t.removeprefix(_DATASET) for t in self.shares if t.startswith(_DATASET))
-        return frozenset(
-            n for n in names if self.allows(Need.SEE, n.partition("/")[0], thing_of(Kind.DATASET, n))
-        )
+        return frozenset(name for name in names if self.allows_dataset(Need.SEE, name))
 
     def places(self, need: Need) -> list[str]:
         """The departments this person holds a role in that is enough, by name; none for roles of the yard."""

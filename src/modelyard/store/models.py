@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, Select, and_, select, update
+from sqlalchemy import Connection, Row, Select, and_, or_, select, update
 
 from modelyard.records.models import Model
 from modelyard.records.references import CHAMPION
@@ -58,11 +58,14 @@ def get(connection: Connection, model: str) -> Model | None:
     return None if row is None else _record(row, aliases.of_model(connection, model))
 
 
-def of_departments(connection: Connection, departments: Iterable[str] | None) -> list[Model]:
-    """The models of these departments (None: of all), by name."""
+def of_departments(
+    connection: Connection, departments: Iterable[str] | None, also: Iterable[str] = ()
+) -> list[Model]:
+    """The models of these departments (None: of all), and those named beside, by name."""
     query = _listing()
     if departments is not None:
-        query = query.where(models.c.department.in_(sorted(departments)))
+        theirs = models.c.department.in_(sorted(departments))
+        query = query.where(or_(theirs, models.c.model.in_(sorted(also))))
     pointers = aliases.of_all(connection)
     found = [_record(row, pointers.get(row.model, {})) for row in connection.execute(query)]
     return sorted(found, key=lambda m: m.model)  # here, because databases sort by the customs of a country

@@ -14,7 +14,7 @@ from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.datasets import Dataset, DatasetVersion, Mark
 from modelyard.records.errors import InvalidError
-from modelyard.records.people import Grant, Kind, Need, thing_of
+from modelyard.records.people import Grant, Need
 from modelyard.web.look import go, page
 from modelyard.web.requests import FORM, PageRequest, chosen
 
@@ -62,7 +62,10 @@ async def _show(
     request: PageRequest, services: Services, known: Dataset, number: int, error: InvalidError | None = None
 ) -> Response[bytes]:
     grant, name = _asking(request), known.dataset
-    reads, manages = _may(grant, Need.READ_DATA, name), grant.allows(Need.MANAGE, name.partition("/")[0])
+    reads, manages = (
+        grant.allows_dataset(Need.READ_DATA, name),
+        grant.allows(Need.MANAGE, name.partition("/")[0]),
+    )
     cleared = await asyncio.to_thread(services.datasets.cleared, name, grant.principal)
     versions = await asyncio.to_thread(services.datasets.versions, name)
     version = await asyncio.to_thread(services.datasets.version, name, number)
@@ -174,10 +177,6 @@ def _asking(request: PageRequest) -> Grant:
     grant = request.grant
     assert grant is not None  # noqa: S101 - the guard has let them in
     return grant
-
-
-def _may(grant: Grant, need: Need, dataset: str) -> bool:
-    return grant.allows(need, dataset.partition("/")[0], thing_of(Kind.DATASET, dataset))
 
 
 def _mark(word: str) -> Mark:

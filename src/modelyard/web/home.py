@@ -11,7 +11,6 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from modelyard.api.models import models_seen, seen_by
 from modelyard.api.services import Services
 from modelyard.records.models import Model
 from modelyard.records.people import Grant, Need
@@ -74,10 +73,10 @@ async def home(
     grant: NamedDependency[Grant],
 ) -> Response[bytes]:
     """The models that one may see, with a search; with no model at all, the first steps."""
-    models = await asyncio.to_thread(models_seen, services, grant)
+    models = await asyncio.to_thread(services.registry.models, grant.seen, grant.shared_models)
     if not models:
         return page(request, "start.html", **first_steps(request, grant, services.table()))
-    rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, seen_by(grant))
+    rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, grant.seen)
     search = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
     listing = list_models(
         matching(models, search),

@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from modelyard.api.jobs import rights
-from modelyard.api.models import seen_by
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.errors import InvalidError, NotFoundError, YardError
@@ -48,7 +47,7 @@ async def list_jobs(
     states = (JobState(chosen_by.state),) if chosen_by.state in list(JobState) else None
     before = asked.get("before", "")
     below = int(before) if before.isdecimal() and len(before) < 10 else None  # noqa: PLR2004
-    find = partial(services.jobs.jobs, seen_by(grant), model=chosen_by.model or None, states=states)
+    find = partial(services.jobs.jobs, grant.seen, model=chosen_by.model or None, states=states)
     found = await asyncio.to_thread(partial(find, below=below, most=_ON_A_PAGE + 1))
     return page(
         request,
@@ -74,7 +73,7 @@ async def compare_jobs(
     asked = dict.fromkeys(number_of(text, "job") for text in request.query_params.getall("of", []))
     if not 1 < len(asked) <= runs.MOST:
         raise InvalidError(f"{len(asked)} jobs are chosen.", f"Tick 2 to {runs.MOST} of the list.")
-    seen = seen_by(grant)
+    seen = grant.seen
     found = [await asyncio.to_thread(services.jobs.job, number) for number in sorted(asked)]
     for job in found:
         if seen is not None and job.department not in seen:
