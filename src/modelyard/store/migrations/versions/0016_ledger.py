@@ -1,0 +1,10 @@
+"""Ledger: the number is reserved."""
+
+from __future__ import annotations
+
+revision = "0016"
+down_revision = "0015"
+
+
+def upgrade() -> None:
+    """Nothing yet."""

@@ -1,0 +1,10 @@
+"""Watch: the number is reserved."""
+
+from __future__ import annotations
+
+revision = "0017"
+down_revision = "0016"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
