@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.figures import deaths, fast, loop, overload, publish, rows, sandbox, start, tables, tokens
+from bench.figures import deaths, fast, loop, overload, pages, publish, rows, sandbox, start, tables, tokens
 from bench.figures.common import Run
 from bench.figures.deaths import julia_program
 from bench.figures.peers import measure as measure_peers
@@ -31,6 +31,7 @@ FIGURES = {
     ("overload",): overload.measure,
     ("token",): tokens.measure,
     ("policies", "rollouts"): loop.measure,
+    ("pages", "open-pages"): pages.measure,
 }
 _ON_REQUEST = {"peers"}  # `make bench-peers`: it installs 2 GB
 _PAGE = ROOT / "docs" / "benchmarks.md"

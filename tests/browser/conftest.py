@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from modelyard.records.alerts import Happening
 from modelyard.records.policies import Level
 from modelyard.store.alerts import note
 from modelyard.store.database import Database
+from tests import sea
 from tests.bundles import tar_of
 from tests.conftest import ROOT
 from tests.journeys.running import RunningYard, publish
@@ -25,6 +26,7 @@ ARTEFACTS = ROOT / ".artefacts/pages"
 HERE = "finance"
 MODEL = "finance/fuel-cost"
 DATASET = "finance/fuel"
+AT_SEA = "finance/arrival-delay"
 DESCRIPTION = """\
 format = 1
 language = "python"
@@ -69,6 +71,7 @@ class Yard(NamedTuple):
     url: str
     secrets: dict[str, str]
     client: httpx.Client
+    data: Path
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         for number in (1, 2):
             push_data(client, number)
         open_alert(client, running.data)
-        yield Yard(running.url, secrets, client)
+        yield Yard(running.url, secrets, client, running.data)
 
 
 def open_alert(client: httpx.Client, data: Path) -> None:
@@ -100,6 +103,37 @@ def open_alert(client: httpx.Client, data: Path) -> None:
     database.close()
     body = {"kind": "webhook", "address": "https://hooks.example.org/T0/s3cret", "quiet": "22:00-07:00"}
     client.put(f"/api/v1/departments/{HERE}/channels/hook", json=body).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def at_sea(yard: Yard) -> int:
+    """A model with a year behind it, findings, refits, and a rollout that goes on; the gravest finding."""
+    for offset in (3, 4, 5):
+        assert (
+            publish(yard.client, AT_SEA, bundle(offset, 11.0, '"How late a flight lands"'))["state"]
+            == "checked"
+        )
+    address = f"/api/v1/models/{AT_SEA}"
+    policy = {
+        "retrain": {"worse_by": "5%", "drift": "high"},
+        "promote": {"slices": ["carrier"], "approval": "owner"},
+    }
+    yard.client.put(f"{address}/policy", json=policy).raise_for_status()
+    promoted = {"version": 2, "why": "it passed the gate"}
+    yard.client.put(f"{address}/aliases/champion", json=promoted).raise_for_status()
+    now, changes = datetime.now(UTC), {1: 300, 2: 95}
+    database = Database(f"sqlite:///{yard.data / 'yard.sqlite'}")
+    with database.write(unaudited="a test") as connection:
+        sea.champions(connection, AT_SEA, changes, now)
+        sea.year(connection, AT_SEA, changes, now)
+        sea.seen(connection, AT_SEA, 2, now)
+        sea.verdict(connection, AT_SEA, 2, 1, now - timedelta(days=96))
+        sea.verdict(connection, AT_SEA, 3, 2, now - timedelta(hours=2))
+        found = sea.findings(connection, AT_SEA, 2, now)
+    database.close()
+    rollout = {"version": 3, "rollout": ["shadow 30m", "canary 10% 30m"], "why": "the refit of this week"}
+    yard.client.post(f"{address}/rollouts", json=rollout).raise_for_status()
+    return found[0].id
 
 
 def push_data(client: httpx.Client, number: int) -> None:

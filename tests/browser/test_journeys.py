@@ -43,7 +43,7 @@ def _page_of(context: BrowserContext) -> Iterator[Page]:
 
 def test_a_caller_finds_a_model_and_tries_it(caller: Page) -> None:
     caller.goto("/")
-    caller.get_by_label("Search the models").fill("fuel")
+    caller.get_by_label("Search models").fill("fuel")
     caller.wait_for_url(re.compile("q=fuel"))
     caller.get_by_role("link", name="fuel-cost", exact=True).click()
     caller.get_by_role("link", name="Try it").first.click()
@@ -155,7 +155,7 @@ def test_an_owner_gives_a_token_and_takes_it_back(owner: Page, yard: Yard, brows
     owner.locator("#days").fill("7")
     owner.get_by_role("button", name="Make the token").click()
     secret = owner.get_by_label("Token", exact=True).inner_text()
-    context = come_in(browser, Yard(yard.url, {"guest": secret}, yard.client), "guest")
+    context = come_in(browser, yard._replace(secrets={"guest": secret}), "guest")
     page = context.new_page()
     page.goto(ROOT)
     owner.get_by_role("button", name=re.compile("Revoke the token gate screens")).click()

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import DATASET, MODEL, Yard, come_in, keep, watched
+from tests.browser.conftest import AT_SEA, DATASET, MODEL, Yard, come_in, keep, watched
 
 pytestmark = [pytest.mark.chromium, pytest.mark.bubblewrap]
 
@@ -22,6 +22,15 @@ PAGES = {
     "rollout": f"/models/{MODEL}/rollout",
     "history": f"/models/{MODEL}/history",
     "alerts": "/alerts",
+    "watch": "/watch",
+    "watch-all": "/watch?state=all&level=medium",
+    "finding": f"/models/{AT_SEA}/findings/{{finding}}",
+    "overview": f"/models/{AT_SEA}",
+    "performance": f"/models/{AT_SEA}/performance?days=365",
+    "drift": f"/models/{AT_SEA}/drift",
+    "refits": f"/models/{AT_SEA}/refits",
+    "rolling": f"/models/{AT_SEA}/rollout",
+    "search": "/?q=fin",
     "datasets": "/datasets",
     "dataset": f"/datasets/{DATASET}",
     "dataset-rows": f"/datasets/{DATASET}/versions/1/rows",
@@ -46,13 +55,13 @@ MOST_BYTES = 250_000
     ],
 )
 def test_every_page_has_no_serious_fault_and_no_console_error(
-    yard: Yard, browser: Browser, look: str, options: dict[str, object]
+    yard: Yard, at_sea: int, browser: Browser, look: str, options: dict[str, object]
 ) -> None:
     context = come_in(browser, yard, "administrator", **options)
     page, said = watched(context)
     faults = []
     for name, address in PAGES.items():
-        answer = page.goto(address)
+        answer = page.goto(address.replace("{finding}", str(at_sea)))
         assert answer is not None
         assert answer.status == 200, (name, answer.status)
         keep(page, f"{name}-{look}")

@@ -92,7 +92,7 @@ def test_an_owner_gives_a_role_and_grants_a_model(yard: Yard, browser: Browser) 
     page.get_by_role("button", name="Set the role of olaf").click()
     expect(page.get_by_role("button", name="Set the role of olaf")).to_have_count(0)
 
-    guests = come_in(browser, Yard(yard.url, {"guest": made["secret"]}, yard.client), "guest")
+    guests = come_in(browser, yard._replace(secrets={"guest": made["secret"]}), "guest")
     guest = guests.new_page()
     assert guest.goto(f"/models/{MODEL}").status == 404  # type: ignore[union-attr]
     page.get_by_label("Its name").fill(MODEL.partition("/")[2])

@@ -121,12 +121,12 @@ def measured(days: Sequence[Performance], metric: Metric, now: datetime) -> Meas
     labels = sum(day.labels for day in last)
     if labels < _FEW or sum(day.labels for day in first) < _FEW:
         return None
-    value, error = _pooled(last, metric)
+    value, error = pooled(last, metric)
     low, high = value - _NORMAL * error, value + _NORMAL * error
-    return Measured(metric, _pooled(first, metric)[0], value, low, high, labels, last[0].estimated)
+    return Measured(metric, pooled(first, metric)[0], value, low, high, labels, last[0].estimated)
 
 
-def _pooled(days: Iterable[Performance], metric: Metric) -> tuple[float, float]:
+def pooled(days: Iterable[Performance], metric: Metric) -> tuple[float, float]:
     """The metric over several days, weighted by their rows, and its standard error.
 
     Squares are pooled for RMSE; a day's error is read off its 95 % interval.

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from modelyard.catalog.sightings import Sightings
 from modelyard.records.errors import NotFoundError
 from modelyard.records.predictions import Finding, Keeping, Performance
 from modelyard.records.references import CHAMPION
@@ -68,6 +69,7 @@ class Watching:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.sightings = Sightings(database)
 
     def watched(self, model: str, now: datetime | None = None) -> Watched:
         """A model at sea."""

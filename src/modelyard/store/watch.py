@@ -78,6 +78,7 @@ def performances(
     *,
     slices: bool = False,
     since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[Performance]:
     """Performance by day, oldest first.
 
@@ -85,6 +86,7 @@ def performances(
         version: of this one, or of all.
         metric: this one, or all.
         slices: those of slices as well.
+        since, until: of the days, None for no bound; `until` is not in it.
     """
     wanted = [performance.c.model == model]
     if version is not None:
@@ -95,6 +97,8 @@ def performances(
         wanted.append(performance.c.slice == "")
     if since is not None:
         wanted.append(performance.c.day >= since)
+    if until is not None:
+        wanted.append(performance.c.day < until)
     order = (performance.c.day, performance.c.version, performance.c.metric, performance.c.slice)
     return [
         _performance(row) for row in connection.execute(select(performance).where(*wanted).order_by(*order))

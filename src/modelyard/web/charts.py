@@ -11,6 +11,7 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 _PAD = 2.0
+_WIDE, _TALL = 120, 28  # of a trend
 
 
 def points(values: Sequence[float], width: float = 120, height: float = 28, top: float | None = None) -> str:
@@ -82,6 +83,46 @@ def two_distributions(
     return Markup(  # noqa: S704 - numbers, and the label escaped
         f'<svg class="distributions" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">{filled}<polyline class="outline" points="{outline}"/></svg>'
+    )
+
+
+def pair(before: float, now: float, width: int = 100) -> Markup:
+    """Two shares, 0 to 1, as bars beside their numbers: what was, filled, over what is, outlined."""
+
+    def wide(share: float) -> str:
+        return f"{round(max(0.0, min(1.0, share)) * (width - 2), 1):g}"
+
+    return Markup(  # noqa: S704 - numbers
+        f'<svg class="pair" viewBox="0 0 {width} 16" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="bar reference" x="0" y="1" width="{wide(before)}" height="6"/>'
+        f'<rect class="now" x="0" y="9" width="{wide(now)}" height="6"/></svg>'
+    )
+
+
+def trend(values: Sequence[float], label: str, limit: float | None = None) -> Markup:
+    """A small line from its own lowest to its highest, the last point marked, with a limit across it."""
+    if not values:
+        return Markup('<span class="none">\N{EN DASH}</span>')
+    every = [*values, *([] if limit is None else [limit])]
+    low, high = min(every), max(every)
+    span = (high - low) or abs(high) or 1.0
+
+    def y(value: float) -> float:
+        return round(_TALL - 4 - (_TALL - 8) * (value - low) / span, 1)
+
+    step = _WIDE / max(1, len(values) - 1)
+    line = " ".join(f"{round(i * step, 1):g},{y(v):g}" for i, v in enumerate(values))
+    across = (
+        ""
+        if limit is None
+        else f'<line class="limit" x1="0" x2="{_WIDE}" y1="{y(limit):g}" y2="{y(limit):g}"/>'
+    )
+    down = round(100 * y(values[-1]) / _TALL, 1)
+    return Markup(  # noqa: S704 - numbers, and the label escaped
+        f'<svg class="trend" role="img" aria-label="{escape(label)}"><svg viewBox="0 0 {_WIDE} {_TALL}" '
+        f'width="100%" height="100%" preserveAspectRatio="none">{across}<polyline class="course measured" '
+        f'points="{line}"/></svg><circle class="dot measured" cx="100%" cy="{down:g}%" '
+        'r="2.5"/></svg>'
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
+from msgspec import Struct
 
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.datasets import Dataset, DatasetVersion, Mark
 from modelyard.records.errors import InvalidError
-from modelyard.records.people import Grant, Need
+from modelyard.records.people import MATRIX, Grant, Kind, Need
 from modelyard.web.look import go, page
 from modelyard.web.requests import FORM, PageRequest, chosen
 
@@ -26,6 +27,13 @@ _MANAGE: dict[str, Any] = {"need": Need.MANAGE, "takes": (FORM,)}
 _ON_A_PAGE = 50
 _LONGEST = 3_650  # days of a clearance
 _LONGEST_NUMBER = 9  # digits
+
+
+class Reader(Struct, frozen=True):
+    """Who may read, and by what."""
+
+    name: str
+    words: str
 
 
 @get("/datasets", opt={"need": Need.SIGNED_IN})
@@ -71,6 +79,7 @@ async def _show(
     version = await asyncio.to_thread(services.datasets.version, name, number)
     trained = await asyncio.to_thread(services.datasets.trained, name)
     clearances = await asyncio.to_thread(services.datasets.clearances, name) if manages else []
+    readers = await asyncio.to_thread(readers_of, services, grant, name)
     return page(
         request,
         "dataset.html",
@@ -80,12 +89,36 @@ async def _show(
         versions=versions[:_ON_A_PAGE],
         trained=[t for t in trained if grant.sees_model(t.model)][:_ON_A_PAGE],
         clearances=clearances,
+        readers=readers,
         reads=reads,
         manages=manages,
         marks=list(Mark),
         now=datetime.now(UTC),
         error=error,
     )
+
+
+def readers_of(services: Services, grant: Grant, dataset: str) -> list[Reader] | None:
+    """Who may read a dataset's rows, for who may see the members of its department; else None. Blocking."""
+    place = dataset.partition("/")[0]
+    if not grant.allows(Need.REVIEW, place):
+        return None
+    members = services.people.members(place)
+    held = [(p.name, p.departments[place]) for p in members if p.disabled_at is None]
+    found = [Reader(name, f"{role} of {place}") for name, role in held if Need.READ_DATA in MATRIX[role]]
+    now = datetime.now(UTC)
+    for share in services.sharing.shares(frozenset({place})):
+        ended = share.revoked_at is not None or (share.expires_at is not None and share.expires_at <= now)
+        if (
+            share.name == dataset
+            and share.kind is Kind.DATASET
+            and share.right is Need.READ_DATA
+            and not ended
+        ):
+            to = f"department {share.to_department}" if share.to_department else str(share.to_principal)
+            until = f" until {share.expires_at:%Y-%m-%d}" if share.expires_at else ""
+            found.append(Reader(to, f"a grant by {share.created_by[:60]}{until}"))
+    return found
 
 
 @get(_VERSION + "/rows", opt=_READ)

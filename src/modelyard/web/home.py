@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -12,19 +13,27 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from modelyard.api.services import Services
+from modelyard.catalog.sightings import Standing
+from modelyard.records.findings import Asked, FindingState
 from modelyard.records.models import Model
 from modelyard.records.people import Grant, Need
+from modelyard.records.policies import Level
+from modelyard.records.predictions import Finding
 from modelyard.records.references import NAME
 from modelyard.records.rollouts import Rollout, RouteTable
 from modelyard.web.behind import Behind
+from modelyard.web.course import answering_of
 from modelyard.web.look import page
 from modelyard.web.pulse import Counted, Pulse
 from modelyard.web.requests import PageRequest
+from modelyard.web.search import has, search
 
 ON_A_PAGE = 60
 _MANY_FAIL = 0.05  # of the requests of the last minutes
 _LOOKED_BACK = 300.0  # seconds
 _LONGEST_SEARCH = 200  # characters
+_DAYS = 30  # of performance beside a model
+_MOST_FINDINGS = 4
 
 
 class Health(Struct, frozen=True):
@@ -43,6 +52,7 @@ class Row(Struct, frozen=True):
     health: Health
     rate: float
     line: list[float]
+    standing: Standing | None = None
 
 
 class Group(Struct, frozen=True):
@@ -77,20 +87,22 @@ async def home(
     if not models:
         return page(request, "start.html", **first_steps(request, grant, services.table()))
     rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, grant.seen)
-    search = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
-    listing = list_models(
-        matching(models, search),
-        rollouts,
-        services.table(),
-        behind.pulse,
-        _whole(request.query_params.get("page")),
-    )
+    wanted = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
+    found = matching(models, wanted)
+    number, pages = _place(len(found), _whole(request.query_params.get("page")))
+    shown = found[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
+    standings = await asyncio.to_thread(_standings, services, shown)
+    groups = group(shown, rollouts, services.table(), behind.pulse, standings)
+    findings, many = await asyncio.to_thread(_findings, services, grant)
     template = "parts/models.html" if request.is_part else "home.html"
     return page(
         request,
         template,
-        listing=listing,
-        search=search,
+        listing=Listing(groups, len(found), number, pages),
+        search=wanted,
+        beside=await asyncio.to_thread(search, services, grant, wanted),
+        findings=findings,
+        many_findings=many,
         total=len(models),
         departments=len({m.model.partition("/")[0] for m in models}),
         waiting=[r for r in rollouts if r.state == "waiting"],
@@ -136,16 +148,40 @@ def matching(models: Sequence[Model], search: str) -> list[Model]:
     []
     """
     words = search.lower().split()
-    return [m for m in models if all(w in f"{m.model} {m.description} {m.language}".lower() for w in words)]
+    return [m for m in models if has(words, m.model, m.description, m.language)]
 
 
-def list_models(
-    models: Sequence[Model], rollouts: Iterable[Rollout], table: RouteTable, pulse: Pulse, number: int
-) -> Listing:
-    """One page of the list, by department."""
-    pages = max(1, -(-len(models) // ON_A_PAGE))
-    number = min(max(1, number), pages)
-    shown = models[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
+def _place(found: int, number: int) -> tuple[int, int]:
+    """Which page of the list is shown, and how many there are."""
+    pages = max(1, -(-found // ON_A_PAGE))
+    return min(max(1, number), pages), pages
+
+
+def _standings(services: Services, shown: Sequence[Model]) -> dict[str, Standing]:
+    table = services.table()
+    known = {model.model: answering_of(table, model) for model in shown}
+    answering = {model: found for model, found in known.items() if found is not None}
+    return services.watching.sightings.standings(answering, datetime.now(UTC), _DAYS)
+
+
+def _findings(services: Services, grant: Grant) -> tuple[list[Finding], int]:
+    """What nobody looks at yet in the models that one could do something about, and how many there are."""
+    places = None if grant.allows(Need.PUBLISH) else frozenset(grant.places(Need.PUBLISH))
+    if places is not None and not places:
+        return [], 0
+    asked = Asked(places, level=Level.MEDIUM, state=FindingState.OPEN, most=_MOST_FINDINGS)
+    found, counted = services.watching.sightings.findings(asked)
+    return found, counted[FindingState.OPEN]
+
+
+def group(
+    shown: Sequence[Model],
+    rollouts: Iterable[Rollout],
+    table: RouteTable,
+    pulse: Pulse,
+    standings: Mapping[str, Standing],
+) -> list[Group]:
+    """The models of a page, by department."""
     rolling = {r.model: r for r in rollouts}
     rates, lines = pulse.rates(), pulse.lines(frozenset(m.model for m in shown))
     rows = [
@@ -155,11 +191,12 @@ def list_models(
             health(m, table, rolling.get(m.model), pulse.counted(m.model, _LOOKED_BACK)),
             rates.get(m.model, 0.0),
             lines.get(m.model, []),
+            standings.get(m.model),
         )
         for m in shown
     ]
     grouped = groupby(rows, key=lambda row: row.model.model.partition("/")[0])
-    return Listing([Group(name, list(own)) for name, own in grouped], len(models), number, pages)
+    return [Group(name, list(own)) for name, own in grouped]
 
 
 def health(model: Model, table: RouteTable, rollout: Rollout | None, lately: Counted) -> Health:

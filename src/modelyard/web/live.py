@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import msgspec
 from litestar import get
@@ -16,6 +17,7 @@ from modelyard.records.errors import UnauthenticatedError
 from modelyard.records.people import Grant, Need
 from modelyard.web import charts, words
 from modelyard.web.behind import Behind
+from modelyard.web.pulse import Pulse
 from modelyard.web.requests import PageRequest
 
 _PATIENCE = 15.0  # seconds after which a sign of life is sent where there is no news
@@ -67,19 +69,21 @@ async def _news(
 
 def facts_of(behind: Behind, models: frozenset[str]) -> dict[str, dict[str, str]]:
     """What the pages show of these models now, as text and as the points of a line."""
-    rates, lines = behind.pulse.rates(), behind.pulse.lines(models)
-    found: dict[str, dict[str, str]] = {}
-    for model, line in lines.items():
-        counted = behind.pulse.counted(model)
-        found[model] = {
-            "rate": words.rate(rates.get(model, 0.0)),
-            "line": charts.points(line),
-            "asked": words.short(counted.requests),
-            "failed": words.short(counted.failed),
-            "median": words.seconds(counted.quantile(0.5)),
-            "slow": words.seconds(counted.quantile(0.95)),
-        }
-    return found
+    pulse = behind.pulse
+    asked = models & pulse.once("", pulse.asked)
+    return {model: pulse.once(model, partial(_facts, pulse, model)) for model in asked}
+
+
+def _facts(pulse: Pulse, model: str) -> dict[str, str]:
+    counted = pulse.counted(model)
+    return {
+        "rate": words.rate(pulse.once("rates of all", pulse.rates).get(model, 0.0)),
+        "line": charts.points(pulse.lines(frozenset({model}))[model]),
+        "asked": words.short(counted.requests),
+        "failed": words.short(counted.failed),
+        "median": words.seconds(counted.quantile(0.5)),
+        "slow": words.seconds(counted.quantile(0.95)),
+    }
 
 
 def _still_known(services: Services, signed: str | None) -> bool:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from modelyard.records.people import Grant, Need
-from modelyard.web import charts, runs, words
+from modelyard.web import charts, runs, timeline, words
 from modelyard.web.assets import address
 from modelyard.web.requests import PageRequest
 
@@ -47,6 +47,7 @@ class Place(Struct, frozen=True):
 
 PLACES = [
     Place("Models", "/", "models"),
+    Place("Watch", "/watch", "watch"),
     Place("Data", "/datasets", "data"),
     Place("Jobs", "/jobs", "jobs"),
     Place("Alerts", "/alerts", "alerts"),
@@ -131,6 +132,11 @@ def environment() -> Environment:
         "bars": charts.bars,
         "curves": charts.curves,
         "two_distributions": charts.two_distributions,
+        "pair": charts.pair,
+        "trend": charts.trend,
+        "draw": timeline.draw,
+        "describe": timeline.describe,
+        "kind": words.kind_of,
         "Need": Need,
     }
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from litestar import Response, get, post
@@ -12,20 +13,26 @@ from msgspec import Struct
 from modelyard.api.services import Services
 from modelyard.catalog.cards import MAX_CARD
 from modelyard.records.errors import YardError
+from modelyard.records.findings import Asked, FindingState
 from modelyard.records.models import AliasChange, Card, Model, Version
 from modelyard.records.people import Grant, Need
+from modelyard.records.predictions import Finding, day_of
 from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import Rollout
 from modelyard.web import markdown
 from modelyard.web.behind import Behind
+from modelyard.web.course import course_of, timelines
 from modelyard.web.home import Health, health
 from modelyard.web.look import go, page
 from modelyard.web.pulse import Counted
 from modelyard.web.requests import FORM, PageRequest
+from modelyard.web.timeline import Timeline
 
 ROOT = "/models/{department:str}/{name:str}"
 SEE = {"need": Need.SEE}
 _LOOKED_BACK = 300.0
+_SHOWN = timedelta(days=90)
+_MOST_FINDINGS = 3
 
 
 class Frame(Struct, frozen=True):
@@ -98,6 +105,7 @@ async def overview(
     frame = await frame_of(services, behind, model)
     number = frame.model.champion or frame.model.latest
     version, card = await asyncio.to_thread(_shown, services, model, number)
+    line, findings = await asyncio.to_thread(_at_sea, services, frame.model)
     return page(
         request,
         "model.html",
@@ -108,7 +116,18 @@ async def overview(
         html=markdown.to_html(card.text),
         live=live_of(behind, model),
         asked=behind.pulse.versions(model),
+        line=line,
+        findings=findings,
     )
+
+
+def _at_sea(services: Services, model: Model) -> tuple[Timeline | None, list[Finding]]:
+    """The metric of its policy over the last weeks, and the gravest that nobody looks at yet."""
+    now = datetime.now(UTC)
+    since = day_of(now) - _SHOWN
+    lines = timelines(course_of(services, model, since, now), since, now)
+    asked = Asked(None, model=model.model, state=FindingState.OPEN, most=_MOST_FINDINGS)
+    return lines[0] if lines else None, services.watching.sightings.findings(asked)[0]
 
 
 def _shown(services: Services, model: str, number: int) -> tuple[Version, Card]:

@@ -1,7 +1,8 @@
 """The pulse of the yard: what was asked in the last quarter of an hour, sampled from the counters.
 
 Each front asks the engine now and then for the counters of all fronts and keeps the differences. Nothing is
-written anywhere; a front that has just started knows little yet, and pages say so.
+written anywhere; a front that has just started knows little yet, and pages say so. Looks of the same quarter
+of a minute are kept as one, and what is worked out for one open page is there for all until the next look.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from modelyard.records.errors import YardError
 from modelyard.serving.counters import BUCKETS
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 KEPT = 900.0  # seconds
 QUIET, WATCHED = 10.0, 2.0  # seconds between two looks: with nobody watching, and with somebody
 POINTS = 60  # of a line over `KEPT`
+_SLOT = KEPT / POINTS  # seconds of which looks are kept as one
 NOW = 20.0  # seconds that "now" means
 _SAMPLE = re.compile(
     r"modelyard_predict_(?P<what>requests_total|rows_total|seconds_sum|seconds_bucket)"
@@ -30,6 +33,7 @@ _SAMPLE = re.compile(
 )
 
 Key = tuple[str, int]
+T = TypeVar("T")
 
 
 @dataclass
@@ -74,11 +78,21 @@ class Counted:
 
 @dataclass(frozen=True)
 class Beat:
-    """The differences over one interval, of the versions that were asked."""
+    """The differences over one interval, by model and version, of those that were asked."""
 
     at: float
     seconds: float
-    changes: Mapping[Key, Counted]
+    changes: Mapping[str, Mapping[int, Counted]]
+
+    def plus(self, later: Beat) -> Beat:
+        """This interval with the one that follows."""
+        changes: dict[str, dict[int, Counted]] = {}
+        for beat in (self, later):
+            for model, versions in beat.changes.items():
+                own = changes.setdefault(model, {})
+                for version, counted in versions.items():
+                    own.setdefault(version, Counted()).add(counted)
+        return Beat(later.at, self.seconds + later.seconds, changes)
 
 
 class Pulse:
@@ -100,6 +114,7 @@ class Pulse:
         self._looked_at = clock()
         self._beats: deque[Beat] = deque()
         self._names: dict[str, tuple[Key, str, str] | None] = {}
+        self._known: dict[str, Any] = {}
         self._beat = asyncio.Event()
         self._watchers = 0
         self._hurry = asyncio.Event()
@@ -128,13 +143,26 @@ class Pulse:
         while self._beats and self._beats[0].at < now - KEPT:
             self._beats.popleft()
         if before is not None and elapsed > 0:
-            changes: dict[Key, Counted] = {}
+            changes: dict[str, dict[int, Counted]] = {}
             for name, value in counters.items():
                 if (more := value - before.get(name, 0.0)) > 0:
                     self._count(changes, name, more)
-            self._beats.append(Beat(now, elapsed, changes))
+            self._keep(Beat(now, elapsed, changes))
+        self._known.clear()
 
-    def _count(self, changes: dict[Key, Counted], name: str, more: float) -> None:
+    def _keep(self, beat: Beat) -> None:
+        if self._beats and self._beats[-1].at // _SLOT == beat.at // _SLOT:
+            beat = self._beats.pop().plus(beat)
+        self._beats.append(beat)
+
+    def once(self, what: str, find: Callable[[], T]) -> T:
+        """What `find` says, asked once between two looks for all who want it."""
+        if what not in self._known:
+            self._known[what] = find()
+        found: T = self._known[what]
+        return found
+
+    def _count(self, changes: dict[str, dict[int, Counted]], name: str, more: float) -> None:
         parsed = self._names.get(name, ...)
         if parsed is ...:
             found = _SAMPLE.fullmatch(name)
@@ -149,8 +177,8 @@ class Pulse:
             )
         if parsed is None:
             return
-        key, what, label = parsed
-        counted = changes.setdefault(key, Counted())
+        (model, version), what, label = parsed
+        counted = changes.setdefault(model, {}).setdefault(version, Counted())
         match what:
             case "requests_total" if label == "answered":
                 counted.answered += more
@@ -185,8 +213,8 @@ class Pulse:
         for beat in reversed(self._beats):
             if beat.at <= since:
                 break
-            for key, counted in beat.changes.items():
-                if key[0] == model and version in (None, key[1]):
+            for number, counted in beat.changes.get(model, {}).items():
+                if version in (None, number):
                     total.add(counted)
         return total
 
@@ -194,10 +222,13 @@ class Pulse:
         """What was counted of each version of a model that was asked."""
         found: dict[int, Counted] = {}
         for beat in self._beats:
-            for (name, version), counted in beat.changes.items():
-                if name == model:
-                    found.setdefault(version, Counted()).add(counted)
+            for version, counted in beat.changes.get(model, {}).items():
+                found.setdefault(version, Counted()).add(counted)
         return found
+
+    def asked(self) -> frozenset[str]:
+        """The models that were asked at all in the time kept."""
+        return frozenset(model for beat in self._beats for model in beat.changes)
 
     def rates(self) -> dict[str, float]:
         """Requests a second now, of the models that were asked at all lately."""
@@ -205,8 +236,8 @@ class Pulse:
         time_taken = sum(b.seconds for b in recent) or 1.0
         totals: dict[str, float] = {}
         for beat in recent:
-            for (model, _), counted in beat.changes.items():
-                totals[model] = totals.get(model, 0.0) + counted.requests
+            for model, versions in beat.changes.items():
+                totals[model] = totals.get(model, 0.0) + sum(c.requests for c in versions.values())
         return {model: total / time_taken for model, total in totals.items()}
 
     def lines(self, models: frozenset[str]) -> dict[str, list[float]]:
@@ -215,11 +246,11 @@ class Pulse:
         sums: dict[str, list[float]] = {}
         for beat in self._beats:
             parts = _spread(beat.at - beat.seconds - begin, beat.at - begin, width)
-            for (model, _), counted in beat.changes.items():
-                if model in models:
-                    line = sums.setdefault(model, [0.0] * POINTS)
-                    for place, part in parts:
-                        line[place] += counted.requests * part
+            for model in models & beat.changes.keys():
+                line = sums.setdefault(model, [0.0] * POINTS)
+                requests = sum(counted.requests for counted in beat.changes[model].values())
+                for place, part in parts:
+                    line[place] += requests * part
         return {model: [value / width for value in line] for model, line in sums.items()}
 
     @property

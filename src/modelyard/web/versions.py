@@ -15,6 +15,7 @@ from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.errors import InvalidError, YardError
 from modelyard.records.people import Grant, Need
+from modelyard.records.provenance import Label
 from modelyard.records.references import CHAMPION
 from modelyard.web import comparison, markdown
 from modelyard.web.behind import Behind
@@ -82,6 +83,7 @@ async def _version_page(
     files = await asyncio.to_thread(services.registry.files, model, number)
     card = await asyncio.to_thread(services.registry.cards.card, model, number)
     policy = await asyncio.to_thread(services.registry.policies.policy, model)
+    signed = await asyncio.to_thread(services.registry.provenance.signed, version)
     return page(
         request,
         "version.html",
@@ -93,9 +95,33 @@ async def _version_page(
         card=card,
         html=markdown.to_html(card.text),
         stages=policy.promote.rules().stages,
+        signed=signed,
         error=error,
         why=typed.get("why", ""),
     )
+
+
+@get(VERSION + "/scan", opt=SEE)
+async def scan(
+    model: NamedDependency[str],
+    number: NamedDependency[int],
+    request: PageRequest,
+    services: NamedDependency[Services],
+    behind: NamedDependency[Behind],
+) -> Response[bytes]:
+    """What its pickles call when they are loaded: read apart, and asked for once the page is there."""
+    files = await asyncio.to_thread(services.registry.files, model, number)
+    labels: tuple[Label, ...] = ()
+    trouble = ""
+    try:
+        labels = await asyncio.to_thread(services.registry.scans.labels, files)
+    except YardError as error:
+        trouble = error.message
+    if request.is_part:
+        return page(request, "parts/scan.html", labels=list(labels), trouble=trouble)
+    frame = await frame_of(services, behind, model)
+    told: dict[str, Any] = {"labels": list(labels), "trouble": trouble}
+    return page(request, "scan.html", frame=frame, tab="versions", number=number, **told)
 
 
 @post(VERSION + "/promote", opt=_PROMOTE, status_code=200)
@@ -163,7 +189,9 @@ async def rollout(
     """The rollout that goes on, or the last one: its evidence and what may be done."""
     frame = await frame_of(services, behind, model)
     rollouts = await asyncio.to_thread(services.registry.rollouts.of_model, model)
-    return page(request, "rollout.html", frame=frame, tab="rollout", rollouts=rollouts)
+    judged = await asyncio.to_thread(services.registry.gates.of_model, model)
+    verdicts = {verdict.candidate: verdict for verdict in reversed(judged)}
+    return page(request, "rollout.html", frame=frame, tab="rollout", rollouts=rollouts, verdicts=verdicts)
 
 
 @post(ROOT + "/rollout/approve", opt=_PROMOTE, status_code=200)
@@ -225,6 +253,7 @@ async def compare(
 HANDLERS = (
     list_versions,
     show_version,
+    scan,
     promote,
     roll_out,
     roll_back,

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from modelyard.records.predictions import Finding
+
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _STEPS = ((365 * _DAY, "year"), (30 * _DAY, "month"), (_DAY, "day"), (_HOUR, "h"), (_MINUTE, "min"))
 _SHORT = ("h", "min")
 _THOUSAND = 1_000
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 NONE = "\N{EN DASH}"
+_KINDS = {
+    "drift": "values have moved",
+    "outputs": "answers have moved",
+    "missing": "values are missing",
+    "out-of-range": "values outside of all seen before",
+    "new-category": "values never seen before",
+    "constant": "always the same value",
+    "volume": "far fewer predictions than usual",
+    "performance": "does worse",
+    "estimated": "is estimated to do worse",
+}
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -118,3 +131,8 @@ def cut(text: str, limit: int = 120) -> str:
     'abc…'
     """
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def kind_of(finding: Finding) -> str:
+    """What a finding is, in a few words that follow its column's name."""
+    return _KINDS.get(finding.kind, finding.kind.replace("-", " "))

@@ -1,0 +1,185 @@
+"""What pages show of the watch: findings of many models, how models did lately, columns then and now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from modelyard.catalog import facts, summaries
+from modelyard.catalog.summaries import Summary
+from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.findings import Asked, FindingState
+from modelyard.records.metrics import Metric, default_metric, metric_for
+from modelyard.records.models import AliasChange
+from modelyard.records.policies import Policy, Promote
+from modelyard.records.predictions import Finding, Performance
+from modelyard.records.references import CHAMPION
+from modelyard.records.signatures import Signature
+from modelyard.records.triggers import Measured
+from modelyard.store import aliases, policies, segments, sightings, watch
+from modelyard.store.database import Database
+
+_FIRST_MONTH = timedelta(days=30)
+
+
+class Answering(Struct, frozen=True):
+    """The version of a model that answers, and what it takes and gives."""
+
+    version: int
+    signature: Signature
+
+
+class Standing(Struct, frozen=True):
+    """How a model does by the metric of its policy, beside what its policy lets pass.
+
+    Attributes:
+        days: of the champion, oldest first; measured ones, or where there are none the estimates.
+        measured: its last week beside its first month; None where either has too few rows.
+        worse_share: how much worse leads to a refit, or None where nothing does.
+    """
+
+    metric: Metric
+    days: tuple[Performance, ...]
+    measured: Measured | None
+    worse_share: float | None
+
+    @property
+    def limit(self) -> float | None:
+        """The value beyond which the policy asks for a refit; None where it names none."""
+        if self.measured is None or self.worse_share is None:
+            return None
+        return limit_of(self.metric, self.measured.first, self.worse_share)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the last week is beyond the limit."""
+        if self.measured is None or self.limit is None:
+            return False
+        now = self.measured.now
+        return now < self.limit if self.metric.higher_is_better else now > self.limit
+
+
+class Course(Struct, frozen=True):
+    """How a model did over a time, whatever version answered.
+
+    Attributes:
+        metric: that of its policy, which stands first.
+        days: of all metrics and versions, oldest first, without slices.
+        slices: of `metric` alone.
+        champions: which version became champion when, oldest first; the first is that which was it already.
+        standing: of the champion now, or None where there is none.
+    """
+
+    metric: Metric
+    days: tuple[Performance, ...]
+    slices: tuple[Performance, ...]
+    champions: tuple[AliasChange, ...]
+    standing: Standing | None
+
+
+class Reference(Struct, frozen=True):
+    """What a version's predictions are compared with: in words, and as a summary."""
+
+    source: str
+    summary: Summary
+
+
+class Sightings:
+    """Reads for pages. Every method is one snapshot."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def findings(self, asked: Asked) -> tuple[list[Finding], dict[FindingState, int]]:
+        """Those asked for, and how many there are in each state."""
+        with self._database.read() as connection:
+            return sightings.find(connection, asked), sightings.count(connection, asked)
+
+    def finding(self, model: str, number: int) -> Finding:
+        """One finding.
+
+        Raises:
+            NotFoundError: the model has none of this number.
+        """
+        with self._database.read() as connection:
+            found = watch.finding(connection, number)
+        if found is None or found.model != model:
+            message = f"{model} has no finding {number}."
+            raise NotFoundError(message, f"See what there is: yard watch {model}.")
+        return found
+
+    def standings(self, models: Mapping[str, Answering], now: datetime, days: int) -> dict[str, Standing]:
+        """How these models did in the last days; those without any performance are left out."""
+        since = now - timedelta(days=days)
+        with self._database.read() as connection:
+            known = {policy.model: policy for policy in policies.of_all(connection)}
+            found = {}
+            for model, answering in models.items():
+                metric = _metric(known.get(model), answering.signature)
+                recent = watch.performances(connection, model, answering.version, metric, since=since)
+                if recent:
+                    first = sightings.first_days(connection, model, answering.version, metric, _FIRST_MONTH)
+                    policy = known.get(model)
+                    found[model] = _standing(metric, policy, [*first, *recent], since, now)
+        return found
+
+    def course(self, model: str, answering: Answering | None, since: datetime, now: datetime) -> Course:
+        """How a model did since a time."""
+        with self._database.read() as connection:
+            policy = policies.get(connection, model)
+            metric = _metric(policy, answering.signature) if answering else Metric.MAE
+            days = watch.performances(connection, model, since=since)
+            slices = watch.performances(connection, model, metric=metric, slices=True, since=since)
+            standing = None
+            if answering:
+                own = watch.performances(connection, model, answering.version, metric)
+                standing = _standing(metric, policy, own, since, now) if own else None
+            changes = [c for c in aliases.history(connection, model) if c.alias == CHAMPION]
+        return Course(
+            metric,
+            tuple(days),
+            tuple(day for day in slices if day.slice),
+            tuple(reversed(changes)),
+            standing,
+        )
+
+    def reference(self, model: str, version: int) -> Reference | None:
+        """What a version's predictions are compared with; None where nothing is known yet."""
+        with self._database.read() as connection:
+            kept = segments.profile(connection, model, version)
+        return None if kept is None else Reference(kept[0], summaries.unpack(kept[1]))
+
+
+def limit_of(metric: Metric, first: float, worse_share: float) -> float:
+    """The value that is so much worse than the first month's.
+
+    >>> limit_of(Metric.MAE, 10.0, 0.05), limit_of(Metric.AUC, 0.8, 0.25)
+    (10.5, 0.6)
+    """
+    step = abs(first) * worse_share
+    return first - step if metric.higher_is_better else first + step
+
+
+def _metric(policy: Policy | None, signature: Signature) -> Metric:
+    named = (policy.promote if policy else Promote()).metric
+    try:
+        return metric_for(named, signature)
+    except InvalidError:
+        return default_metric(signature)
+
+
+def _standing(
+    metric: Metric, policy: Policy | None, days: list[Performance], since: datetime, now: datetime
+) -> Standing:
+    every = {(day.day, day.estimated): day for day in days}
+    ordered = sorted(every.values(), key=lambda day: day.day)
+    is_estimated = all(day.estimated for day in ordered if day.day >= since)
+    own = [day for day in ordered if day.estimated is is_estimated]
+    return Standing(
+        metric=metric,
+        days=tuple(day for day in own if day.day >= since),
+        measured=facts.measured(own, metric, now),
+        worse_share=policy.retrain.worse_share if policy else None,
+    )

@@ -1,0 +1,135 @@
+"""A model's columns then and now: what its version was made on beside what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from modelyard.api.services import Services
+from modelyard.records.datasets import is_shown
+from modelyard.records.errors import NotFoundError
+from modelyard.records.findings import Asked, FindingState
+from modelyard.records.models import Version
+from modelyard.records.people import Grant, Need
+from modelyard.records.predictions import Finding
+from modelyard.web.behind import Behind
+from modelyard.web.distributions import Compared, compare
+from modelyard.web.look import page
+from modelyard.web.models import ROOT, SEE, frame_of
+from modelyard.web.requests import PageRequest
+
+SPANS = {"1": "last day", "7": "last 7 days", "30": "last 30 days"}
+_USUAL = "7"
+_CHARTS = 24  # columns with a chart; the others are in the table
+_MOST_COLUMNS = 500
+_DATASET = "dataset:"
+
+
+class Columns(Struct, frozen=True):
+    """The columns of a version then and now.
+
+    Attributes:
+        source: what they are compared with, in words; empty where nothing is known yet.
+        rows: of the window.
+        hidden: columns of which nothing is shown, because of their mark in the training data.
+    """
+
+    source: str
+    rows: int
+    columns: list[Compared]
+    hidden: list[str]
+
+
+@get(ROOT + "/drift", opt=SEE)
+async def show_drift(
+    model: NamedDependency[str],
+    request: PageRequest,
+    services: NamedDependency[Services],
+    behind: NamedDependency[Behind],
+    grant: NamedDependency[Grant],
+) -> Response[bytes]:
+    """Each column's distribution in training and now, those that have moved most first."""
+    frame = await frame_of(services, behind, model)
+    span = request.query_params.get("days", _USUAL)
+    span = span if span in SPANS else _USUAL
+    number = frame.model.champion
+    reads = grant.allows(Need.READ_DATA, frame.department, model)
+    now = datetime.now(UTC)
+    found = None
+    if number is not None and reads:
+        since = now - timedelta(days=int(span))
+        found = await asyncio.to_thread(columns_of, services, request, model, number, since, now)
+    noticed = await asyncio.to_thread(_going_on, services, model)
+    wanted = request.query_params.get("column", "")
+    shown = [c for c in found.columns if not wanted or c.name == wanted] if found else []
+    return page(
+        request,
+        "drift.html",
+        frame=frame,
+        tab="drift",
+        found=found,
+        reads=reads,
+        charts=shown[:_CHARTS],
+        rows=shown[:_MOST_COLUMNS],
+        findings={subject(f): f for f in noticed},
+        open=noticed,
+        span=span,
+        spans=SPANS,
+        column=wanted,
+    )
+
+
+def _going_on(services: Services, model: str) -> list[Finding]:
+    """What is not over: first what nobody looks at."""
+    found: list[Finding] = []
+    for state in (FindingState.OPEN, FindingState.SEEN):
+        found += services.watching.sightings.findings(Asked(None, model=model, state=state))[0]
+    return found
+
+
+def subject(finding: Finding) -> tuple[str, str]:
+    """The column that a finding is about, as `Compared` names it."""
+    return ("output" if finding.kind == "outputs" else "input", finding.column)
+
+
+def columns_of(
+    services: Services, request: PageRequest, model: str, number: int, since: datetime, until: datetime
+) -> Columns:
+    """The columns of a version then and now, as far as who asks may see them. Blocking.
+
+    Raises:
+        NotFoundError: there is no such version.
+    """
+    grant = request.grant
+    if grant is None or not grant.allows(Need.READ_DATA, model.partition("/")[0], model):
+        return Columns("", 0, [], [])
+    reference = services.watching.sightings.reference(model, number)
+    version = services.registry.version(model, number)
+    window = services.history.window(model, number, since, until)
+    if reference is None:
+        return Columns("", window.rows, [], [])
+    hidden = sorted(hidden_columns(services, version, grant))
+    return Columns(reference.source, window.rows, compare(reference.summary, window, hidden), hidden)
+
+
+def hidden_columns(services: Services, version: Version, grant: Grant) -> set[str]:
+    """The columns that are marked in the version's training data, and not cleared for who asks."""
+    hidden: set[str] = set()
+    for key, number in version.bundle.lineage.items():
+        if not key.startswith(_DATASET) or not number.isdigit():
+            continue
+        name = key.removeprefix(_DATASET)
+        try:
+            columns = services.datasets.version(name, int(number)).columns
+        except NotFoundError:
+            continue
+        cleared = services.datasets.cleared(name, grant.principal)
+        hidden |= {column.name for column in columns if not is_shown(column.mark, cleared)}
+    return hidden
+
+
+HANDLERS = (show_drift,)
