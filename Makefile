@@ -5,7 +5,7 @@ RUN := $(SETUP) run
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-peers lock clean
+.PHONY: help setup demo test lint bench bench-peers soak always lock clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p; s/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | expand -t 16
@@ -33,6 +33,14 @@ bench:   ## the figures, as ratios in one run
 bench-peers: ## the same models served by FastAPI, LitServe, BentoML, Ray Serve, MLflow and vetiver; installs 2 GB
 	@$(SETUP) test
 	@$(RUN) python -m bench.run --only peers
+
+soak:    ## two nodes for an hour with a kill every minute, of anything; MINUTES=5 for a shorter one
+	@$(SETUP) test
+	@$(RUN) python -m bench.always soak --minutes $(or $(MINUTES),60)
+
+always:  ## what fails while PostgreSQL, nodes and processes do: 10 min of outages, kills, 50 restarts, 100,000 operations, 1,000 crashes, 10 GB restored; an hour in all
+	@$(SETUP) test
+	@for figure in outages killed restarts champions crashes restore; do $(RUN) python -m bench.always $$figure || exit 1; done
 
 setup:   ## install what demo and test need, and nothing more
 	@$(SETUP) test

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
+import msgspec
 import uvicorn
 
 from modelyard import __version__
@@ -35,8 +36,10 @@ from modelyard.catalog.audit import Audit, Checkpoints
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.datasets import Datasets
-from modelyard.catalog.history import History
+from modelyard.catalog.history import History, node_of
 from modelyard.catalog.jobs import Jobs, Queue
+from modelyard.catalog.leases import Leases
+from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.provenance import Provenance
 from modelyard.catalog.refits import Refits
@@ -51,22 +54,24 @@ from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
 from modelyard.engine.portable import is_settled
 from modelyard.loop import alert, backup
+from modelyard.loop.beat import Beat, refuse_twin
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
 from modelyard.loop.ship import Shipper
-from modelyard.loop.tick import Step, Tick, now
+from modelyard.loop.tick import Clock, Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
 from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.models import Version
+from modelyard.records.people import OTHERS_GRACE
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.batcher import Fleet, Limits
 from modelyard.serving.counters import Counters
 from modelyard.serving.link import EngineLink
 from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
-from modelyard.serving.table import EMPTY, load_table
+from modelyard.serving.table import EMPTY, Confirmed, load_table
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
 from modelyard.settings import Settings
@@ -105,29 +110,44 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
 
     Args:
         keep: stores the administrator's token; if it fails there is no administrator yet either.
+
+    Raises:
+        ConflictError: another yard answers that has the same records; see `loop.beat`.
     """
     database = Database(settings.database_url)
     database.upgrade()
+    nodes = _nodes(settings, database)
+    if settings.apart:
+        nodes.part()
+    refuse_twin(nodes, settings.node_address)
     if not settings.keys_file.exists():  # else what is not signed is not ours
         Provenance(database, Signer(Keyring(settings.keys_file))).begin()
     People(database).first_administrator(keep)
+
+
+def _nodes(settings: Settings, database: Database) -> Nodes:
+    return Nodes(database, node_of(settings.data / "spool"), settings.pulse_file)
 
 
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     """Be the engine until SIGTERM."""
     set_up_logging(settings.log_level)
     database, blobs, registry = _records(settings)
-    engine = Engine(settings, registry, LocalWorkers(settings))
+    nodes = _nodes(settings, database)
+    beat = Beat(nodes, settings.node_address, __version__)
+    leases = Leases(database, nodes.here, beat.now)
+    engine = Engine(settings, registry, LocalWorkers(settings), leases.hold)
+    engine.drive(beat)  # the first, for the others go by its time
     spool, scratch = settings.data / "spool", settings.data / "scratch"
-    engine.drive(Shipper(database, blobs, spool, scratch, settings.ship_after, now))
-    name = f"{socket.gethostname()}:{settings.data}"
-    for steps in loop_steps(settings, database, blobs, registry, engine):
-        engine.drive(Tick(database, name, steps))
+    engine.drive(Shipper(database, blobs, spool, scratch, settings.ship_after, beat.now, beat.may_act))
+    tick = partial(Tick, database, nodes.here, clock=beat.now, may_act=beat.may_act)
+    for steps in loop_steps(settings, database, blobs, registry, engine, beat.now):
+        engine.drive(tick(steps))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
-    train = train_step(settings, database, blobs, registry)
-    engine.drive(Tick(database, name, {"train": train}, at_once=settings.jobs), train.close)
-    for kind, subject, step in own_ticks(settings, database, blobs):
-        engine.drive(Tick(database, name, {kind: step}, standing={kind: subject}))
+    train = train_step(settings, database, blobs, registry, beat.now)
+    engine.drive(tick({"train": train}, at_once=settings.jobs), train.close)
+    for kind, subject, step in own_ticks(settings, database, blobs, beat.now):
+        engine.drive(tick({kind: step}, standing={kind: subject}))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_upgrade_at_last, args=(database,), name="upgrade", daemon=True).start()
@@ -149,7 +169,7 @@ def _upgrade_at_last(database: Database) -> None:
 
 
 def loop_steps(
-    settings: Settings, database: Database, blobs: Blobs, registry: Registry, engine: Engine
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, engine: Engine, now: Clock
 ) -> tuple[dict[str, Step], ...]:
     """The steps of the loop by kind of duty: the quick ones, and those that may take minutes.
 
@@ -177,7 +197,9 @@ def loop_steps(
     return quick, slow
 
 
-def train_step(settings: Settings, database: Database, blobs: Blobs, registry: Registry) -> TrainStep:
+def train_step(
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock
+) -> TrainStep:
     """The step that runs jobs on this node; in a tick of its own, for a job takes as long as it takes."""
     jobs = _jobs(settings, database, blobs)
     holdings = Holdings(jobs, Training(database, jobs.queue), registry, registry.datasets)
@@ -196,18 +218,20 @@ def _queue(settings: Settings) -> Queue:
     return Queue(settings.department_queue, settings.department_jobs)
 
 
-def own_ticks(settings: Settings, database: Database, blobs: Blobs) -> Iterator[tuple[str, str, Step]]:
+def own_ticks(
+    settings: Settings, database: Database, blobs: Blobs, now: Clock
+) -> Iterator[tuple[str, str, Step]]:
     """Kind, subject and step of duties with a tick each: one may take long and must hold up nothing else.
 
     Alerts, whose places may not answer; backups, on a node that is told where to keep them.
     """
-    yield alert.KIND, alert.SUBJECT, alert.AlertStep(_alerts(settings, database), now)
+    yield alert.KIND, alert.SUBJECT, alert.AlertStep(_alerts(settings, database, now), now)
     if settings.backup:
         step = backup.BackupStep(settings, database, blobs, __version__, now)
         yield backup.KIND, backup.SUBJECT, step
 
 
-def _alerts(settings: Settings, database: Database) -> Alerts:
+def _alerts(settings: Settings, database: Database, now: Clock = now) -> Alerts:
     secrets = Secrets(Keyring(settings.keys_file))
     return Alerts(database, secrets, outbound.networks(settings.outbound), settings.smtp, now)
 
@@ -320,7 +344,11 @@ class Front:
         settings = self._settings
         with contextlib.suppress(UnavailableError):  # the engine writes it anew and tells
             self._table = load_table(settings.routes_file)
-        spool = SpoolWriter(settings.data / "spool", self._name, sync=settings.spool_sync)
+        self._confirmed = Confirmed(settings.routes_file)
+        self._look_confirmed()
+        spool = SpoolWriter(
+            settings.data / "spool", self._name, sync=settings.spool_sync, most=settings.max_spool
+        )
         self._link = EngineLink(settings.engine_socket, self._name, self._news, settings.load_timeout)
         limits = Limits(
             settings.batch_rows, settings.queue_rows, settings.answer_timeout, settings.queue_seconds
@@ -365,6 +393,7 @@ class Front:
             signing=Signing(database),
             sharing=Sharing(database),
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
+            nodes=_nodes(self._settings, database),
             datasets=registry.datasets,
             sources=self._sources(database, registry.datasets),
             alerts=_alerts(self._settings, database),
@@ -419,6 +448,7 @@ class Front:
         match message:
             case Routes():
                 self._table = load_table(self._settings.routes_file)
+                self._look_confirmed()
                 self._pool.swap(self._table)
                 self._trials.swap(self._table)
                 self.short_way.forget()
@@ -428,6 +458,13 @@ class Front:
                 self._pool.set_fleet(version_id, Fleet(sockets, takes))
             case _:
                 log.warning("unexpected news: %s", type(message).__name__)
+
+    def _look_confirmed(self) -> None:
+        """Have the table say for how long the database has not confirmed it, where that begins to matter."""
+        ago = self._confirmed.ago()
+        silent = ago if ago > OTHERS_GRACE else 0.0
+        if silent != self._table.silent:
+            self._table = msgspec.structs.replace(self._table, silent=silent)
 
     def _say_ready(self) -> None:
         """Once, when the engine has said which routes hold."""
@@ -448,6 +485,7 @@ class Front:
     async def _tell_used(self) -> None:
         while True:
             await asyncio.sleep(_TELL_SECONDS)
+            self._look_confirmed()
             self._link.tell(Used(self._counters.values, self._pool.take_used()))
             if evidence := self._trials.take():
                 self._link.tell(Tried(evidence))

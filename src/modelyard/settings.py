@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import tempfile
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -39,8 +40,10 @@ _POSITIVE = (
     "backup_every",
     "backup_keep",
     "ship_after",
+    "max_spool",
 )
 _LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to know it
 _LONGEST_RUN = 70  # leaves room for the names of the sockets in it
 
 
@@ -66,6 +69,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         spool_sync: true waits for the disk (fdatasync) before a prediction is answered, so that it
             survives a power cut as well; false survives any crash of the processes.
         ship_after: seconds until predictions that were recorded go from the spool to the history.
+        max_spool: bytes that predictions may take in the spool while they cannot be shipped (the database or
+            the blobs are away); from there on none are answered until there is room.
+        apart: this is a copy of another yard and shall be one of its own from now on: the other's nodes are
+            forgotten at the start.
         worker_memory: bytes of memory a worker may use.
         load_timeout: seconds a model may take to load.
         answer_timeout: seconds a request may take in all before it is answered 504.
@@ -113,6 +120,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     spool_sync: bool = False
     ship_after: float = 30.0
+    max_spool: int = 20 * 1024 * MIB
+    apart: bool = False
     worker_memory: int = 4096 * MIB
     load_timeout: float = 60.0
     answer_timeout: float = 30.0
@@ -214,6 +223,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     def keys_file(self) -> Path:
         """The keys of secrets at rest; a backup without it cannot open them."""
         return Path(self.keys) if self.keys else self.data / "keys"
+
+    @property
+    def node_address(self) -> str:
+        """Where the yard's other nodes reach this one."""
+        host = socket.gethostname() if self.host in _ANY else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def pulse_file(self) -> Path:
+        """What the engine has said of the node last."""
+        return self.run / "pulse"
 
     @property
     def routes_file(self) -> Path:

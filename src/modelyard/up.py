@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from modelyard import app
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError, YardError
 from modelyard.settings import Settings
@@ -53,14 +55,14 @@ def run(settings: Settings, announce: Announce | None = None) -> int:
     lock = _take_folder(settings)
     with contextlib.closing(lock):
         sockets = _listen(settings)
+        settings = msgspec.structs.replace(settings, port=sockets[0].getsockname()[1])
         _in_a_child(lambda: _prepare(settings, announce))
         supervisor = _Supervisor(settings, sockets)
         supervisor.start()
         if supervisor.wait_until_ready():
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            port = sockets[0].getsockname()[1]
             seconds = time.time() - _process_began()
-            announce(f"Modelyard is up at http://{host}:{port} (ready in {seconds:.1f} s)")
+            announce(f"Modelyard is up at http://{host}:{settings.port} (ready in {seconds:.1f} s)")
         return supervisor.supervise()
 
 

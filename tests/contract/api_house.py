@@ -20,6 +20,7 @@ from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
@@ -86,6 +87,7 @@ class House:
             signing=Signing(people._database),
             sharing=Sharing(people._database),
             backups=Backups(registry._database),
+            nodes=Nodes(registry._database, "here", folder / "pulse"),
             datasets=registry.datasets,
             sources=sources_of(registry, folder),
             alerts=Alerts(registry._database, Secrets(Keyring(folder / "keys")), ()),

@@ -52,6 +52,10 @@ class Server:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def kill(self) -> None:
+        """End all its processes at once, as when its machine loses power."""
+        self._signal(signal.SIGKILL)
+
     def start(self) -> None:
         """Start it on its folder, the first time or again."""
         listens = f"-c listen_addresses=127.0.0.1 -p {self._port}" if self._port else "-c listen_addresses=''"
@@ -87,6 +91,11 @@ class Server:
                 SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
             )
         return name
+
+    @property
+    def socket(self) -> Path:
+        """Its Unix socket."""
+        return self._folder / f".s.PGSQL.{self._port or 5432}"
 
     def url(self, name: str) -> str:
         """The address of a database of this server."""

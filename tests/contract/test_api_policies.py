@@ -27,6 +27,11 @@ from tests.contract.api_house import ELSEWHERE, HERE, House
 POLICIES = {
     ("GET", "/health/live"): Need.NOTHING,
     ("GET", "/health/ready"): Need.NOTHING,
+    ("GET", "/health/node"): Need.NOTHING,
+    ("GET", "/api/v1/nodes"): Need.OVERSEE,
+    ("DELETE", "/api/v1/nodes/{node}"): Need.ADMINISTER,
+    ("GET", "/api/v1/grace"): Need.OVERSEE,
+    ("PUT", "/api/v1/grace/{name}"): Need.ADMINISTER,
     ("GET", "/api/openapi.json"): Need.SIGNED_IN,
     ("GET", "/api/v1/whoami"): Need.SIGNED_IN,
     ("GET", "/api/v1/yard"): Need.SIGNED_IN,

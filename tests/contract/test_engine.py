@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from modelyard.catalog.leases import Hold, Leases, alone
 from modelyard.catalog.registry import Registry
 from modelyard.engine.engine import Engine
+from modelyard.loop.tick import now
 from modelyard.records.errors import NotFoundError, UnavailableError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.people import Grant, Role
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.table import load_table, save_table
 from modelyard.settings import Settings
+from modelyard.store import duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.workers.control import Ensure
@@ -45,8 +50,8 @@ class Yard:
         scratch.mkdir(exist_ok=True)
         self.registry = Registry(self.database, Blobs(self.settings.blobs_url), scratch)
 
-    def engine(self) -> Engine:
-        return Engine(self.settings, self.registry, LocalWorkers(self.settings))
+    def engine(self, hold: Hold = alone) -> Engine:
+        return Engine(self.settings, self.registry, LocalWorkers(self.settings), hold)
 
     def publish(self, tar: bytes, alias: str | None = None) -> Version:
         return self.registry.publish(MODEL, [tar], TAR, by="anna", alias=alias, may_create_department=True)[0]
@@ -245,3 +250,44 @@ def test_it_stops_though_a_model_is_loading(yard: Yard) -> None:
         until(lambda: list((yard.settings.run / "workers").glob("*.json")))
     assert yard.registry.version(MODEL, version.version).state is VersionState.CHECKING, "not failed"
     assert not list((yard.settings.run / "workers").glob("*.json"))
+
+
+def test_two_nodes_check_a_version_once(tmp_path: Path, database: Database, database_url: str) -> None:
+    """And what a node that died was checking the other does."""
+    nodes = [
+        Yard(tmp_path / name, database_url, blobs=str(tmp_path / "shared"), portable=False) for name in "ab"
+    ]
+    begun: list[str] = []
+    engines = []
+
+    def counted(check: Callable[[Version], Version], name: str, version: Version) -> Version:
+        begun.append(name)
+        return check(version)
+
+    for node, name in zip(nodes, "ab", strict=True):
+        engine = node.engine(Leases(node.database, name, now).hold)
+        check = engine.checker.check
+
+        def counted(
+            version: Version, check: Callable[[Version], Version] = check, name: str = name
+        ) -> Version:
+            begun.append(name)
+            return check(version)
+
+        engine.checker.check = counted  # type: ignore[method-assign]
+        engines.append(engine)
+    with database.write(unaudited="a test") as connection:
+        dead = duties.take(connection, "check", SECOND, "gone", now(), timedelta(minutes=1))
+    assert dead is not None
+    with running(engines[0]), running(engines[1]):
+        for factor in (2, 3):
+            version = nodes[0].publish(times(factor))
+            for engine in engines:
+                engine.checker.wake()
+            if factor == 3:
+                with database.write(unaudited="a test") as connection:
+                    duties.release(connection, None, "gone", now())
+            until(lambda version=version: nodes[1].ended(version), 60)  # type: ignore[misc]
+    assert len(begun) == 2, begun
+    for node in nodes:
+        node.database.close()

@@ -39,6 +39,7 @@ def test_a_yard_is_lost_and_comes_back(tmp_path: Path) -> None:
         assert state["backup"]["ok"]
         assert "is whole" in state["drill"]["words"]
         token = first.token
+        a_copy_does_not_start_beside_the_original(first, vault, word, tmp_path / "beside")
     data = tmp_path / "second"
     refused = yard("restore", vault, "--data", str(first.data), "--passphrase-file", str(word))
     assert refused.returncode == 1
@@ -54,6 +55,21 @@ def test_a_yard_is_lost_and_comes_back(tmp_path: Path) -> None:
         assert client.post("/models/ops/twice/predict", json=[{"x": 2}]).json()["predictions"] == [6.0]
         recorded = client.get("/api/v1/models/ops/twice/predictions").text
         assert '"id":"a"' in recorded.replace(" ", "").replace("\\", ""), recorded
+
+
+def a_copy_does_not_start_beside_the_original(first: RunningYard, vault: str, word: Path, data: Path) -> None:
+    """Only where it shall be a yard of its own."""
+    heard = first.client().get("/health/node").json()["beat"]
+    until(lambda: first.client().get("/health/node").json()["beat"] > heard)
+    yard("restore", vault, "--data", str(data), "--passphrase-file", str(word))
+    refused = yard("up", "--data", str(data), "--port", "0")
+    assert refused.returncode == 1
+    assert f"answers at {first.url}: this is a copy of it" in refused.stderr
+    assert "YARD_APART=true" in refused.stderr
+    with RunningYard(data, {"YARD_APART": "true"}) as apart, apart.client(first.token) as client:
+        assert [node["address"] for node in client.get("/api/v1/nodes").json()] == [apart.url]
+    with RunningYard(data):
+        pass  # it is one from then on
 
 
 def test_a_yard_backs_itself_up(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +118,83 @@ def test_a_node_starts_while_the_database_is_away(
         server.start()
     with yard.client() as again:
         until(lambda: alias(again, "late").status_code == 200)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "predictions", "others"), [(0, 200, 200), (10, 200, 503), (31, 503, 503)]
+)
+def test_tokens_are_believed_for_a_while_without_the_database(
+    yard: RunningYard, client: httpx.Client, server: Server, minutes: float, predictions: int, others: int
+) -> None:
+    publish(client, MODEL, times(2))
+    ask = [{"x": 2}]
+    assert client.post(f"/models/{MODEL}/predict", json=ask).status_code == 200
+    yard.stop()
+    server.stop()
+    routes, then = yard.data / "routes", time.time() - 60 * minutes
+    os.utime(routes, (then, then))  # the database was last heard of so long ago
+    try:
+        yard.start()
+        with yard.client() as again:
+            answer = again.post(f"/models/{MODEL}/predict", json=ask)
+            assert answer.status_code == predictions, answer.text
+            said = again.get("/api/v1/yard")
+            assert said.status_code == others
+            for refused in (r for r in (answer, said) if r.status_code == 503):
+                assert "The database has not answered for" in refused.json()["detail"]
+                assert "Retry-After" in refused.headers
+            assert again.get("/metrics").status_code == predictions  # what is wrong is in them
+    finally:
+        server.start()
+    with yard.client() as again:
+        until(lambda: again.get("/api/v1/yard").status_code == 200)
+        assert again.post(f"/models/{MODEL}/predict", json=ask).json()["predictions"] == [4.0]
+
+
+def test_the_spool_grows_to_its_limit_while_s3_is_gone_and_all_of_it_arrives(
+    tmp_path: Path, server: Server, bucket: ThreadedMotoServer
+) -> None:
+    host, port = bucket.get_host_and_port()
+    variables = {
+        "YARD_DATABASE": server.url(server.create()),
+        "YARD_BLOBS": "s3://yard/blobs",
+        "YARD_BLOBS_ENDPOINT": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "yard",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "YARD_MAX_SPOOL": str(3 * 1024 * 1024),
+        "YARD_SHIP_AFTER": "1",
+    }
+    with RunningYard(tmp_path / "data", variables) as yard, yard.client() as client:
+        publish(client, MODEL, times(2))
+        bucket.stop()
+        answered: set[int] = set()
+
+        def full() -> httpx.Response | None:
+            rows = [{"x": n, "n": n} for n in range(len(answered), len(answered) + 5_000)]
+            answer = client.post(f"/models/{MODEL}/predict", json=rows)
+            if answer.status_code == 200:
+                answered.update(row["n"] for row in rows)
+                return None
+            return answer
+
+        refused = until(full, 60)
+        assert refused.status_code == 503
+        assert "YARD_MAX_SPOOL allows 3" in refused.json()["detail"]
+        again = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
+        again.start()
+        try:
+            httpx.put(f"http://{host}:{port}/yard")
+            until(lambda: full() is None, 60)
+            table = until(lambda: recorded_all(client, answered), 60)
+            assert table.height == len(answered)  # none twice
+        finally:
+            again.stop()
+
+
+def recorded_all(client: httpx.Client, answered: set[int]) -> pl.DataFrame | None:
+    table = pl.read_parquet(io.BytesIO(client.get(f"/api/v1/models/{MODEL}/predictions").content))
+    return table if answered <= numbers_recorded(table) else None
 
 
 def test_s3_is_gone(client: httpx.Client, bucket: ThreadedMotoServer) -> None:

@@ -237,3 +237,25 @@ def test_a_damaged_length_asks_for_no_memory(tmp_path: Path) -> None:
     assert list(reader) == []
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # kB
     assert reader.left == 20
+
+
+def test_a_spool_that_has_reached_its_limit_takes_no_more_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL or S3 have been away for long: what is answered must be recorded, and disks have an end."""
+    monkeypatch.setattr(spool, "_LOOK_EVERY", 0.0)
+    one = SpoolWriter(tmp_path, "front-0", most=3 * spool.MIB)
+    two = SpoolWriter(tmp_path, "front-1", most=3 * spool.MIB)
+    record = bytes(spool.MIB - 8)
+    for writer in (one, two, one):
+        writer.append(record)
+    for writer in (one, two):
+        with pytest.raises(UnavailableError, match="take 3 MiB, and YARD_MAX_SPOOL allows 3") as raised:
+            writer.append(b"more")
+        assert "yard doctor" in raised.value.hint
+    before = spool_files(tmp_path)
+    assert [sum(1 for _ in read_spool(path)) for path in before] == [2, 1]  # whole, and nothing of "more"
+    assert all(spool.remove_ended(path, path.stat().st_size) == 0 for path in before)  # shipped: they may go
+    one.append(b"on")
+    (path,) = spool_files(tmp_path)
+    assert list(read_spool(path)) == [b"on"]

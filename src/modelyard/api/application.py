@@ -22,6 +22,7 @@ from modelyard.api import (
     health,
     jobs,
     models,
+    nodes,
     predictions,
     provenance,
     publish,
@@ -47,6 +48,7 @@ from modelyard.records.people import Grant
 HANDLERS: tuple[ControllerRouterHandler, ...] = (
     *health.HANDLERS,
     *yard.HANDLERS,
+    *nodes.HANDLERS,
     *models.HANDLERS,
     *versions.HANDLERS,
     *publish.HANDLERS,

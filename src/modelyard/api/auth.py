@@ -22,6 +22,7 @@ from modelyard.catalog.people import hash_secret
 from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
 from modelyard.records.people import MATRIX, Grant, Kind, Need, thing_of
 from modelyard.records.rollouts import RouteTable
+from modelyard.serving.routes import check_confirmed
 from modelyard.store.audit import Origin, came_from
 
 JSON = ("application/json",)
@@ -105,6 +106,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     grant = identify(headers[0] if len(headers) == 1 else None, services.table())
     connection.scope["state"]["grant"] = grant
     came_from(_origin(connection, f"token {grant.token_id}" if grant.token_id else "session"))
+    check_confirmed(services.table(), need)
     authorise(grant, need, *place_of(connection))
     _check_content_type(connection, handler.opt.get("takes", JSON))
     if need is Need.READ_DATA:
@@ -137,6 +139,7 @@ def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     """The guard's decision once more, at the end of something long: rights may be gone by then."""
     services = cast("Services", connection.app.state.services)
     grant = identify(connection.headers.get("authorization"), services.table())
+    check_confirmed(services.table(), connection.route_handler.opt["need"])
     authorise(grant, connection.route_handler.opt["need"], *place_of(connection))
 
 

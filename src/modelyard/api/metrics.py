@@ -15,6 +15,7 @@ from modelyard.records.errors import YardError
 from modelyard.records.people import Need
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.counters import exposition
+from modelyard.serving.routes import check_confirmed
 from modelyard.workers.control import Reply as EngineReply
 from modelyard.workers.control import WorkerInfo
 
@@ -46,7 +47,11 @@ class Metrics:
         await exchange(scope, send, "metrics", self._answer(scope))
 
     async def _answer(self, scope: Scope) -> Reply:
-        grant = identify(header(scope, b"authorization").decode("latin-1"), self._table())
+        table = self._table()
+        grant = identify(header(scope, b"authorization").decode("latin-1"), table)
+        check_confirmed(
+            table, Need.PREDICT
+        )  # what is wrong while the database is away is in the metrics, too
         if scope["method"] not in ("GET", "HEAD"):
             raise MethodError("Metrics are read with GET.", "Use GET.", allow="GET, HEAD")
         report = await self._report()

@@ -12,6 +12,7 @@ from modelyard.catalog.backups import Backups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.sharing import Sharing
@@ -35,6 +36,7 @@ class Services:
         signing: who comes in, and by what. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
         backups: the record of backups. Blocking too.
+        nodes: the yard's nodes. Blocking too.
         datasets: datasets and their versions. Blocking too.
         alerts: alerts and their channels. Blocking too.
         sources: databases that datasets come from. Blocking too.
@@ -61,6 +63,7 @@ class Services:
     signing: Signing
     sharing: Sharing
     backups: Backups
+    nodes: Nodes
     datasets: Datasets
     alerts: Alerts
     sources: Sources

@@ -73,6 +73,12 @@ class TrustRequest(Struct, frozen=True, forbid_unknown_fields=True):
     trusted: bool
 
 
+class GraceRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds that a department's predictions go on while the database is away; null: half an hour."""
+
+    seconds: float | None
+
+
 class Disabling(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether somebody is kept out."""
 
@@ -115,6 +121,27 @@ async def trust_department(
     trust = partial(services.people.trust_department, trusted=data.trusted, by=grant.principal)
     await asyncio.to_thread(trust, name)
     return await changed(services, await asyncio.to_thread(services.people.untrusted))
+
+
+@get("/api/v1/grace", opt={"need": Need.OVERSEE}, tags=["users"], summary="Predictions without the database")
+async def list_graces(services: NamedDependency[Services]) -> dict[str, float]:
+    """By department, for how many seconds its predictions go on while the database is away."""
+    return await asyncio.to_thread(services.people.graces)
+
+
+@put("/api/v1/grace/{name:str}", opt=_ADMINISTER, tags=["users"], summary="Set how long predictions go on")
+async def set_grace(
+    name: FromPath[str],
+    data: JSONBody[GraceRequest],
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[dict[str, float]]:
+    """Say how long a department's predictions go on while the database is away, when nobody can know whether
+    a token was revoked: between a minute and a week. All else is refused after a minute.
+    """
+    check_name(name, "department")
+    await asyncio.to_thread(partial(services.people.set_grace, name, data.seconds, by=grant.principal))
+    return await changed(services, await asyncio.to_thread(services.people.graces))
 
 
 @get(_USERS, opt={"need": Need.OVERSEE}, tags=["users"], summary="All persons and services")
@@ -255,6 +282,8 @@ HANDLERS = (
     create_department,
     list_untrusted,
     trust_department,
+    list_graces,
+    set_grace,
     list_users,
     show_user,
     invite_user,

@@ -15,6 +15,9 @@ from modelyard.catalog import words
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.people import (
+    CALLERS_GRACE,
+    LONGEST_GRACE,
+    OTHERS_GRACE,
     YARD_ROLES,
     Held,
     NewToken,
@@ -25,6 +28,7 @@ from modelyard.records.people import (
     check_person,
 )
 from modelyard.records.references import check_name, shown
+from modelyard.records.spans import span
 from modelyard.store import audit, departments, principals, sessions, state, tokens
 from modelyard.store.database import Database
 
@@ -142,6 +146,29 @@ class People:
         """The departments that may bring no code, by name."""
         with self._database.read() as connection:
             return sorted(departments.untrusted(connection))
+
+    def set_grace(self, name: str, seconds: float | None, *, by: str) -> None:
+        """Say how long a department's predictions go on while the database is away; None: as usual.
+
+        Raises:
+            NotFoundError: no such department.
+            InvalidError: less than a minute or more than a week.
+        """
+        if seconds is not None and not OTHERS_GRACE <= seconds <= LONGEST_GRACE:
+            raise InvalidError(
+                f"{span(seconds)} is no time to go on without the database.",
+                f"Say between {span(OTHERS_GRACE)} and {span(LONGEST_GRACE)}.",
+                field="seconds",
+            )
+        with self._changing() as connection:
+            need_department(connection, name)
+            departments.set_grace(connection, name, seconds, by=by)
+
+    def graces(self) -> dict[str, float]:
+        """Each department's, in seconds, by name."""
+        with self._database.read() as connection:
+            own = departments.graces(connection)
+            return {name: own.get(name, CALLERS_GRACE) for name in departments.names(connection)}
 
     def departments(self) -> list[str]:
         """All departments, by name."""

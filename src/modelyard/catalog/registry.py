@@ -411,6 +411,7 @@ class Registry:
                 },
                 tokens=rights.grants(connection, _now()),
                 untrusted=departments.untrusted(connection),
+                graces=departments.graces(connection),
             )
 
     def generation(self) -> int:

@@ -21,6 +21,7 @@ from modelyard.cli.sdk import open_yard
 from modelyard.cli.server import NotInstalledError, installed
 from modelyard.records.backups import BackupState
 from modelyard.records.errors import ForbiddenError, YardError
+from modelyard.records.nodes import Node
 
 _OLD_BACKUP = timedelta(days=8)
 _LITTLE_DISK = 2 * 1024**3
@@ -153,6 +154,15 @@ def _backups(state: BackupState) -> Iterator[Finding]:
     )
 
 
+def _nodes(found: list[Node]) -> Iterator[Finding]:
+    for node in found:
+        what = f"node {node.address}"
+        if node.words:
+            yield Finding("problem", what, node.words, node.hint)
+        else:
+            yield Finding("ok", what, f"{node.state}, {node.release}")
+
+
 def _yard() -> Iterator[Finding]:
     yard = open_yard()
     try:
@@ -176,6 +186,7 @@ def _yard() -> Iterator[Finding]:
         yield Finding("problem", "engine", error.message, error.hint)
         return
     yield from _backups(yard.connection.get("/api/v1/backups", BackupState))
+    yield from _nodes(yard.connection.get("/api/v1/nodes", list[Node]))
     for worker in workers:
         words = f"{worker['language']}, {worker['state']}, {output.size(worker['memory'])}"
         dying = worker["restarts"] > 0

@@ -24,6 +24,7 @@ from modelyard.cli import (
     keys,
     login,
     models,
+    nodes,
     output,
     predict,
     publish,
@@ -78,6 +79,7 @@ for _group, _commands in _GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(users.app, name="users", rich_help_panel="Come in")
 app.add_typer(keys.app, name="keys", rich_help_panel="Run a yard")
+app.add_typer(nodes.app, name="nodes", rich_help_panel="Run a yard")
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
 app.add_typer(alerts.app, name="alerts", rich_help_panel="Models")
 app.add_typer(data.app, name="data", rich_help_panel="Data")

@@ -14,6 +14,7 @@ from modelyard.cli.tokens import days
 from modelyard.records.errors import InvalidError
 from modelyard.records.people import YARD_ROLES, NewLink, Principal, Role
 from modelyard.records.references import check_name
+from modelyard.records.spans import seconds_of, span
 
 app = typer.Typer(no_args_is_help=True, help="Invite people, give roles, keep somebody out.")
 
@@ -161,6 +162,41 @@ def distrust(name: Annotated[str, typer.Argument(help="The department.")]) -> No
     """
     _trust(name, trusted=False)
     output.note(f"No code of {name} runs now; portable models go on. Back: yard users trust {name}")
+
+
+@app.command()
+def grace(
+    name: Annotated[str | None, typer.Argument(help="The department; all are listed without.")] = None,
+    length: Annotated[str | None, typer.Argument(help="As 30m, 2h or 1d; `usual` for half an hour.")] = None,
+    as_json: output.Json = False,
+) -> None:
+    """How long a department's predictions go on while the database is away: half an hour if nobody says.
+
+    Until then nobody can know whether a token was revoked. All else is refused after a minute.
+
+    Example: yard users grace finance 2h
+    """
+    connection = open_yard().connection
+    if name is None or length is None:
+        found = connection.get("/api/v1/grace", dict[str, float])
+    else:
+        path = f"/api/v1/grace/{check_name(name, 'department')}"
+        found = connection.send("PUT", path, dict[str, float], {"seconds": _seconds(length)})
+    shown = {place: seconds for place, seconds in found.items() if name in (None, place)}
+    if as_json:
+        output.print_json(shown)
+    else:
+        rows = [(place, span(seconds)) for place, seconds in shown.items()]
+        output.print_table(("department", "predictions without the database"), rows)
+
+
+def _seconds(length: str) -> int | None:
+    if length == "usual":
+        return None
+    seconds = seconds_of(length)
+    if seconds is None:
+        raise InvalidError(f"{length!r} is no length of time.", "Write 30m, 2h or 1d.", field="length")
+    return seconds
 
 
 def _trust(name: str, *, trusted: bool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from modelyard.catalog.leases import Hold, alone
 from modelyard.catalog.registry import Registry
 from modelyard.engine.keeper import Keeper
 from modelyard.records.errors import (
@@ -40,6 +41,7 @@ from modelyard.workers.wire import Frame, Value, to_values
 
 log = logging.getLogger(__name__)
 
+CHECK = "check"  # the kind of lease
 TOLERANCE = 1e-6
 _LOOK_EVERY = 5.0
 _AT_ONCE = 4  # most of the time of one may be spent on waiting for its environment
@@ -52,15 +54,22 @@ class Checker:
     Args:
         answer_timeout: seconds a worker may take to answer its example.
         changed: called after each check, which may have changed the routes.
+        hold: has the nodes do each check once.
     """
 
     def __init__(
-        self, registry: Registry, keeper: Keeper, answer_timeout: float, changed: Callable[[], object]
+        self,
+        registry: Registry,
+        keeper: Keeper,
+        answer_timeout: float,
+        changed: Callable[[], object],
+        hold: Hold = alone,
     ) -> None:
         self._registry = registry
         self._keeper = keeper
         self._timeout = answer_timeout
         self._changed = changed
+        self._hold = hold
         self._wake = threading.Event()
         self._stopped = False
         self._running: set[str] = set()
@@ -94,7 +103,9 @@ class Checker:
 
     def _check_and_forget(self, version: Version) -> None:
         try:
-            self.check(version)
+            with self._hold(CHECK, version.id) as is_ours:
+                if is_ours:
+                    self.check(version)
         except UnavailableError as error:
             log.warning("the check of %s is put off: %s", version.id, error)
         except ConflictError as error:  # it ended between being listed and begun

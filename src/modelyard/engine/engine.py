@@ -16,6 +16,7 @@ import msgspec
 
 from modelyard.catalog.bundles import is_laid_out
 from modelyard.catalog.forms import NATIVE, PORTABLE, Forms
+from modelyard.catalog.leases import Hold, alone
 from modelyard.catalog.registry import Registry
 from modelyard.engine.checks import Checker, answers_example
 from modelyard.engine.hub import Hub
@@ -27,7 +28,7 @@ from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStar
 from modelyard.records.models import Version, VersionState
 from modelyard.records.provenance import What
 from modelyard.records.rollouts import RouteTable, ServedVersion
-from modelyard.serving.table import EMPTY, load_table, save_table
+from modelyard.serving.table import EMPTY, confirm_table, load_table, save_table
 from modelyard.settings import Settings
 from modelyard.workers import control
 from modelyard.workers.control import (
@@ -66,9 +67,10 @@ class Engine:
 
     Args:
         workers: who starts and ends workers.
+        hold: has the nodes of the yard do once what one of them is to do.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
+    def __init__(self, settings: Settings, registry: Registry, workers: Workers, hold: Hold = alone) -> None:
         self._settings = settings
         self._registry = registry
         self._workers = workers
@@ -82,9 +84,9 @@ class Engine:
         self._closers: list[Callable[[], None]] = []
         self._end, self._say_end = os.pipe()
         self.keeper = Keeper(settings, workers, self._plan, self._warm, self._changed)
-        self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked)
+        self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked, hold)
         self._forms: Forms = registry.forms
-        self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh)
+        self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh, hold)
         self.trying = Trying(registry.rollouts, self.keeper, self._replicas)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
@@ -249,6 +251,7 @@ class Engine:
                 self.trying.write_down()
                 if self._registry.generation() != self._table.generation:
                     self.refresh()
+                confirm_table(self._settings.routes_file)
                 self._swap_forms(self._table)  # one that was starting when its form changed
             except YardError as error:
                 log.warning("the routes stay as they are: %s", error)

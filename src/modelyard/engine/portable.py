@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from modelyard.catalog.forms import Forms
+from modelyard.catalog.leases import Hold, alone
 from modelyard.engine.checks import ask_rows
 from modelyard.engine.converting import PYTHON, Converter, NotPortableError, read_left
 from modelyard.engine.proof import DiffersError, Proved, Row, prove, rows_to_ask
@@ -40,6 +41,7 @@ from modelyard.workers.wire import to_values
 log = logging.getLogger(__name__)
 
 LANGUAGE = "portable"
+FORM = "form"  # the kind of lease
 MODEL_FILE, DESCRIPTION_FILE = "model.onnx", "portable.json"
 _FILES = (MODEL_FILE, DESCRIPTION_FILE)
 _HINTS_FILE = "hints.json"
@@ -60,6 +62,7 @@ class Portables:
         workers: who starts the workers of a proof; they are none of the keeper's.
         native_plan: the plan of a version's native form (lays the bundle out).
         changed: called when another form answers from now on.
+        hold: has the nodes try each version once.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Portables:
         workers: Workers,
         native_plan: Callable[[Version], Plan],
         changed: Callable[[], object],
+        hold: Hold = alone,
     ) -> None:
         self._settings = settings
         self._forms = forms
         self._workers = workers
         self._native_plan = native_plan
         self._changed = changed
+        self._hold = hold
         self._wake = threading.Event()
         self._stopped = False
         self._converter = Converter(settings)
@@ -99,13 +104,18 @@ class Portables:
             try:
                 for version in self._forms.untried():
                     if not self._stopped:
-                        self.decide(version)
+                        self._decide_alone(version)
             except YardError as error:
                 log.warning("portable forms are put off: %s", error)
             except Exception:
                 log.exception("trying portable forms failed in the yard itself")
             self._wake.wait(_LOOK_EVERY)
             self._wake.clear()
+
+    def _decide_alone(self, version: Version) -> None:
+        with self._hold(FORM, version.id) as is_ours:
+            if is_ours and any(v.id == version.id for v in self._forms.untried()):
+                self.decide(version)
 
     def decide(self, version: Version) -> None:
         """Try a version's portable form and say which form answers.

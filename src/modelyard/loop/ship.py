@@ -64,6 +64,7 @@ class Shipper:
         scratch: a folder for what is only needed for a moment.
         after: seconds that records may wait, so that segments do not become too many.
         clock: what time it is.
+        may_tidy: whether anything may be deleted at the moment.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Shipper:
         scratch: Path,
         after: float,
         clock: Callable[[], datetime],
+        may_tidy: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -81,6 +83,7 @@ class Shipper:
         self._scratch = scratch
         self._after = after
         self._clock = clock
+        self._may_tidy = may_tidy
         self._node = node_of(spool)
         self._journal = Journal(spool)
         self.tidy = Tidy(database, blobs, self._journal, self._node, scratch, clock)
@@ -237,7 +240,7 @@ class Shipper:
                 if waits_since is not None and (pending >= _MUCH or now - waits_since >= self._after):
                     waits_since = None
                     self.ship()
-                if now >= tidies_at:
+                if now >= tidies_at and self._may_tidy():
                     self.tidy()
                     tidies_at = now + _TIDY_EVERY
             except UnavailableError as error:

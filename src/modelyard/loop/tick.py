@@ -60,6 +60,7 @@ class Tick:
         clock: what time it is.
         at_once: how many steps at the same time.
         standing: kind to subject of duties that are there without anybody's asking.
+        may_act: whether this engine may do anything at the moment.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Tick:
         clock: Clock = now,
         at_once: int = _AT_ONCE,
         standing: Mapping[str, str] | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._name = name
@@ -77,6 +79,7 @@ class Tick:
         self._clock = clock
         self._at_once = at_once
         self._standing = dict(standing or {})
+        self._may_act = may_act
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._held: dict[tuple[str, str], Duty] = {}
@@ -146,7 +149,7 @@ class Tick:
 
     def _next(self) -> Duty | None:
         try:
-            return self._claim()
+            return self._claim() if self._may_act() else None
         except UnavailableError as error:
             log.warning("the loop waits for the database: %s", error)
         except Exception:

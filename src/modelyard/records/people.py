@@ -67,6 +67,9 @@ RIGHTS: dict[Need, frozenset[Need]] = {
     Need.PREDICT: frozenset({Need.SEE, Need.PREDICT}),
     Need.READ_DATA: frozenset({Need.SEE, Need.READ_DATA}),
 }
+# Seconds for which tokens and sessions are believed while the database cannot confirm them.
+CALLERS_GRACE, OTHERS_GRACE = 1_800.0, 60.0
+LONGEST_GRACE = 7 * 86_400.0
 NOWHERE = ""  # the department of somebody who holds no role: there is none of that name
 _OPEN = frozenset({Need.NOTHING, Need.SIGNED_IN})
 _DATASET = "dataset:"

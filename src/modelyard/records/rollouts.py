@@ -260,9 +260,14 @@ class RouteTable(Struct, frozen=True):
         models: `department/name` to its routes.
         tokens: sha256 of a token's secret, in hex, to what it may do. Revoked ones are not there.
         untrusted: departments whose code does not run; their models that are data alone do.
+        graces: seconds that a department's predictions go on without the database, where not as usual.
+        silent: seconds for which the database has not confirmed it, 0 where that is no matter. A front sets
+            it; in the file it is 0.
     """
 
     generation: int
     models: dict[str, ModelRoutes]
     tokens: dict[str, Grant]
     untrusted: frozenset[str] = frozenset()
+    graces: dict[str, float] = {}
+    silent: float = 0.0

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from modelyard.records.errors import ConflictError, ForbiddenError, NotFoundError
-from modelyard.records.people import Grant, Need
+from modelyard.records.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from modelyard.records.people import CALLERS_GRACE, OTHERS_GRACE, Grant, Need
 from modelyard.records.rollouts import RouteTable, ServedVersion, Trial
 from modelyard.records.signatures import Signature
+from modelyard.records.spans import span
 from modelyard.serving.inputs import Inputs
 from modelyard.workers.wire import to_values
 
@@ -24,6 +25,7 @@ def find_version(
         NotFoundError: there is none, or none this person may know of (the same words).
         ForbiddenError: they may see the model but not have predictions from it.
         ConflictError: the model has no champion yet.
+        UnavailableError: see `check_confirmed`.
     """
     department = model.partition("/")[0]
     routes = table.models.get(model)
@@ -34,6 +36,7 @@ def find_version(
             f"Your role {grant.role} may not have predictions from {model}.",
             f"Ask an owner of {department} for the role caller.",
         )
+    check_confirmed(table, Need.PREDICT, department)
     if version is not None:
         found = routes.versions.get(version)
         if found is None:
@@ -52,6 +55,29 @@ def find_version(
             f"Promote a checked version: `yard promote {model}/1`.",
         )
     return routes.champion
+
+
+def check_confirmed(table: RouteTable, need: Need, department: str = "") -> None:
+    """Nothing, if what the table says of people may still be believed.
+
+    Where the database does not answer nobody knows whether a token was revoked: who asks for predictions is
+    believed for half an hour or as long as the department says, everybody else for a minute.
+
+    Raises:
+        UnavailableError: the database has not answered for too long.
+    """
+    if not table.silent:
+        return
+    is_call = need is Need.PREDICT
+    grace = table.graces.get(department, CALLERS_GRACE) if is_call else OTHERS_GRACE
+    if table.silent > grace:
+        whom = f"callers of {department}" if is_call and department else "tokens and sessions"
+        raise UnavailableError(
+            f"The database has not answered for {span(table.silent)}, and without it {whom} are believed for "
+            f"{span(grace)}.",
+            "Ask again once it answers; `yard users grace` says how long a department goes on without.",
+            retry_after=5.0,
+        )
 
 
 def goes_to_candidate(trial: Trial, champion: Signature, inputs: Inputs, request_id: str) -> bool:

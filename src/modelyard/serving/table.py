@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -39,3 +42,43 @@ def load_table(path: Path) -> RouteTable:
         raise UnavailableError(
             f"The route table {path} cannot be read: {error}.", "Delete it; the engine writes it anew."
         ) from error
+
+
+def confirm_table(path: Path) -> None:
+    """Note on the file itself that the database says the same at this moment."""
+    with suppress(FileNotFoundError):
+        os.utime(path)
+
+
+class Confirmed:
+    """How long ago the table was last known to be what the database says; after a restart, too.
+
+    Args:
+        path: the table's file.
+        monotonic, wall: the machine's clocks. The wall's counts only until the first confirmation that is
+            seen happening: it may be set to another time meanwhile.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._path, self._monotonic = path, monotonic
+        self._seen = self._noted()
+        ago = max(0.0, wall() - self._seen / 1e9) if self._seen else 0.0
+        self._at = monotonic() - ago
+
+    def ago(self) -> float:
+        """Seconds."""
+        noted = self._noted()
+        if noted != self._seen:
+            self._seen, self._at = noted, self._monotonic()
+        return self._monotonic() - self._at
+
+    def _noted(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return 0

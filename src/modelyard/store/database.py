@@ -7,11 +7,12 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, Table, event, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -219,6 +220,14 @@ def insert_missing(connection: Connection, table: Table, values: dict[str, Any])
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
     query = insert(table).values(values).on_conflict_do_nothing()
     return connection.execute(query.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
+def clock(connection: Connection) -> datetime:
+    """What time it is by the database's clock, which all nodes share. SQLite's is the machine's."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return found
 
 
 def _parse(url: str) -> URL:

@@ -55,6 +55,22 @@ def need_trust(connection: Connection, name: str) -> None:
         )
 
 
+def set_grace(connection: Connection, name: str, grace: float | None, *, by: str) -> None:
+    """Say for how many seconds a department's predictions go on without the database; None: as usual."""
+    mine = departments.c.name == name
+    before = connection.scalar(select(departments.c.grace).where(mine))
+    if before != grace:
+        connection.execute(update(departments).where(mine).values(grace=grace))
+        told, was = {"seconds": grace}, {"seconds": before}
+        audit.append(connection, by=by, action="department.grace", subject=name, before=was, after=told)
+
+
+def graces(connection: Connection) -> dict[str, float]:
+    """That of the departments where it is not as usual."""
+    query = select(departments.c.name, departments.c.grace).where(departments.c.grace.is_not(None))
+    return {row.name: row.grace for row in connection.execute(query)}
+
+
 def names(connection: Connection) -> list[str]:
     """All departments, by name."""
     return sorted(connection.scalars(select(departments.c.name)))

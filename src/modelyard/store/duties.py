@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
 
 from modelyard.records.errors import ConflictError
 from modelyard.store.database import insert_missing
@@ -126,12 +126,45 @@ def finish(
     connection.execute(update(duties).where(this).values(values))
 
 
-def release(connection: Connection, kinds: Iterable[str], by: str, now: datetime) -> int:
-    """Give back what this engine held in an earlier life; how many. Its old holder is fenced out."""
+def release(connection: Connection, kinds: Iterable[str] | None, by: str, now: datetime) -> int:
+    """Give back what an engine held in an earlier life, or before it died; how many. It is fenced out.
+
+    Args:
+        kinds: of these alone; None: all.
+    """
     held = and_(duties.c.leased_by == by, duties.c.leased_until.is_not(None))
-    mine = and_(duties.c.kind.in_(list(kinds)), held)
+    mine = held if kinds is None else and_(duties.c.kind.in_(list(kinds)), held)
     values = {"due_at": now, "leased_by": "", "leased_until": None, "fence": duties.c.fence + 1}
     return connection.execute(update(duties).where(mine).values(values)).rowcount
+
+
+def holders(connection: Connection) -> frozenset[str]:
+    """The engines that hold duties."""
+    query = select(duties.c.leased_by).where(duties.c.leased_until.is_not(None)).distinct()
+    return frozenset(connection.scalars(query))
+
+
+def take(
+    connection: Connection, kind: str, subject: str, by: str, now: datetime, lease: timedelta
+) -> Duty | None:
+    """Take one duty, made if it is not there, whatever it is due; None where another engine holds it.
+
+    It is `drop`ped when it is done: for work that rows of its own say is to be done.
+    """
+    row = {"kind": kind, "subject": subject, "due_at": None, "leased_by": "", "leased_until": None}
+    insert_missing(connection, duties, row | {"fence": 0, "failures": 0, "note": ""})
+    found = connection.execute(select(duties).where(_is(kind, subject)).with_for_update()).one()
+    if found.leased_until is not None and found.leased_until > now and found.leased_by != by:
+        return None
+    values = {"due_at": None, "leased_by": by, "leased_until": now + lease, "fence": found.fence + 1}
+    connection.execute(update(duties).where(_is(kind, subject)).values(values))
+    return _record(found, **values)
+
+
+def drop(connection: Connection, duty: Duty) -> None:
+    """Let go of a duty that was taken; nothing happens where another engine has it by now."""
+    mine = and_(_is(duty.kind, duty.subject), duties.c.fence == duty.fence)
+    connection.execute(delete(duties).where(mine))
 
 
 def get(connection: Connection, kind: str, subject: str) -> Duty | None:

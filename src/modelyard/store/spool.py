@@ -26,6 +26,7 @@ _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _FILE = re.compile(r"(?P<name>.+)-(?P<time>[0-9]{1,20})\.spool", re.DOTALL)
 _MAX_RECORD = 2**31 - 1
+_LOOK_EVERY = 1.0  # seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -38,6 +39,8 @@ class SpoolWriter:
         max_bytes: a file that would grow beyond it is closed and a new one begun. What is appended
             together stays in one file, so a file may be larger.
         sync: wait for the disk (fdatasync) before an append returns.
+        most: bytes that all spool files of the folder may have together; None: as the disk takes. It is
+            looked at once a second, so it may be passed by what is written in one.
 
     Examples:
         >>> writer = SpoolWriter(folder, "front-0")           # doctest: +SKIP
@@ -46,11 +49,21 @@ class SpoolWriter:
         [b'one', b'two']
     """
 
-    def __init__(self, folder: Path, name: str, max_bytes: int = 64 * MIB, *, sync: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        max_bytes: int = 64 * MIB,
+        *,
+        sync: bool = False,
+        most: int | None = None,
+    ) -> None:
         self._folder = folder
         self._name = name
         self._max_bytes = max_bytes
         self._sync = sync
+        self._most = most
+        self._look_at = 0.0
         self._file: int | None = None
         self._size = 0
         self._begun = 0
@@ -64,12 +77,15 @@ class SpoolWriter:
         """Append records with one write; all of them are kept, or none.
 
         Raises:
-            UnavailableError: the disk is full or fails; nothing of these records can be read later.
+            UnavailableError: the disk is full or fails, or the spool has reached its limit; nothing of
+                these records can be read later.
             TooLargeError: a record has 2 GiB or more.
         """
         data = b"".join([_sealed(record) for record in records])
         if not data:
             return
+        if self._most is not None and time.monotonic() >= self._look_at:
+            self._check_room(self._most)
         if self._file is None or self._size + len(data) > self._max_bytes:
             self._begin()
         try:
@@ -84,6 +100,20 @@ class SpoolWriter:
         if self._file is not None:
             os.close(self._file)
         self._file, self._size, self.path = None, 0, None
+
+    def _check_room(self, most: int) -> None:
+        used = sum(_size_of(path) for path in spool_files(self._folder))
+        if used < most:
+            self._look_at = time.monotonic() + _LOOK_EVERY
+            return
+        self.close()  # once it is shipped it can go
+        raise UnavailableError(
+            f"Predictions that wait in {self._folder} to be shipped take {used // MIB} MiB, and "
+            f"YARD_MAX_SPOOL allows {most // MIB}: no further ones are answered.",
+            "See why they are not shipped, with yard doctor: the database or the blobs do not answer. "
+            "It goes on by itself once they do.",
+            retry_after=5.0,
+        )
 
     def _begin(self) -> None:
         self.close()
@@ -210,6 +240,12 @@ def spool_files(folder: Path) -> list[Path]:
         return []
     found = [(match, path) for path in folder.iterdir() if (match := _FILE.fullmatch(path.name))]
     return [path for match, path in sorted(found, key=lambda f: (int(f[0]["time"]), f[0]["name"]))]
+
+
+def _size_of(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _sealed(record: bytes) -> bytes:

@@ -13,8 +13,9 @@ from litestar.response import Stream
 
 from modelyard.api.auth import identify
 from modelyard.api.services import Services
-from modelyard.records.errors import UnauthenticatedError
+from modelyard.records.errors import UnauthenticatedError, UnavailableError
 from modelyard.records.people import Grant, Need
+from modelyard.serving.routes import check_confirmed
 from modelyard.web import charts, words
 from modelyard.web.behind import Behind
 from modelyard.web.pulse import Pulse
@@ -89,7 +90,8 @@ def _facts(pulse: Pulse, model: str) -> dict[str, str]:
 def _still_known(services: Services, signed: str | None) -> bool:
     try:
         identify(signed, services.table())
-    except UnauthenticatedError:
+        check_confirmed(services.table(), Need.SIGNED_IN)
+    except (UnauthenticatedError, UnavailableError):
         return False
     return True
 

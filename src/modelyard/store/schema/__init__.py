@@ -27,6 +27,7 @@ from modelyard.store.schema.models import (
     version_forms,
     versions,
 )
+from modelyard.store.schema.nodes import nodes
 from modelyard.store.schema.people import (
     attempts,
     browsers,
@@ -89,6 +90,7 @@ __all__ = [
     "memberships",
     "metadata",
     "models",
+    "nodes",
     "outlooks",
     "passwords",
     "performance",

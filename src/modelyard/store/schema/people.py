@@ -13,6 +13,7 @@ departments = Table(
     Column("created_at", Moment, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("trusted", Boolean, nullable=False, server_default=true()),  # with code of its own
+    Column("grace", Float),  # seconds its predictions go on without the database; NULL: as usual
 )
 
 principals = Table(
