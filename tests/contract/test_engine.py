@@ -267,14 +267,7 @@ def test_two_nodes_check_a_version_once(tmp_path: Path, database: Database, data
     for node, name in zip(nodes, "ab", strict=True):
         engine = node.engine(Leases(node.database, name, now).hold)
         check = engine.checker.check
-
-        def counted(
-            version: Version, check: Callable[[Version], Version] = check, name: str = name
-        ) -> Version:
-            begun.append(name)
-            return check(version)
-
-        engine.checker.check = counted  # type: ignore[method-assign]
+        engine.checker.check = partial(counted, check, name)  # type: ignore[method-assign]
         engines.append(engine)
     with database.write(unaudited="a test") as connection:
         dead = duties.take(connection, "check", SECOND, "gone", now(), timedelta(minutes=1))

@@ -12,6 +12,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -75,14 +76,20 @@ class Story:
         """Turn after turn, until the new version is champion and nothing is on its way."""
         for _ in range(_ENOUGH):
             self.now += _STEP
-            Tick(self.house.database, self.name, self.steps(), self.clock).run_due()
-            self._check()
-            self._answer()
-            if self.house.registry.model(MODEL).champion == 2 and not self._goes_on():
+            self.turn()
+            self.check()
+            self.answer()
+            if self.is_over():
                 return
 
-    def _goes_on(self) -> bool:
-        return self.house.registry.rollouts.active(MODEL) is not None
+    def turn(self) -> None:
+        """All that is due now."""
+        Tick(self.house.database, self.name, self.steps(), self.clock).run_due()
+
+    def is_over(self) -> bool:
+        """Whether the new version is champion and nothing is on its way."""
+        registry = self.house.registry
+        return registry.model(MODEL).champion == 2 and registry.rollouts.active(MODEL) is None
 
     def _train(self, duty: Duty) -> datetime | None:
         training = Training(self.house.database, self.house.jobs.queue)
@@ -98,13 +105,13 @@ class Story:
         self.house.registry.publish(MODEL, content, TAR, by="yard", lineage=begun.job.lineage, also=also)
         return None
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """What the engine's checker does."""
         for version in self.house.registry.due_checks():
             self.house.registry.start_check(MODEL, version.version)
             self.house.registry.pass_check(MODEL, version.version, SIGNATURE)
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
         """What the fronts count."""
         if rollout := self.house.registry.rollouts.active(MODEL):
             self.house.registry.rollouts.count(rollout.id, Evidence(Tally(asked=30), Tally(asked=30)))
@@ -238,6 +245,23 @@ def test_a_refit_ends_the_same_wherever_it_is_killed(yards: Yards) -> None:
             Story(house, "two", begin + timedelta(hours=2)).play()
             found = told(house)
         assert found == due, (number, after)
+
+
+def test_a_refit_over_two_nodes_is_done_once(yards: Yards) -> None:
+    """Both look for what is due at the same moments: its trigger, job, comparison and rollout act once."""
+    begin = datetime.now(UTC) + timedelta(days=2)
+    _, due = commits(yards, begin)
+    with yards.another() as house, ThreadPoolExecutor(2) as pool:
+        nodes = [Story(house, name, begin) for name in ("one", "two")]
+        for _ in range(_ENOUGH):
+            for node in nodes:
+                node.now += _STEP
+            list(pool.map(Story.turn, nodes))
+            nodes[0].check()
+            nodes[0].answer()
+            if nodes[0].is_over():
+                break
+        assert told(house) == due
 
 
 def killed(house: House, begin: datetime, at: tuple[int, bool]) -> None:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from modelyard.loop import tick as tick_module
 from modelyard.loop.tick import Tick, backoff
-from modelyard.records.errors import InvalidError
+from modelyard.records.errors import InvalidError, UnavailableError
 from modelyard.store import duties
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty, LostLeaseError
@@ -257,3 +258,49 @@ def test_many_engines_do_each_duty_once(database: Database) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(done) == sorted(subjects)
+
+
+def test_a_step_that_outlives_its_lease_is_not_begun_again_by_its_own_engine(database: Database) -> None:
+    """The database was away for longer than a lease: what runs goes on."""
+    ensure(database)
+    clock = Hands()
+    begun: list[int] = []
+
+    def slow(duty: Duty) -> datetime:
+        begun.append(duty.fence)
+        clock.now += HOUR
+        assert tick._claim() is None
+        return clock.now + HOUR
+
+    tick = Tick(database, "one", {"watch": slow}, clock)
+    assert tick.run_due() == 1
+    assert begun == [1]
+    assert held(database).failures == 0
+
+
+def test_after_an_outage_leases_that_ran_out_are_left_to_their_holders_for_a_while(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure(database)
+    assert claim(database) is not None
+    ensure(database, "finance/free")
+    clock = Hands()
+    clock.now += HOUR
+    done: list[str] = []
+
+    def step(duty: Duty) -> None:
+        done.append(duty.subject)
+
+    two = Tick(database, "two", {"watch": step}, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "read", away)
+        assert two._next() is None
+    two.run_due()
+    assert done == ["finance/free"], "what nobody holds is done at once"
+    monkeypatch.setattr(tick_module, "_BACK", 0.0)
+    two.run_due()
+    assert done == ["finance/free", "finance/fuel-cost"]
+
+
+def away() -> None:
+    raise UnavailableError("The database does not answer.")

@@ -139,15 +139,42 @@ def test_a_full_disk_answers_503_and_recovers(tmp_path: Path) -> None:
     try:
         with RunningYard(small / "yard") as running, running.client() as client:
             publish(client, MODEL, times(2))
+            publish(client, MODEL, times(3))
             filler = small / "filler"
             fill(filler)
             refused = until(lambda: _refused(client))
             assert refused.status_code == 503
             assert "disk is full" in refused.json()["detail"]
-            filler.unlink()
-            assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).status_code == 200
+            nothing_else_is_written_either(client)
+            running.stop()
+            running.start()  # a full disk keeps nobody from starting
+            with running.client() as again:
+                assert again.get("/api/v1/models").status_code == 200
+                filler.unlink()
+                all_is_written_again(again)
     finally:
         os.system(f"umount -l {small}")  # noqa: S605
+
+
+def nothing_else_is_written_either(client: httpx.Client) -> None:
+    """At each write: a change in the database, a blob, an upload; with words, and nothing half done."""
+    before = client.get(f"/api/v1/models/{MODEL}").json()
+    alias = f"/api/v1/models/{MODEL}/aliases/champion"
+    bundle = {"content": times(9), "headers": {"Content-Type": "application/x-tar"}}
+    for answer in (
+        client.put(alias, json={"version": 2}),
+        client.post(f"/api/v1/models/{MODEL}/versions", **bundle),  # type: ignore[arg-type]
+    ):
+        assert answer.status_code in (503, 507), answer.text
+        assert "disk" in answer.json()["detail"], answer.text
+    assert client.get(f"/api/v1/models/{MODEL}").json() == before
+
+
+def all_is_written_again(client: httpx.Client) -> None:
+    alias = f"/api/v1/models/{MODEL}/aliases/champion"
+    until(lambda: client.put(alias, json={"version": 2}).status_code == 200)
+    assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).json()["predictions"] == [3.0]
+    assert publish(client, MODEL, times(4))["state"] == "checked"
 
 
 def fill(filler: Path) -> None:

@@ -180,7 +180,10 @@ class Beat:
         except UnavailableError as error:
             self._steady_since = None  # the others could not beat either
             log.warning("this node cannot say that it lives: %s", error)
-        self._nodes.tell(Pulse(self._nodes.here, self._beat, self.trouble))
+        try:
+            self._nodes.tell(Pulse(self._nodes.here, self._beat, self.trouble))
+        except OSError as error:  # a full disk
+            log.warning("the fronts cannot be told that this node lives: %s", error)
 
     def _take_time(self) -> None:
         began = self._monotonic()

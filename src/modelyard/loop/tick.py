@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,8 @@ Clock = Callable[[], datetime]
 _LEASES = "leases: what a step changes, it tells itself"
 _LEASE = timedelta(seconds=60)
 _HEARTBEAT = 15.0  # seconds; three may be missed
+_STALLED = 5.0  # seconds without an answer: the database was away
+_BACK = 20.0  # seconds after that in which others may keep what they hold
 _LOOK_EVERY = 1.0  # seconds: other processes make duties, too
 _AT_ONCE = 4
 _FIRST_WAIT = timedelta(seconds=5)
@@ -80,7 +83,9 @@ class Tick:
         self._at_once = at_once
         self._standing = dict(standing or {})
         self._may_act = may_act
+        self._back_at = -_BACK
         self._wake = threading.Event()
+        self._extend = threading.Event()
         self._stopping = threading.Event()
         self._held: dict[tuple[str, str], Duty] = {}
         self._lock = threading.Lock()
@@ -104,6 +109,7 @@ class Tick:
         """
         self._stopping.set()
         self._wake.set()
+        self._extend.set()
         for thread in self._threads:
             thread.join(timeout)
 
@@ -151,23 +157,37 @@ class Tick:
         try:
             return self._claim() if self._may_act() else None
         except UnavailableError as error:
+            self._was_away()
             log.warning("the loop waits for the database: %s", error)
         except Exception:
             log.exception("the loop cannot look for what is due")
         return None
 
     def _claim(self) -> Duty | None:
-        moment = self._clock()
+        began = time.monotonic()
         with self._database.read() as connection:  # mostly nothing is due, and that is a read
             due = duties.next_due(connection, self._steps)
+        moment = self._clock()
+        if time.monotonic() - began > _STALLED:
+            self._was_away()
         if due is None or due > moment:
             return None
+        with self._lock:
+            held = list(self._held)
+        is_settled = time.monotonic() - self._back_at >= _BACK
         with self._database.write(unaudited=_LEASES) as connection:
-            duty = duties.claim(connection, self._steps, self._name, moment, _LEASE)
+            duty = duties.claim(
+                connection, self._steps, self._name, moment, _LEASE, but=held, takes_over=is_settled
+            )
         if duty is not None:
             with self._lock:
                 self._held[duty.kind, duty.subject] = duty
         return duty
+
+    def _was_away(self) -> None:
+        """Leases ran out because nobody could keep them: they are kept now, and others keep theirs."""
+        self._back_at = time.monotonic()
+        self._extend.set()
 
     def _do(self, duty: Duty) -> None:
         try:
@@ -199,7 +219,9 @@ class Tick:
 
     def _beat(self) -> None:
         """Keep the leases of steps that take long."""
-        while not self._stopping.wait(_HEARTBEAT):
+        while not self._stopping.is_set():
+            self._extend.wait(_HEARTBEAT)
+            self._extend.clear()
             with self._lock:
                 held = list(self._held.values())
             for duty in held:

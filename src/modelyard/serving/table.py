@@ -18,14 +18,24 @@ _DECODER = msgspec.msgpack.Decoder(RouteTable)
 
 
 def save_table(table: RouteTable, path: Path) -> None:
-    """Write it whole or not at all; readable by the yard's own user only, for it holds token digests."""
+    """Write it whole or not at all; readable by the yard's own user only, for it holds token digests.
+
+    Raises:
+        UnavailableError: the disk is full or fails; the table is as it was.
+    """
     new = path.with_suffix(".new")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.msgpack.encode(table))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.msgpack.encode(table))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise UnavailableError(
+            f"The route table {path} cannot be written: {error.strerror}; the last one holds.",
+            "Free space there, or correct the folder's rights; the yard goes on by itself.",
+        ) from error
 
 
 def load_table(path: Path) -> RouteTable:

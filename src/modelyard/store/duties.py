@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, not_, or_, select, update
 
 from modelyard.records.errors import ConflictError
 from modelyard.store.database import insert_missing
@@ -63,14 +63,26 @@ def next_due(connection: Connection, kinds: Iterable[str]) -> datetime | None:
 
 
 def claim(
-    connection: Connection, kinds: Iterable[str], by: str, now: datetime, lease: timedelta
+    connection: Connection,
+    kinds: Iterable[str],
+    by: str,
+    now: datetime,
+    lease: timedelta,
+    *,
+    but: Iterable[tuple[str, str]] = (),
+    takes_over: bool = True,
 ) -> Duty | None:
     """Take the duty due for longest, or one whose holder let its lease run out; None if there is none.
 
     On PostgreSQL rows that another engine is claiming at this moment are skipped, not waited for.
+
+    Args:
+        but: kind and subject of those to leave alone.
+        takes_over: False leaves leases alone that ran out.
     """
     free = and_(duties.c.leased_until.is_(None), duties.c.due_at <= now)
-    due = and_(duties.c.kind.in_(list(kinds)), or_(free, duties.c.leased_until <= now))
+    open_ = or_(free, duties.c.leased_until <= now) if takes_over else free
+    due = and_(duties.c.kind.in_(list(kinds)), open_, *(not_(_is(*each)) for each in but))
     query = select(duties).where(due).order_by(duties.c.due_at, duties.c.kind, duties.c.subject).limit(1)
     row = connection.execute(query.with_for_update(skip_locked=True)).first()
     if row is None:
