@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -39,13 +40,13 @@ def violations(operations: int) -> str:
     class Counted(Loop):
         """The tests' machine, which checks after each step that there is one champion."""
 
-        def check_invariants(self, *given: object, **named: object) -> None:
+        def check_invariants(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - Hypothesis's own
             done[0] += 1
-            super().check_invariants(*given, **named)  # type: ignore[misc]
+            super().check_invariants(*given, **named)
 
     began, stories = time.monotonic(), 0
     while done[0] < operations:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             Counted,
             settings=settings(
                 max_examples=100,

@@ -331,7 +331,9 @@ def test_a_lease_is_kept_while_the_work_goes_on_and_lost_with_its_node(
     one, two = (Leases(database, name, lambda: now[0]) for name in ("one", "two"))
     with one.hold("check", "ops.a.1"):
         now[0] = began + timedelta(seconds=50)
-        extended = wait_for(database, lambda duty: duty.leased_until > began + timedelta(seconds=100))
+        extended = wait_for(
+            database, lambda duty: (duty.leased_until or began) > began + timedelta(seconds=100)
+        )
         assert extended
         now[0] = began + timedelta(seconds=80)
         with two.hold("check", "ops.a.1") as theirs:

@@ -63,7 +63,8 @@ def test_all_the_commands_are_there() -> None:
         *("up", "demo", "doctor", "version", "login", "logout", "whoami"),
         *("users list", "users invite", "users reset", "users role", "users remove", "users disable"),
         *("users enable", "users join", "users department"),
-        *("users trust", "users distrust", "keys list", "keys rotate", "keys sign"),
+        *("users trust", "users distrust", "users grace", "keys list", "keys rotate", "keys sign"),
+        *("nodes forget",),
         *("grant matrix", "grant list", "grant give", "grant revoke"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
@@ -148,7 +149,7 @@ run()
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["modls"], 2, "Did you mean 'models'?"),
+        (["modells"], 2, "Did you mean 'models'?"),
         (["predict"], 2, "REF"),
         (["predict", "finance/x", "rows.csv", "--rows", "0"], 2, "rows"),
         (["token", "create", "x"], 2, "role"),

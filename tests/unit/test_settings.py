@@ -39,6 +39,7 @@ TEXTS = {
     "host": "::1",
     "engine": "local",
     "portable": "true",
+    "apart": "true",
     "allow_uncontained": "true",
     "log_level": "DEBUG",
 }

@@ -141,7 +141,8 @@ class Beat:
     def stop(self) -> None:
         """Beat no more, and say so."""
         self._stopping.set()
-        self._thread.join(timeout=1.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
         leaving = threading.Thread(target=self._leave, name="leave", daemon=True)  # the database may stall
         leaving.start()
         leaving.join(timeout=1.0)
