@@ -149,7 +149,7 @@ run()
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["modells"], 2, "Did you mean 'models'?"),
+        (["modls"], 2, "Did you mean 'models'"),
         (["predict"], 2, "REF"),
         (["predict", "finance/x", "rows.csv", "--rows", "0"], 2, "rows"),
         (["token", "create", "x"], 2, "role"),
