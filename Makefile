@@ -30,9 +30,9 @@ bench:   ## the figures, as ratios in one run
 	@$(SETUP) test
 	@$(RUN) python -m bench.run
 
-bench-peers: ## the same models served by FastAPI, LitServe, BentoML, Ray Serve, MLflow and vetiver; installs 2 GB
+bench-peers: ## the same models served by eight other servers, into docs/benchmarks.md; installs 2 GB
 	@$(SETUP) test
-	@$(RUN) python -m bench.run --only peers
+	@$(RUN) python -m bench.run --only peers features --write
 
 soak:    ## two nodes for an hour with a kill every minute, of anything; MINUTES=5 for a shorter one
 	@$(SETUP) test

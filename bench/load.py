@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import subprocess
@@ -32,20 +33,28 @@ class Request(Struct, frozen=True):
     Attributes:
         url: `http://host:port/path`.
         socket: a Unix socket to use instead of the URL's host and port.
+        paths: asked in turn instead of the URL's path, where there are any.
     """
 
     url: str
     body: bytes
     headers: Mapping[str, str]
     socket: str = ""
+    paths: tuple[str, ...] = ()
 
     @property
     def raw(self) -> bytes:
         """Its bytes."""
+        return self.raws[0]
+
+    @property
+    def raws(self) -> list[bytes]:
+        """Its bytes, path by path."""
         parts = urlsplit(self.url)
         headers = {"Host": parts.netloc, **self.headers, "Content-Length": str(len(self.body))}
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + self.body
+        paths = self.paths or (parts.path,)
+        return [f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + self.body for path in paths]
 
 
 class Sample(Struct, frozen=True):
@@ -80,7 +89,7 @@ def _wrk(request: Request, connections: int, seconds: float) -> Sample:
         body.write_bytes(request.body)
         lines = [f"wrk.headers[{json.dumps(k)}] = {json.dumps(v)}\n" for k, v in request.headers.items()]
         read = f'wrk.method = "POST"\nwrk.body = io.open({json.dumps(str(body))}, "rb"):read("*a")\n'
-        script.write_text(read + "".join(lines) + _REPORT)
+        script.write_text(read + "".join(lines) + _in_turn(request.paths) + _REPORT)
         # wrk takes whole seconds only
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
         said = subprocess.run([*command, request.url], capture_output=True, text=True, check=True).stdout
@@ -88,11 +97,19 @@ def _wrk(request: Request, connections: int, seconds: float) -> Sample:
     return Sample(count / (micros / 1e6), p50 / 1e3, p99 / 1e3, int(failed))
 
 
+def _in_turn(paths: tuple[str, ...]) -> str:
+    if not paths:
+        return ""
+    known = ", ".join(map(json.dumps, paths))
+    turn = "n = n % #paths + 1; return wrk.format(nil, paths[n])"
+    return f"local n, paths = 0, {{{known}}}\nrequest = function() {turn} end\n"
+
+
 class _Lane(asyncio.Protocol):
     """One connection that always has one request on its way; opens another where the server closes it."""
 
     def __init__(self, request: Request, until: float, times: list[float], failures: list[str]) -> None:
-        self._request, self._raw = request, request.raw
+        self._request, self._raws = request, itertools.cycle(request.raws)
         self._until, self._times, self._failures = until, times, failures
         self._transport: asyncio.WriteTransport | None = None
         self._answered = True
@@ -116,7 +133,7 @@ class _Lane(asyncio.Protocol):
     def _ask(self) -> None:
         assert self._transport is not None
         self._buffer, self._answered = b"", False
-        self._transport.write(self._raw)
+        self._transport.write(next(self._raws))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

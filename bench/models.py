@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightgbm import LGBMClassifier
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -65,9 +66,20 @@ def forest(trees: int = 100) -> Any:  # noqa: ANN401  # scikit-learn has no type
     return RandomForestClassifier(n_estimators=trees, random_state=7).fit(*training_data())
 
 
-def python_bundle(model: object, folder: Path) -> bytes:
-    """The bundle of a model of `training_data`, as `modelyard.save` makes it."""
-    modelyard.save(model, folder, example=training_data()[0][:20])
+def boosting() -> Any:  # noqa: ANN401  # LightGBM has no types
+    """LightGBM with 500 trees on the same columns."""
+    return LGBMClassifier(n_estimators=500, verbose=-1, n_jobs=1).fit(*training_data())
+
+
+def linear() -> Any:  # noqa: ANN401  # scikit-learn has no types
+    """A linear regression on the first four columns."""
+    rows, labels = training_data()
+    return LinearRegression().fit(rows[:, :4], labels)
+
+
+def python_bundle(model: object, folder: Path, columns: int = len(COLUMNS)) -> bytes:
+    """The bundle of a model of the first columns of `training_data`, as `modelyard.save` makes it."""
+    modelyard.save(model, folder, example=training_data()[0][:20, :columns])
     return tar(folder)
 
 

@@ -23,6 +23,7 @@ class Figure(Struct, frozen=True, kw_only=True):
         reach: what it should be.
         reached: whether it is; None where it could not be measured.
         details: lines for who wants to know more.
+        cells: its row in the table of servers, where it has one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     reach: str
     reached: bool | None
     details: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -80,7 +82,7 @@ make bench                                             # all figures; installs w
 .venv/bin/python -m bench.run --only python-rows       # one figure, or several
 .venv/bin/python -m bench.run --rounds 3 --seconds 1   # quicker and rougher
 .venv/bin/python -m bench.run --write                  # writes this page
-make bench-peers                                       # against six more servers
+make bench-peers                                       # against other servers; writes that part of this page
 ```
 MLServer is put into an environment of its own by uv, plumber is unpacked from Debian's packages; both lie
 in `.tools/peers`. So do FastAPI, LitServe, BentoML, Ray Serve, MLflow and vetiver for
@@ -94,8 +96,54 @@ as much. A machine that others use at the same time gives noisy figures.
 """
 
 
+_PEERS = "## Against other servers\n"
+_PEERS_HEAD = """\
+Measured on {date} at commit {commit} with `make bench-peers`: one row a request, 32 connections, one process
+for the model on either side, in {rounds} rounds that alternate. Each server is set up as its own guide shows
+it, with batching where it has that; of MLServer and plumber the best of several settings counts. The yard
+checks a token and every value, runs the model within walls and has each prediction on disk before it answers;
+none of the others does any of that here. Memory is PSS of all processes; start is from the command until the
+first answer. *Yard / other* is the median of the rounds, with the lowest and the highest.
+
+**Machine:** {machine}
+
+| model | server | requests/s | p50 | p99 | memory | start | yard / other |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def peers_section(figures: Sequence[Figure], machine: Machine, rounds: int) -> str:
+    """The part of docs/benchmarks.md about other servers."""
+    date = time.strftime("%-d %B %Y", time.gmtime())
+    text = _PEERS + _PEERS_HEAD.format(
+        date=date, commit=machine.commit, rounds=rounds, machine=machine.words()
+    )
+    text += "".join(f"| {' | '.join(f.cells)} |\n" for f in figures if f.cells)
+    left = [f for f in figures if not f.cells]
+    if left:
+        text += "\n| figure | what | measured |\n|---|---|---|\n"
+        text += "".join(f"| `{f.name}` | {f.what} | {f.measured} |\n" for f in left)
+    return text + "\n"
+
+
+def with_peers(page: str, section: str) -> str:
+    """A page with this section in the place of the one it has, or before its end."""
+    before, found, behind = page.partition(_PEERS)
+    if found:
+        _, _, rest = behind.partition("\n## ")
+        return f"{before}{section}## {rest}"
+    before, found, behind = page.partition(_TAIL[: _TAIL.index("\n") + 1])
+    return before + section + found + behind
+
+
+def section_of(page: str) -> str:
+    """The section about other servers that a page has; an empty one where it has none."""
+    _, found, behind = page.partition(_PEERS)
+    return found + behind.partition("\n## ")[0] + "\n" if found else ""
+
+
 def as_page(figures: Sequence[Figure], machine: Machine, rounds: int) -> str:
-    """docs/benchmarks.md."""
+    """docs/benchmarks.md, without what is known of other servers."""
     date = time.strftime("%-d %B %Y", time.gmtime())
     text = _HEAD.format(date=date, commit=machine.commit, rounds=rounds, machine=machine.words())
     for f in figures:

@@ -8,17 +8,34 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.figures import deaths, fast, loop, overload, pages, publish, rows, sandbox, start, tables, tokens
+from bench.figures import (
+    deaths,
+    fast,
+    features,
+    files,
+    loop,
+    many,
+    overload,
+    pages,
+    peers,
+    publish,
+    rows,
+    sandbox,
+    start,
+    tables,
+    tokens,
+    watch,
+)
 from bench.figures.common import Run
 from bench.figures.deaths import julia_program
-from bench.figures.peers import measure as measure_peers
 from bench.machine import ROOT, this_machine
-from bench.report import Figure, as_page, as_text
+from bench.report import Figure, as_page, as_text, peers_section, section_of, with_peers
 
 FIGURES = {
     ("up", "memory"): start.measure,
     ("publish",): publish.measure,
-    ("peers",): measure_peers,
+    ("peers",): peers.measure,
+    ("features",): features.measure,
     ("python-rows",): rows.measure_python,
     ("r-rows",): rows.measure_r,
     ("r-portable-lm", "r-portable-ranger"): rows.measure_r_portable,
@@ -32,8 +49,11 @@ FIGURES = {
     ("token",): tokens.measure,
     ("policies", "rollouts"): loop.measure,
     ("pages", "open-pages"): pages.measure,
+    ("million", "ten-million"): files.measure,
+    ("many",): many.measure,
+    ("shipping", "watching"): watch.measure,
 }
-_ON_REQUEST = {"peers"}  # `make bench-peers`: it installs 2 GB
+_ON_REQUEST = {"peers", "features"}  # `make bench-peers`: it installs 2 GB
 _PAGE = ROOT / "docs" / "benchmarks.md"
 
 
@@ -49,8 +69,11 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=2, help="of load a round (default %(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args(words)
-    if chosen.write and not set(chosen.only) >= set(usual):
-        parser.error("the page has all figures: --write goes without --only")
+    of_peers = set(chosen.only) == _ON_REQUEST
+    if chosen.write and not (of_peers or set(chosen.only) >= set(usual)):
+        parser.error(
+            f"the page has all figures: --write goes without --only, or with {' '.join(_ON_REQUEST)}"
+        )
     _keep_bytecode(words)
     machine = this_machine()
     print(machine.words(), flush=True)
@@ -59,7 +82,14 @@ def main(words: list[str]) -> int:
         run = Run(chosen.rounds, chosen.seconds, Path(folder), lambda text: print(f"… {text}", flush=True))
         figures = _measure(run, set(chosen.only))
     if chosen.write:
-        _PAGE.write_text(as_page(figures, machine, run.rounds))
+        before = _PAGE.read_text() if _PAGE.exists() else ""
+        if of_peers:
+            page = with_peers(before, peers_section(figures, machine, run.rounds))
+        else:
+            known = section_of(before)
+            page = as_page(figures, machine, run.rounds)
+            page = with_peers(page, known) if known else page
+        _PAGE.write_text(page)
         print(f"written: {_PAGE.relative_to(ROOT)}")
     return 0
 

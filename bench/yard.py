@@ -104,6 +104,11 @@ class Yard:
         if answer["state"] != "checked":
             raise RuntimeError(f"{model}: {answer['reason']}\n{answer['log']}")
 
+    def family(self) -> list[int]:
+        """The ids of all its processes."""
+        assert self._process is not None
+        return family(self._process.pid)
+
     def processes(self) -> dict[str, list[int]]:
         """Process ids by what they are: supervisor, engine, fronts, workers."""
         assert self._process is not None

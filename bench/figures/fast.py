@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from bench import echo
@@ -32,14 +32,18 @@ def one_row() -> bytes:
 
 @contextmanager
 def portable_yard(
-    run: Run, name: str, bundles: dict[str, bytes], fronts: int | None = None
+    run: Run,
+    name: str,
+    bundles: dict[str, bytes],
+    fronts: int | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Yard]:
     """A yard whose models answer in their portable form.
 
     Raises:
         RuntimeError: one does not.
     """
-    environment = {"YARD_FRONTS": str(fronts)} if fronts else {}
+    environment = {**(environment or {}), **({"YARD_FRONTS": str(fronts)} if fronts else {})}
     with yard_with(run, name, bundles, portable=True, environment=environment) as yard:
         for model in bundles:
             if why := why_not_portable(yard, model):

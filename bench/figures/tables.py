@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from bench.bare import Session
 from bench.figures.common import Run, yard_with
+from bench.figures.fast import portable_yard
 from bench.models import COLUMNS, Matrix, forest, logistic, many_rows, python_bundle
 from bench.report import TIMES, Figure, spread
 from bench.yard import Yard
@@ -36,19 +37,25 @@ class _Way(Struct, frozen=True):
 
 
 def measure(run: Run) -> Iterator[Figure]:
-    """The figures `tables`: two models, four formats."""
+    """The figures `tables`: two models, four formats; the yard as by default, and with native forms alone."""
     rows = many_rows(_ROWS)
     made = {title: make() for title, (_, make) in _MODELS.items()}
     bundles = {
         f"bench/{name}": python_bundle(made[title], run.folder / f"table-{name}")
         for title, (name, _) in _MODELS.items()
     }
-    with yard_with(run, "tables", bundles) as yard:
-        for title, (name, _) in _MODELS.items():
-            run.say(f"{_ROWS:,} rows, {title}")
-            yield from _model(
-                run, yard, title, name, _saved(run.folder / f"bare-{name}", made[title], rows), rows
-            )
+    saved = {
+        name: _saved(run.folder / f"bare-{name}", made[title], rows) for title, (name, _) in _MODELS.items()
+    }
+    forms = {
+        "": portable_yard(run, "tables", bundles),
+        ", native form": yard_with(run, "tables-native", bundles),
+    }
+    for form, opened in forms.items():
+        with opened as yard:
+            for title, (name, _) in _MODELS.items():
+                run.say(f"{_ROWS:,} rows, {title}{form}")
+                yield from _model(run, yard, title + form, name, saved[name], rows)
 
 
 def _saved(folder: Path, model: object, rows: Matrix) -> Path:

@@ -9,20 +9,32 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
+import lightgbm
 import sklearn
+from msgspec import Struct
 from tools.setup.apt import private_apt, unpack
 from tools.setup.machine import VENV, SetupError, run, step
 from tools.setup.pip_settings import uv_environment
 
-from bench.machine import TOOLS
+from bench.load import Request
+from bench.machine import TOOLS, family, memory_mb
 
 MLSERVER = "1.7.1"
+LIBRARIES = (f"scikit-learn=={sklearn.__version__}", f"lightgbm=={lightgbm.__version__}")  # of the models
 _START_SECONDS = 60
 _STOP_SECONDS = 20
+
+
+class Started(Struct, frozen=True):
+    """A peer that answers: the request to it, seconds until it did, memory of its processes in MB (PSS)."""
+
+    request: Request
+    seconds: float
+    memory: Callable[[], float]
 
 
 class PeerMissingError(Exception):
@@ -41,7 +53,7 @@ def mlserver() -> Path:
         "uvloop<0.22",
         f"mlserver=={MLSERVER}",
         f"mlserver-sklearn=={MLSERVER}",
-        f"scikit-learn=={sklearn.__version__}",
+        *LIBRARIES,
     ]
 
     def install() -> None:
@@ -52,7 +64,7 @@ def mlserver() -> Path:
             uv_environment(),
         )
 
-    return once(folder, f"MLServer {MLSERVER}", install)
+    return once(folder, f"MLServer {MLSERVER}", install, wanted)
 
 
 def plumber() -> Path:
@@ -74,14 +86,15 @@ def plumber() -> Path:
     return once(folder, "plumber (Debian's r-cran-plumber)", install)
 
 
-def once(folder: Path, what: str, install: Callable[[], None]) -> Path:
-    """The folder, with the peer in it; installed where that was not done yet.
+def once(folder: Path, what: str, install: Callable[[], None], wanted: Sequence[str] = ()) -> Path:
+    """The folder, with the peer in it; installed where that was not done yet, or something else is wanted.
 
     Raises:
         PeerMissingError: it cannot be.
     """
     done = folder / ".complete"
-    if not done.exists():
+    content = "\n".join(wanted)
+    if not done.exists() or done.read_text() != content:
         shutil.rmtree(folder, ignore_errors=True)
         TOOLS.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,7 +102,7 @@ def once(folder: Path, what: str, install: Callable[[], None]) -> Path:
                 install()
         except SetupError as error:
             raise PeerMissingError(str(error).splitlines()[0]) from error
-        done.touch()
+        done.write_text(content)
     return folder
 
 
@@ -117,6 +130,11 @@ def wait_until(answers: Callable[[], bool], what: str, log: Path | None = None) 
         time.sleep(0.05)
     said = log.read_text(errors="replace")[-500:] if log else "it said nothing"
     raise PeerMissingError(f"{what} did not start: {said}")
+
+
+def memory_of(process: subprocess.Popen[bytes]) -> float:
+    """Of a process and all it has started, in MB (PSS)."""
+    return sum(memory_mb(pid)[0] for pid in family(process.pid))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 
 from bench.load import Request
 from bench.models import Matrix
-from bench.peers.install import end, free_port, mlserver, wait_until
+from bench.peers.install import Started, end, free_port, memory_of, mlserver, wait_until
 
 NAME = "cancer"
 # What its guide offers for speed: inference processes (parallel_workers), and adaptive batching.
@@ -28,6 +29,17 @@ SETTINGS: dict[str, tuple[int, dict[str, object]]] = {
 @contextmanager
 def serving(model: object, row: Matrix, setting: str, folder: Path) -> Iterator[Request]:
     """MLServer with the model; the request that asks it for one row.
+
+    Raises:
+        PeerMissingError: it cannot be installed or does not start.
+    """
+    with started(model, row, setting, folder) as found:
+        yield found.request
+
+
+@contextmanager
+def started(model: object, row: Matrix, setting: str, folder: Path) -> Iterator[Started]:
+    """The same, and what it takes.
 
     Raises:
         PeerMissingError: it cannot be installed or does not start.
@@ -48,13 +60,14 @@ def serving(model: object, row: Matrix, setting: str, folder: Path) -> Iterator[
     }
     (folder / "model-settings.json").write_text(json.dumps(settings))
     url = f"http://127.0.0.1:{port}/v2/models/{NAME}"
-    log = folder / "log"
+    log, began = folder / "log", time.perf_counter()
     with log.open("w") as file:
         command = [str(home / "bin/mlserver"), "start", "."]
         process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True)
     try:
         wait_until(lambda: httpx.get(f"{url}/ready").status_code == 200, "MLServer", log)
-        yield Request(f"{url}/infer", _body(row), {"Content-Type": "application/json"})
+        request = Request(f"{url}/infer", _body(row), {"Content-Type": "application/json"})
+        yield Started(request, time.perf_counter() - began, lambda: memory_of(process))
     finally:
         end(process)
 

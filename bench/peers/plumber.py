@@ -7,6 +7,7 @@ import os
 import subprocess
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 
 from bench.load import Request
 from bench.models import R_ROW
-from bench.peers.install import end, free_port, plumber, wait_until
+from bench.peers.install import Started, end, free_port, memory_of, plumber, wait_until
 
 # On a kept TCP connection its server waits for the client's delayed acknowledgement, about 40 ms a request.
 SETTINGS = ("Unix socket, kept connections", "TCP, Connection: close", "TCP, kept connections")
@@ -28,6 +29,17 @@ def serving(model: Path, setting: str) -> Iterator[Request]:
     Raises:
         PeerMissingError: it cannot be installed or does not start.
     """
+    with started(model, setting) as found:
+        yield found.request
+
+
+@contextmanager
+def started(model: Path, setting: str) -> Iterator[Started]:
+    """The same, and what it takes.
+
+    Raises:
+        PeerMissingError: it cannot be installed or does not start.
+    """
     home = plumber()
     libraries = home / "usr/lib" / str(sysconfig.get_config_var("MULTIARCH"))
     env = {**os.environ, "R_LIBS": str(home / "usr/lib/R/site-library"), "LD_LIBRARY_PATH": str(libraries)}
@@ -36,6 +48,7 @@ def serving(model: Path, setting: str) -> Iterator[Request]:
         unix = setting.startswith("Unix")
         log = Path(folder, "log")
         command = ["Rscript", "--vanilla", str(Path(__file__).with_suffix(".R")), str(model)]
+        began = time.perf_counter()
         with log.open("w") as file:
             process = subprocess.Popen(
                 [*command, path if unix else str(port)],
@@ -47,7 +60,7 @@ def serving(model: Path, setting: str) -> Iterator[Request]:
         request = _request(port, path if unix else "", close="close" in setting)
         try:
             wait_until(lambda: _answers(request), "plumber", log)
-            yield request
+            yield Started(request, time.perf_counter() - began, lambda: memory_of(process))
         finally:
             end(process)
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from textwrap import dedent
 
 import httpx
-import sklearn
 from msgspec import Struct
 from tools.setup.machine import VENV, run
 from tools.setup.pip_settings import uv_environment
 
 from bench.load import Request
-from bench.machine import TOOLS, family, memory_mb
+from bench.machine import TOOLS
 from bench.models import COLUMNS
-from bench.peers.install import end, free_port, once, wait_until
+from bench.peers.install import LIBRARIES, Started, end, free_port, memory_of, once, wait_until
 
 _QUIET = {  # nothing leaves the machine
     "BENTOML_DO_NOT_TRACK": "true",
@@ -188,14 +187,6 @@ PEERS = (
 )
 
 
-class Started(Struct, frozen=True):
-    """A peer that answers: the request to it, seconds until it did, memory of its processes in MB (PSS)."""
-
-    request: Request
-    seconds: float
-    memory: Callable[[], float]
-
-
 @contextmanager
 def serving(peer: Peer, model: object, row: Sequence[float], folder: Path) -> Iterator[Started]:
     """The peer with the model.
@@ -226,9 +217,7 @@ def serving(peer: Peer, model: object, row: Sequence[float], folder: Path) -> It
             log,
         )
         seconds = time.perf_counter() - began
-        yield Started(
-            Request(url, body, _HEADERS), seconds, lambda: sum(memory_mb(p)[0] for p in family(process.pid))
-        )
+        yield Started(Request(url, body, _HEADERS), seconds, lambda: memory_of(process))
     finally:
         end(process)
 
@@ -239,15 +228,14 @@ def _without_ours() -> dict[str, str]:
 
 
 def _installed(peer: Peer) -> Path:
-    folder = TOOLS / peer.name.lower().replace(" ", "-")
+    folder, wanted = TOOLS / peer.name.lower().replace(" ", "-"), [*peer.packages, *LIBRARIES]
 
     def install() -> None:
         uv = str(VENV / "bin/uv")
         run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
-        wanted = [*peer.packages, f"scikit-learn=={sklearn.__version__}"]
         run(
             [uv, "pip", "install", "--compile-bytecode", "--python", folder / "bin/python", *wanted],
             uv_environment(),
         )
 
-    return once(folder, peer.name, install)
+    return once(folder, peer.name, install, wanted)

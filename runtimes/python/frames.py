@@ -7,6 +7,7 @@ where a value is.
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 
@@ -220,20 +221,25 @@ def encode(verb: str, fields: list, rows: int | None = None, columns: tuple = ()
     """
     lines = [_escape(verb)]
     lines += ["\t".join([_escape(part) for part in field]) for field in fields]
-    if rows is not None:
-        lines.append(f"rows\t{rows}")
-    parts = []
+    parts, shape = [], []
     for name, kind, values, valid in columns:
         data, flags = _write(kind, values, valid)
-        lines.append(f"column\t{_escape(name)}\t{kind}\t{len(data)}\t{0 if flags is None else 1}")
+        shape.append((name, kind, len(data), 0 if flags is None else 1))
         parts += [data] if flags is None else [data, flags]
-    lines.append("")
+    lines.append(_shape_lines(rows, tuple(shape)))
     header, body = "\n".join(lines).encode(), b"".join(parts)
     if len(header) > MAX_HEADER or len(body) > MAX_BODY:
         raise FrameError(
             f"An answer of {len(header)} + {len(body)} bytes is over the limit; ask for fewer rows."
         )
     return b"".join((PREFIX.pack(MAGIC, len(header), len(body)), header, body))
+
+
+@functools.lru_cache(256)  # answers to single rows have the same lines again and again
+def _shape_lines(rows: int | None, shape: tuple) -> str:
+    """The header's lines about rows and columns, each with its line end."""
+    lines = [] if rows is None else [f"rows\t{rows}\n"]
+    return "".join([*lines, *[f"column\t{_escape(n)}\t{k}\t{size}\t{flag}\n" for n, k, size, flag in shape]])
 
 
 def _write(kind: str, values: object, valid: np.ndarray | None) -> tuple:
@@ -253,6 +259,8 @@ def _write(kind: str, values: object, valid: np.ndarray | None) -> tuple:
 
 
 def _escape(text: str) -> str:
+    if text.isalnum():  # as ids are
+        return text
     if "\0" in text:
         raise FrameError("A name or field has a NUL.")
     return _TO_ESCAPE.sub(lambda m: _ESCAPES[m.group()], text)

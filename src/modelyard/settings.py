@@ -34,6 +34,7 @@ _POSITIVE = (
     "queue_seconds",
     "batch_rows",
     "portable_timeout",
+    "portable_seconds",
     "jobs",
     "department_jobs",
     "department_queue",
@@ -98,6 +99,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
         portable: whether portable forms of new versions are tried; those that are there answer in any case.
         portable_timeout: seconds the converter may take, and the proof after it.
+        portable_seconds: for so long a proof goes on with drawn rows, and for so long both forms are timed.
         keys: the file with the yard's keys, which all its nodes share; by default `keys` in the data folder.
         backup: a folder, best on another disk or machine, that a backup is added to every so many hours.
         backup_every: hours between backups.
@@ -139,6 +141,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_rows: int = 1_024
     portable: bool = True
     portable_timeout: float = 300.0
+    portable_seconds: float = 1.5
     jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
     department_jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     department_queue: int = 100

@@ -25,7 +25,7 @@ class House:
     """
 
     def __init__(self, folder: Path, **changes: Any) -> None:
-        self.settings: Settings = node(folder, **changes)
+        self.settings: Settings = node(folder, **({"portable_seconds": 0.2} | changes))
         (folder / "scratch").mkdir()
         database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
         database.upgrade()

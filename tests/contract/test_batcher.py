@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -492,6 +493,61 @@ def test_the_pool_keeps_a_batcher_a_version_until_no_route_names_it() -> None:
             assert await outcome(ask(batcher, 1)) is UnavailableError
             assert pool.batcher(SERVED) is not batcher
             pool.swap(RouteTable(3, {}, {}))
+
+    run(test)
+
+
+def test_many_rows_go_to_native_workers_once_these_are_there() -> None:
+    served = msgspec.structs.replace(SERVED, form="portable", native_from=3)
+    many = served.for_many_rows
+
+    async def test() -> None:
+        async with dock() as few, dock(version_id=many.id) as lots:
+            docks = {served.id: few, many.id: lots}
+
+            async def ensure(version_id: str) -> Fleet:
+                return await docks[version_id].ensure(version_id)
+
+            pool = Pool(LIMITS, 10, ensure, few.stuck, Tap(few.append))
+            assert pool.answering(served, 2) is pool.batcher(served)
+            assert lots.ensured == 0, "nobody has asked for many rows"
+            first = pool.answering(served, 3)
+            assert first is pool.batcher(served), "nobody waits for a native worker to start"
+            assert await outcome(ask(first, 1, 2, 3)) == [2.0, 4.0, 6.0]
+            await turns()
+            assert pool.batcher(many).is_warm
+            assert await outcome(ask(pool.answering(served, 3), 1, 2, 3)) == [2.0, 4.0, 6.0]
+            assert lots.workers[0].batches == [[1, 2, 3]]
+            assert await outcome(ask(pool.answering(served, 2), 1, 2)) == [2.0, 4.0]
+            assert few.workers[0].batches == [[1, 2, 3], [1, 2]]
+            assert {frame.get("version") for frame in few.spool} == {"1"}, "one version, whoever answers"
+            assert set(pool.take_used()) == {served.id, many.id}
+            table = RouteTable(1, {SERVED.model: ModelRoutes({}, {1: served})}, {})
+            pool.swap(table)
+            assert pool.answering(served, 3).served.id == many.id
+            plain = msgspec.structs.replace(served, native_from=0)
+            pool.swap(RouteTable(2, {SERVED.model: ModelRoutes({}, {1: plain})}, {}))
+            assert pool.answering(plain, 3) is pool.batcher(plain)
+            pool.swap(RouteTable(3, {}, {}))
+
+    run(test)
+
+
+def test_native_workers_that_do_not_start_are_not_asked_for_at_each_request() -> None:
+    served = msgspec.structs.replace(SERVED, form="portable", native_from=3)
+
+    async def test() -> None:
+        async with dock() as few, dock(version_id=served.for_many_rows.id) as lots:
+            lots.refuse = WorkerStartError("no native worker today")
+
+            async def ensure(version_id: str) -> Fleet:
+                return await (lots if version_id != served.id else few).ensure(version_id)
+
+            pool = Pool(LIMITS, 10, ensure, few.stuck, Tap(few.append))
+            for _ in range(3):
+                assert await outcome(ask(pool.answering(served, 3), 1, 2, 3)) == [2.0, 4.0, 6.0]
+            assert lots.ensured == 1
+            pool.swap(RouteTable(1, {}, {}))
 
     run(test)
 

@@ -210,6 +210,28 @@ def test_a_check_that_passes(registry: Registry) -> None:
     assert registry.version(MODEL, 1).progress == ""
 
 
+def test_a_portable_form_and_from_how_many_rows_on_the_native_one_answers(
+    registry: Registry, tmp_path: Path
+) -> None:
+    version = checked(registry, 1)
+    (tmp_path / "model.onnx").write_bytes(b"small")
+    before = registry.generation()
+    registry.forms.go_portable(version, tmp_path, ("model.onnx",), "equal", 1_000)
+    version = registry.version(MODEL, 1)
+    assert (version.form, version.form_reason, version.native_from) == ("portable", "equal", 1_000)
+    assert registry.generation() > before
+    table = registry.route_table()
+    served = table.served("finance.fuel-cost.1")
+    assert served is not None
+    assert (served.form, served.native_from) == ("portable", 1_000)
+    many = table.served("finance.fuel-cost.1.many")
+    assert many == served.for_many_rows
+    assert (many.id, many.form, many.native_from) == ("finance.fuel-cost.1.many", "native", 0)
+    registry.forms.stay_native(version, "it does not start")
+    assert registry.version(MODEL, 1).native_from == 0
+    assert registry.route_table().served("finance.fuel-cost.1.many") is None
+
+
 def test_a_check_that_fails(registry: Registry) -> None:
     publish(registry)
     registry.start_check(MODEL, 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +80,37 @@ def test_a_publisher_can_ask_for_the_native_form(client: httpx.Client) -> None:
     publish(client, "ops/native", bundle(forest(), 'form = "native"'))
     record = decided(client, "ops/native")
     assert (record["form"], record["form_reason"]) == ("native", "the publisher asked for the native form")
+
+
+def test_many_rows_are_answered_natively_where_that_was_measured_to_be_faster(
+    yard: RunningYard, client: httpx.Client
+) -> None:
+    """What was measured is written over here: how fast the forms are is the machine's matter."""
+    model = forest()
+    publish(client, "ops/many", bundle(model))
+    record = decided(client, "ops/many")
+    assert record["form"] == "portable", record["form_reason"]
+    assert re.search(r"a request of [\d,]+ rows?: .* ms, natively .* ms", record["form_reason"])
+    with sqlite3.connect(yard.data / "yard.sqlite", timeout=20) as database:
+        database.execute("update versions set native_from = 50 where model = 'ops/many'")
+        database.execute("update state set value = value + 1 where key = 'generation'")
+    rows = [{"x": x} for x in _ROWS[:, 0].tolist()]
+
+    def ask(count: int) -> list[str]:
+        answer = client.post("/models/ops/many/predict", json=rows[:count])
+        assert answer.status_code == 200, answer.text
+        return [a["label"] for a in answer.json()["predictions"]]
+
+    def workers() -> set[tuple[str, str]]:
+        return {(w["version_id"], w["language"]) for w in client.get("/api/v1/workers").json()}
+
+    native = ("ops.many.1.many", "python")
+    wanted = model.predict(_ROWS).tolist()
+    assert ask(49) == wanted[:49]
+    until(lambda: ask(200) == wanted and native in workers())
+    assert ("ops.many.1", "portable") in workers()
+    assert ask(200) == wanted
+    assert 'version="1",replica="0",rows="many"' in client.get("/metrics").text
 
 
 @pytest.fixture

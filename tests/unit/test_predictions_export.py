@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from tests.rows import BOOL, FLOAT64, INT64, NAMES, STRING, columns, rows_of
 
 from modelyard.catalog import predictions
-from modelyard.catalog.frames import Record
-from modelyard.catalog.history import History
+from modelyard.catalog.frames import Piles
+from modelyard.catalog.history import Found, History
 from modelyard.catalog.predictions import OWN, export
 from modelyard.records.errors import NotFoundError
 from modelyard.records.signatures import Column, ColumnType
@@ -230,13 +230,14 @@ def test_the_fronts_are_merged_in_the_order_of_time(folder: Path, monkeypatch: p
 def test_a_chunk_is_bounded_by_its_rows_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "_ROWS_A_CHUNK", 4)
     sizes: list[int] = []
-    by_version = predictions._by_version
+    in_chunks = predictions._in_chunks
 
-    def counted(records: list[Record]) -> list[tuple[int, list[Record]]]:
-        sizes.append(len(records))
-        return by_version(records)
+    def counted(found: Iterator[Found]) -> Iterator[Piles]:
+        for chunk in in_chunks(found):
+            sizes.append(chunk.frames)
+            yield chunk
 
-    monkeypatch.setattr(predictions, "_by_version", counted)
+    monkeypatch.setattr(predictions, "_in_chunks", counted)
     for i in range(5):
         write(folder, [(X[0], [float(i)] * 2)], [(Y[0], [0.0] * 2)])
     assert exported(folder)["x"].to_list() == [float(i // 2) for i in range(10)]

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from modelyard.engine.proof import UNSEEN, DiffersError, Proved, Row, prove, rows_to_ask
+from modelyard.engine.drawing import drawn_columns, pool_of
+from modelyard.engine.proof import (
+    DRAWN,
+    UNSEEN,
+    DiffersError,
+    Proved,
+    Row,
+    prove,
+    prove_drawn,
+    rows_to_ask,
+)
 from modelyard.records.errors import ModelError
 from modelyard.records.signatures import Column, ColumnType
 from modelyard.workers.wire import ColumnData, Frame, from_values, to_values
@@ -143,3 +153,43 @@ def test_a_difference_on_one_row_in_ten_thousand_is_seen_at_a_known_threshold_an
     is_met = any(0.61 < x <= 0.6101 for (x,) in asked)  # type: ignore[operator]
     assert not is_met, "with this seed no row meets the strip: what no row meets, no proof can see"
     assert prove(form(lambda _: 0.0), form(off), [X], asked, 30).largest == 0
+
+
+def test_a_difference_on_one_row_in_ten_thousand_is_seen_by_rows_that_are_drawn() -> None:
+    def off(x: float) -> float:
+        return 1.0 if 0.61 < x <= 0.6101 else 0.0
+
+    example: list[Row] = [(0.25,), (0.75,)]
+    with pytest.raises(DiffersError, match=r"differs by 1 on row x=0\.61"):
+        prove_drawn(form(lambda _: 0.0), form(off), [X], example, "seed", 30)
+    proved = prove_drawn(form(lambda x: x), form(lambda x: x), [X], example, "seed", 30)
+    assert (proved.rows, proved.refused, proved.largest) == (DRAWN, 0, 0.0)
+
+
+def test_drawn_rows_that_both_refuse_end_it_and_that_one_refuses_differ() -> None:
+    def strict(x: float) -> float:
+        if x > 0.9:
+            raise ValueError("too large")
+        return x
+
+    example: list[Row] = [(0.25,), (0.75,)]
+    proved = prove_drawn(form(strict), form(strict), [X], example, "seed", 30)
+    assert 0 < proved.refused < proved.rows < 1_000
+    with pytest.raises(DiffersError, match="only the portable form refuses it"):
+        prove_drawn(form(lambda x: x), form(strict), [X], example, "seed", 30)
+
+
+def test_drawn_columns_keep_to_their_types_and_to_what_may_be_missing() -> None:
+    count = Column("n", ColumnType.INT64, missing=True, low=-(2.0**63), high=2.0**63)
+    closed = Column("c", ColumnType.STRING, levels=("p", "q"))
+    flag = Column("f", ColumnType.BOOL, missing=True)
+    inputs = [X, KIND, count, closed, flag]
+    example: list[Row] = [(0.25, "a", 3, "p", True)]
+    pools = [pool_of(column, [row[i] for row in example]) for i, column in enumerate(inputs)]
+    found = [to_values(c) for c in drawn_columns(inputs, pools, 500, np.random.default_rng(1))]
+    assert all(isinstance(x, float) and -0.3 < x < 1.3 for x in found[0])
+    assert set(found[1]) == {"a", "b", None}
+    assert all(n is None or -(2**63) <= n < 2**63 for n in found[2])  # type: ignore[operator]
+    assert None in found[2]
+    assert set(found[3]) == {"p", "q"}
+    assert set(found[4]) == {True, False, None}

@@ -28,7 +28,7 @@ from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving import tables
 from modelyard.serving.inputs import InputPlan, Inputs
 from modelyard.serving.tables import from_table, read_csv, read_parquet
-from modelyard.workers.wire import Value
+from modelyard.workers.wire import Value, to_values
 
 COLUMNS = (
     Column("x", FLOAT64),
@@ -46,7 +46,41 @@ X, N, B, S = (
 
 
 def csv(text: str | bytes, plan: InputPlan) -> Inputs:
-    return from_table(plan, read_csv(text.encode() if isinstance(text, str) else text))
+    return from_table(plan, read_csv(text.encode() if isinstance(text, str) else text, plan.numbers))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["1", "2.5", "-0", "+1", ".5", "1.", "1e5", "1E-5"],
+        ["1", "", "2"],
+        ["1", '""', "2"],
+        ["1", "NA", " 2 ", "null"],
+        ["nan", "NaN", "inf", "-Inf", "infinity", "1e400", "-1e400"],
+        ['"2.5"', "2"],
+        ["0x10"],
+        ["1_0"],
+        ["1,5"],
+        ["true"],
+        ["123456789012345678901234567890", "5e-324"],
+        [" 1"],
+        ["1 "],
+        ["\t1"],
+    ],
+)
+@pytest.mark.parametrize("missing", [True, False])
+def test_numbers_read_at_once_are_those_read_by_way_of_text(fields: list[str], missing: bool) -> None:
+    plan = InputPlan(Signature((Column("x", FLOAT64, missing=missing), Column("s", STRING))), 10)
+    body = ("x,s\n" + "".join(f"{field},t\n" for field in fields)).encode()
+
+    def outcome(numbers: frozenset[str]) -> str:
+        try:
+            inputs = from_table(plan, read_csv(body, numbers))
+            return repr([to_values(column) for column in inputs.columns or ()])
+        except YardError as error:
+            return f"{error.code}: {error.message}"
+
+    assert outcome(plan.numbers) == outcome(frozenset())
 
 
 def parquet_bytes(frame: pl.DataFrame) -> bytes:

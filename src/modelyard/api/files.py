@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import polars as pl
 from msgspec import Struct
@@ -38,6 +38,8 @@ from modelyard.serving.parquet import read_parts
 from modelyard.serving.pieces import csv_tables
 from modelyard.serving.predict import Predictor
 from modelyard.serving.tap import Asked
+
+T = TypeVar("T")
 
 _PATIENCE = 120.0  # seconds a part waits for a model that is busy
 _SENT = 1024 * 1024  # bytes of a file that are sent at once
@@ -120,7 +122,7 @@ class Files:
         """
         kind, accept = kinds
         gone = asyncio.ensure_future(receive())  # nothing comes any more but that the client has left
-        answered = self._answers(file, kind, asking, request_id, gone)
+        answered = _ahead(self._answers(file, kind, asking, request_id, gone))
         try:
             first = await anext(answered)
             if CSV in accept:
@@ -141,7 +143,7 @@ class Files:
         gone: asyncio.Future[MutableMapping[str, Any]],
     ) -> AsyncGenerator[Answer]:
         plan, rows = self._predictor.plan(asking.served), 0
-        parts = self._inputs(plan, kind, file)
+        parts = _ahead(self._inputs(plan, kind, file))
         try:
             async with aclosing(parts):
                 async for inputs in parts:
@@ -204,6 +206,19 @@ class Files:
         return Reply(b"", PARQUET, headers=version_header(first), more=_sent(file), length=size)
 
 
+async def _ahead(found: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """The same; while one is used the next is made, and no more: reading, predicting and writing overlap."""
+    coming = asyncio.ensure_future(anext(found, None))
+    try:
+        while (one := await coming) is not None:
+            coming = asyncio.ensure_future(anext(found, None))
+            yield one
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await found.aclose()
+
+
 def _write(folder: Path, number: int, answer: Answer) -> None:
     (folder / f"{number}.parquet").write_bytes(answers.to_parquet(answer))
 
@@ -225,7 +240,7 @@ async def _as_csv(answered: AsyncGenerator[Answer]) -> AsyncGenerator[bytes]:
 
 
 async def _from_csv(plan: InputPlan, file: IO[bytes], rows: int) -> AsyncGenerator[Inputs]:
-    found = csv_tables(file, rows)  # type: ignore[arg-type]
+    found = csv_tables(file, rows, numbers=plan.numbers)  # type: ignore[arg-type]
     while (table := await asyncio.to_thread(next, found, None)) is not None:
         yield await asyncio.to_thread(tables.from_table, plan, table)
 

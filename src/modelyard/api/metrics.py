@@ -13,7 +13,7 @@ from modelyard.api.exchange import Receive, Reply, Scope, Send, exchange, header
 from modelyard.records.alerts import Alert
 from modelyard.records.errors import YardError
 from modelyard.records.people import Need
-from modelyard.records.rollouts import RouteTable
+from modelyard.records.rollouts import MANY_ROWS, RouteTable, version_of
 from modelyard.serving.counters import exposition
 from modelyard.serving.routes import check_confirmed
 from modelyard.workers.control import Reply as EngineReply
@@ -56,7 +56,7 @@ class Metrics:
             raise MethodError("Metrics are read with GET.", "Use GET.", allow="GET, HEAD")
         report = await self._report()
         text = exposition(report.counters, grant.seen, grant.shared_models)
-        workers = [w for w in report.workers if grant.sees_model("/".join(w.version_id.split(".")[:2]))]
+        workers = [w for w in report.workers if grant.sees_model(version_of(w.version_id)[0])]
         alerts: list[Alert] = []
         with suppress(YardError):  # without its database a node has metrics all the same
             alerts = await asyncio.to_thread(self._alerts)
@@ -81,7 +81,9 @@ def _workers(workers: list[WorkerInfo]) -> str:
         "# TYPE modelyard_worker_memory_bytes gauge",
     ]
     for worker in workers:
-        department, name, version = worker.version_id.split(".")
-        labels = f'model="{department}/{name}",version="{version}",replica="{worker.replica}"'
+        model, version = version_of(worker.version_id)
+        labels = f'model="{model}",version="{version}",replica="{worker.replica}"'
+        if worker.version_id.endswith(MANY_ROWS):
+            labels += ',rows="many"'
         lines.append(f"modelyard_worker_memory_bytes{{{labels}}} {worker.memory}")
     return "\n".join(lines) + "\n"

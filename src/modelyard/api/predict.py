@@ -264,7 +264,7 @@ async def read_inputs(plan: InputPlan, kind: bytes, body: bytes, parquet: Parque
 
 
 def _from_csv(plan: InputPlan, body: bytes) -> Inputs:
-    return tables.from_table(plan, tables.read_csv(body))
+    return tables.from_table(plan, tables.read_csv(body, plan.numbers))
 
 
 async def write_answer(answer: answers.Answer, accept: bytes) -> Reply:

@@ -41,12 +41,17 @@ class Forms:
 
     def stay_native(self, version: Version, reason: str) -> None:
         """The native form answers, and why; also where the portable one answered until now."""
-        self._settle(version, NATIVE, reason, ())
+        self._settle(version, NATIVE, reason, (), 0)
 
-    def go_portable(self, version: Version, folder: Path, names: tuple[str, ...], reason: str) -> None:
+    def go_portable(
+        self, version: Version, folder: Path, names: tuple[str, ...], reason: str, native_from: int = 0
+    ) -> None:
         """Keep these files of the folder as the portable form, which answers from now on, and why.
 
         The bundle's example goes with them, for a worker to warm up with.
+
+        Args:
+            native_from: requests of so many rows and more go to native workers; 0: none do.
 
         Raises:
             UnavailableError: the blobs or the database do not answer.
@@ -55,25 +60,28 @@ class Forms:
         with self._database.read() as connection:
             wanted = (EXAMPLE_FILE, EXPECTED_FILE)
             own += tuple(forms.bundle_files(connection, version.model, version.version, wanted))
-        self._settle(version, PORTABLE, reason, own)
+        self._settle(version, PORTABLE, reason, own, native_from)
 
     def _kept(self, folder: Path, name: str) -> File:
         digest, size = self._blobs.put_file(folder / name)
         return File(name, size, digest)
 
-    def _settle(self, version: Version, form: str, reason: str, files: tuple[File, ...]) -> None:
-        told = {"form": form, "form_reason": " ".join(output(reason, _MAX_REASON).split())}
+    def _settle(  # which version, what answers and why, with which files, up to how many rows
+        self, version: Version, form: str, reason: str, files: tuple[File, ...], native_from: int
+    ) -> None:
+        words = " ".join(output(reason, _MAX_REASON).split())
+        told: dict[str, str | int] = {"form": form, "form_reason": words, "native_from": native_from}
         with self._database.write() as connection:
             models.lock(connection, version.model)
             forms.replace(connection, version.model, version.version, files)
             if files:
                 self._provenance.sign(connection, version, What.FORM, bundles.digest_of(files))
             versions.change(connection, version.model, version.version, **told)
-            before = {"form": version.form, "form_reason": version.form_reason}
+            before = {name: getattr(version, name) for name in told}
             audit.append(
                 connection, by=YARD, action="version.form", subject=version.name, before=before, after=told
             )
-            if form != version.form:
+            if (form, native_from) != (version.form, version.native_from):
                 state.bump_generation(connection)
 
     def lay_out(self, version: Version, folder: Path) -> Path:

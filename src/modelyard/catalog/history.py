@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 import secrets
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modelyard.catalog import summaries
-from modelyard.catalog.frames import Record, read_record
+from modelyard.catalog.frames import Record, RecordReader
 from modelyard.catalog.keeping import Keeper
 from modelyard.catalog.summaries import Summary
 from modelyard.records.errors import MalformedError
@@ -29,12 +30,8 @@ _NODE = "node"
 HOURS_KEPT = timedelta(days=3)
 
 
-class Found(NamedTuple):
-    """A record of the spool: its file, and where in it the next one begins."""
-
-    record: Record
-    file: str
-    end: int
+Found = tuple[Record, str, int]
+"""A record of the spool, its file, and where in it the next one begins."""
 
 
 class Opened(NamedTuple):
@@ -134,23 +131,24 @@ def in_time(files: list[tuple[str, SpoolReader]], model: str | None = None) -> I
     fronts: dict[str, list[tuple[str, SpoolReader]]] = {}
     for name, reader in files:
         fronts.setdefault(name.rpartition("-")[0], []).append((name, reader))
-    return heapq.merge(*(_found(each, model) for each in fronts.values()), key=lambda f: f.record.at)
+    found = [_found(each, model) for each in fronts.values()]
+    return found[0] if len(found) == 1 else heapq.merge(*found, key=lambda f: f[0][0])
 
 
 def _found(files: list[tuple[str, SpoolReader]], model: str | None) -> Iterator[Found]:
-    mark = f"\nmodel\t{model}\n".encode()
+    mark, read = f"\nmodel\t{model}\n".encode(), RecordReader().read
     for name, reader in files:
         for data in reader:
             # Cheaper than taking others' frames apart.
             if model is not None and mark not in data[: wire.PREFIX.size + 4096]:
                 continue
             try:
-                record = read_record(data)
-            except (MalformedError, ValueError, KeyError) as error:
+                record = read(data)
+            except (MalformedError, ValueError, KeyError, struct.error) as error:
                 log.error("the spool file %s has a record that cannot be read: %s", name, error)  # noqa: TRY400
                 continue
-            if model is None or record.model == model:
-                yield Found(record, name, reader.end)
+            if model is None or record[1].model == model:
+                yield record, name, reader.end
 
 
 def _open(path: Path) -> SpoolReader | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from modelyard.catalog.frames import PREDICTIONS, Record, table_of
+from modelyard.catalog.frames import PREDICTIONS, Most, Piles, table_of
 from modelyard.catalog.history import Found, History, Opened, in_time
 from modelyard.records.errors import NotFoundError
 
@@ -21,6 +21,7 @@ OUTPUT = "out:"
 OWN = ("request", "row", "at", "version", "route", "caller", "seconds", "keys")
 _FRAMES_A_CHUNK = 20_000
 _ROWS_A_CHUNK = 200_000
+_BYTES_A_CHUNK = 64 * 1024 * 1024
 
 
 class Piece(NamedTuple):
@@ -99,8 +100,8 @@ def _shipped(history: History, opened: Opened, scratch: Path) -> Iterator[Piece]
 def _pending(opened: Opened, model: str, scratch: Path) -> Iterator[Piece]:
     for number, chunk in enumerate(_in_chunks(in_time(opened.files, model))):
         tables = [
-            opened.keeper(table_of(records)).with_columns(pl.lit(version, pl.Int64).alias("version"))
-            for version, records in _by_version(chunk)
+            opened.keeper(table_of(piles)).with_columns(pl.lit(version, pl.Int64).alias("version"))
+            for version, piles in chunk.by(lambda head: head.version).items()
         ]
         shown = [table.select(_shown(table.columns)) for table in tables]
         table = pl.concat(shown, how="diagonal_relaxed").sort("at", maintain_order=True)
@@ -109,26 +110,11 @@ def _pending(opened: Opened, model: str, scratch: Path) -> Iterator[Piece]:
         yield Piece(table["at"][0], table["at"][-1], path)
 
 
-def _in_chunks(found: Iterator[Found]) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    rows = 0
-    for record, _, _ in found:
-        if record.verb != PREDICTIONS:
-            continue
-        chunk.append(record)
-        rows += record.layout.rows
-        if len(chunk) >= _FRAMES_A_CHUNK or rows >= _ROWS_A_CHUNK:
-            yield chunk
-            chunk, rows = [], 0
-    if chunk:
+def _in_chunks(found: Iterator[Found]) -> Iterator[Piles]:
+    predicted = (each for each in found if each[0][1].verb == PREDICTIONS)
+    most = Most(_FRAMES_A_CHUNK, _ROWS_A_CHUNK, _BYTES_A_CHUNK)
+    while (chunk := Piles()).fill(predicted, most):
         yield chunk
-
-
-def _by_version(records: list[Record]) -> list[tuple[int, list[Record]]]:
-    found: dict[int, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.version, []).append(record)
-    return list(found.items())
 
 
 def _overlapping(pieces: list[Piece]) -> Iterator[list[Piece]]:

@@ -211,6 +211,7 @@ def _print_version(version: Version, signed: list[Signed], labels: list[Label]) 
             ("language", f"{bundle.language} {bundle.language_version}".strip()),
             ("entry", bundle.entry),
             ("form", f"{version.form}: {version.form_reason}" if version.form_reason else version.form),
+            ("many rows", f"natively, from {version.native_from:,} on" if version.native_from else ""),
             ("metrics", ", ".join(f"{k} = {v:g}" for k, v in sorted(bundle.metrics.items()))),
             ("packages", packages),
             ("lineage", ", ".join(f"{k} = {v}" for k, v in sorted(bundle.lineage.items()))),

@@ -27,7 +27,7 @@ from modelyard.engine.trying import Trying
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.provenance import What
-from modelyard.records.rollouts import RouteTable, ServedVersion
+from modelyard.records.rollouts import MANY_ROWS, RouteTable, ServedVersion, version_of
 from modelyard.serving.table import EMPTY, confirm_table, load_table, save_table
 from modelyard.settings import Settings
 from modelyard.workers import control
@@ -180,7 +180,7 @@ class Engine:
         """Live workers that hold another form than the routes say give way to workers that hold this one."""
         with self._swapping:
             for version_id in self.keeper.live():
-                if served := _served(table, version_id):
+                if served := table.served(version_id):
                     self._swap_form(served)
 
     def _swap_form(self, served: ServedVersion) -> None:
@@ -197,7 +197,7 @@ class Engine:
     def _fall_back(self, version_id: str, error: WorkerStartError) -> bool:
         """Where a portable form does not start, the native one answers again; whether it is so now."""
         version = self._version(version_id)
-        if version.form == NATIVE:
+        if version.form == NATIVE or version_id.endswith(MANY_ROWS):
             return False
         self._forms.stay_native(version, f"the portable form does not start: {error.message}")
         return True
@@ -229,12 +229,13 @@ class Engine:
                 self.keeper.release(version_id)
 
     def _let_go_of_the_gone(self, table: RouteTable) -> None:
-        known = {v.id for routes in table.models.values() for v in routes.versions.values()}
         for version_id in self.keeper.live():
-            if version_id not in known and not self._is_being_checked(version_id):
+            if table.served(version_id) is None and not self._is_being_checked(version_id):
                 self.keeper.release(version_id)
 
     def _is_being_checked(self, version_id: str) -> bool:
+        if version_id.endswith(MANY_ROWS):
+            return False
         try:
             version = self._version(version_id)
         except NotFoundError:
@@ -295,12 +296,11 @@ class Engine:
 
     def _replicas(self, version_id: str) -> int:
         """How many workers a version has: its own number, or the node's if that is larger."""
-        served = _served(self._table, version_id)
+        served = self._table.served(version_id)
         return max(self._settings.replicas, served.replicas if served else 1)
 
     def _version(self, version_id: str) -> Version:
-        department, name, number = version_id.split(".")
-        return self._registry.version(f"{department}/{name}", int(number))
+        return self._registry.version(*version_of(version_id))
 
     def _plan(self, version_id: str, replica: int, progress: Progress) -> Plan:
         """The plan for a worker; kept beside the bundle, so that it can be had while the database is away."""
@@ -321,6 +321,8 @@ class Engine:
 
     def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
         version = self._version(version_id)
+        if version_id.endswith(MANY_ROWS):
+            return msgspec.structs.replace(self._native_plan(version, progress), version_id=version_id)
         if version.form == PORTABLE:
             self._registry.provenance.vouch(version, What.FORM)
             return plan_of(version, self._forms.lay_out(version, self._bundles))
@@ -371,12 +373,6 @@ def last_table(path: Path) -> RouteTable:
 def holds_portable(plan: Plan) -> bool:
     """Whether a worker of this plan holds a version's portable form (or a version published as one)."""
     return plan.language == PORTABLE_LANGUAGE
-
-
-def _served(table: RouteTable, version_id: str) -> ServedVersion | None:
-    department, name, number = version_id.split(".")
-    routes = table.models.get(f"{department}/{name}")
-    return routes.versions.get(int(number)) if routes else None
 
 
 def taking_over(old: RouteTable, new: RouteTable) -> list[ServedVersion]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,8 @@ from modelyard.catalog.forms import Forms
 from modelyard.catalog.leases import Hold, alone
 from modelyard.engine.checks import ask_rows
 from modelyard.engine.converting import PYTHON, Converter, NotPortableError, read_left
-from modelyard.engine.proof import DiffersError, Proved, Row, prove, rows_to_ask
+from modelyard.engine.proof import Ask, DiffersError, Proved, Row, prove, prove_drawn, rows_to_ask
+from modelyard.engine.timing import Speed, native_from, time_forms, words_of
 from modelyard.records.errors import (
     DeadlineError,
     EnvironmentBuildError,
@@ -126,16 +128,17 @@ class Portables:
         with tempfile.TemporaryDirectory(dir=self._settings.data / "scratch", prefix="portable-") as own:
             folder = Path(own)
             try:
-                proved = self._try(version, folder)
+                proved, speeds = self._try(version, folder)
             except NotPortableError as error:
                 if not self._stopped:
                     self._forms.stay_native(version, str(error))
                 return
             if not self._stopped:
-                self._forms.go_portable(version, folder, _FILES, str(proved))
+                words = f"{proved}; {words_of(speeds)}" if speeds else str(proved)
+                self._forms.go_portable(version, folder, _FILES, words, native_from(speeds))
                 self._changed()
 
-    def _try(self, version: Version, folder: Path) -> Proved:
+    def _try(self, version: Version, folder: Path) -> tuple[Proved, list[Speed]]:
         _refuse_unknown(version)
         try:
             plan = self._native_plan(version)
@@ -153,7 +156,9 @@ class Portables:
         except YardError as error:
             raise NotPortableError(f"not converted: {error.message}") from error
 
-    def _prove(self, version: Version, plan: Plan, example: list[Row], folder: Path) -> Proved:
+    def _prove(
+        self, version: Version, plan: Plan, example: list[Row], folder: Path
+    ) -> tuple[Proved, list[Speed]]:
         inputs = version.bundle.signature.inputs
         for name in _FILES:  # what a model's own process left there
             if not (folder / name).is_file() or (folder / name).is_symlink():
@@ -167,13 +172,11 @@ class Portables:
         portable = msgspec.structs.replace(plan_of(version, folder), purpose=PROOF, replica=_REPLICA + 1)
         native = msgspec.structs.replace(plan, purpose=PROOF, replica=_REPLICA)
         with self._started(portable) as theirs, self._started(native) as ours:
-            return prove(
-                lambda columns, count: ask_rows(ours, columns, count, timeout),
-                lambda columns, count: ask_rows(theirs, columns, count, timeout),
-                inputs,
-                rows,
-                self._settings.portable_timeout,
-            )
+            asks = partial(ask_rows, ours, timeout=timeout), partial(ask_rows, theirs, timeout=timeout)
+            proved = prove(*asks, inputs, rows, self._settings.portable_timeout)
+            seconds = self._settings.portable_seconds
+            proved += prove_drawn(*asks, inputs, example, version.digest, seconds)
+            return proved, _timed(version, *asks, example, seconds)
 
     @contextmanager
     def _started(self, plan: Plan) -> Iterator[Worker]:
@@ -182,6 +185,15 @@ class Portables:
             yield worker
         finally:
             self._workers.stop(worker)
+
+
+def _timed(version: Version, native: Ask, portable: Ask, example: list[Row], seconds: float) -> list[Speed]:
+    """How fast both are; nothing where one gives up on many rows: the portable form then has them all."""
+    try:
+        return time_forms(native, portable, version.bundle.signature.inputs, example, seconds)
+    except YardError as error:
+        log.warning("the forms of %s are not timed: %s", version.name, error)
+        return []
 
 
 def is_settled(version: Version, settings: Settings, now: datetime) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import polars as pl
 
 from modelyard.catalog import summaries
-from modelyard.catalog.frames import Record, table_of
+from modelyard.catalog.frames import Most, Pile, Piles, table_of
 from modelyard.catalog.history import Found, in_time, node_of
 from modelyard.catalog.keeping import Keeper
 from modelyard.catalog.summaries import Edges, Summary
@@ -46,6 +47,8 @@ _LOOK_EVERY = 1.0  # seconds
 _REMEMBERED = timedelta(days=1)  # readers may still have a file open that was shipped and removed
 _TIDY_EVERY = 1800.0
 _NICE = 10  # the fronts come first
+_BOOT = 13  # characters of an id before its number
+_OWN = re.compile("[0-9a-f]{12}-")
 _KINDS = {kind.value: kind for kind in Kind}
 
 
@@ -116,8 +119,8 @@ class Shipper:
         places = {name: ends.get(name, 0) for name, _ in files}
         rows = 0
         try:
-            for chunk in _in_chunks(in_time(files)):
-                rows += self._commit(chunk, places)
+            for chunk, ends in _in_chunks(in_time(files)):
+                rows += self._commit(chunk, ends, places)
         finally:
             for _, reader in files:
                 reader.close()
@@ -134,19 +137,15 @@ class Shipper:
                 sizes += max(0, path.stat().st_size - ends.get(path.name, 0))
         return sizes
 
-    def _commit(self, chunk: list[Found], places: dict[str, int]) -> int:
-        after: dict[str, int] = {}
-        for found in chunk:
-            after[found.file] = found.end
+    def _commit(self, chunk: Piles, after: dict[str, int], places: dict[str, int]) -> int:
         now = self._clock()
         with self._database.read() as connection:
             rules = segments.rules(connection)
         with TemporaryDirectory(dir=self._scratch, prefix="ship-") as scratch:
-            groups = _grouped(chunk)
             parts = [
                 part
-                for (verb, model, version), records in groups.items()
-                for part in self._parts(_KINDS[verb], model, version, records, rules, now, Path(scratch))
+                for (verb, model, version), piles in chunk.by(lambda head: head[:3]).items()
+                for part in self._parts(_KINDS[verb], model, version, piles, rules, now, Path(scratch))
             ]
             self._keep(parts, {name: (places[name], end) for name, end in after.items()}, now)
         places.update(after)
@@ -157,13 +156,13 @@ class Shipper:
         kind: Kind,
         model: str,
         version: int,
-        records: list[Record],
+        piles: list[Pile],
         rules: dict[str, tuple[Keeping, bytes]],
         now: datetime,
         scratch: Path,
     ) -> Iterator[Part]:
         keeper = Keeper(*rules.get(model, (Keeping(), b"")))
-        table = keeper(table_of(records))
+        table = keeper(table_of(piles))
         edges = self._edges(model, version) if kind is Kind.PREDICTIONS else {}
         for day, rows in _by(table, "1d"):
             path = scratch / f"{uuid.uuid4()}.parquet"
@@ -258,25 +257,11 @@ def _is_fresh(path: Path) -> bool:
     return True
 
 
-def _in_chunks(found: Iterator[Found]) -> Iterator[list[Found]]:
-    chunk: list[Found] = []
-    rows = size = 0
-    for each in found:
-        chunk.append(each)
-        rows += each.record.layout.rows
-        size += each.record.layout.size
-        if rows >= _ROWS_A_CHUNK or size >= _BYTES_A_CHUNK:
-            yield chunk
-            chunk, rows, size = [], 0, 0
-    if chunk:
-        yield chunk
-
-
-def _grouped(chunk: list[Found]) -> dict[tuple[str, str, int], list[Record]]:
-    groups: dict[tuple[str, str, int], list[Record]] = {}
-    for record, _, _ in chunk:
-        groups.setdefault((record.verb, record.model, record.version), []).append(record)
-    return groups
+def _in_chunks(found: Iterator[Found]) -> Iterator[tuple[Piles, dict[str, int]]]:
+    """So many frames at once, and how far each file is read then."""
+    most = Most(_ROWS_A_CHUNK, _ROWS_A_CHUNK, _BYTES_A_CHUNK)
+    while ends := (chunk := Piles()).fill(found, most):
+        yield chunk, ends
 
 
 def _by(table: pl.DataFrame, length: str) -> Iterator[tuple[datetime, pl.DataFrame]]:
@@ -312,6 +297,11 @@ def requests_of(rows: pl.DataFrame) -> dict[str, tuple[int, int]]:
     Ids that are not of that form are under an empty string.
     """
     ids = rows["request"].drop_nulls().unique()
+    boots = ids.str.slice(0, _BOOT).unique()
+    if len(boots) == 1 and _OWN.fullmatch(boot := boots[0]):  # one front, most often: no pattern a row
+        numbers = ids.str.slice(_BOOT).str.to_integer(base=16, strict=False, dtype=pl.Int64)
+        if not numbers.null_count():
+            return {boot[:-1]: (int(numbers.min()), int(numbers.max()))}  # type: ignore[arg-type]  # no null
     split = pl.DataFrame(
         {
             "boot": ids.str.extract(r"^([0-9a-zA-Z]{1,40})-[0-9a-f]{1,14}$", 1),

@@ -70,6 +70,7 @@ class Version(Struct, frozen=True):
         state: see `VersionState`; `reason` and `log` say why a check failed, `progress` what it does now.
         size: bytes of all files.
         form: `native` or `portable`, the form that answers, and `form_reason` why.
+        native_from: beside a portable form, requests of so many rows and more go to native workers; 0: none.
         aliases: the aliases that point here now.
     """
 
@@ -86,6 +87,7 @@ class Version(Struct, frozen=True):
     log: str = ""
     form: str = "native"
     form_reason: str = ""
+    native_from: int = 0
     aliases: tuple[str, ...] = ()
 
     @property

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+import msgspec
 from msgspec import Struct
 
 from modelyard.records.people import Grant
@@ -15,6 +16,7 @@ from modelyard.records.spans import span
 
 CANARY = "canary"
 SHADOW = "shadow"
+MANY_ROWS = ".many"  # behind a version's id: its native workers beside the portable ones
 
 
 class StageKind(StrEnum):
@@ -223,6 +225,7 @@ class ServedVersion(Struct, frozen=True):
         signature: its complete signature.
         replicas: how many workers answer for it.
         form: `native` or `portable`: which of the two its workers hold.
+        native_from: requests of so many rows and more are better answered by native workers; 0: none are.
     """
 
     id: str
@@ -232,6 +235,22 @@ class ServedVersion(Struct, frozen=True):
     signature: Signature
     replicas: int = 1
     form: str = "native"
+    native_from: int = 0
+
+    @property
+    def for_many_rows(self) -> ServedVersion:
+        """The same version with its native workers, which are a fleet of their own."""
+        return msgspec.structs.replace(self, id=self.id + MANY_ROWS, form="native", native_from=0)
+
+
+def version_of(fleet: str) -> tuple[str, int]:
+    """Model and number of the version whose workers these are.
+
+    >>> version_of("finance.fuel-cost.3"), version_of("finance.fuel-cost.3.many")
+    (('finance/fuel-cost', 3), ('finance/fuel-cost', 3))
+    """
+    department, name, number, *_ = fleet.split(".")
+    return f"{department}/{name}", int(number)
 
 
 class ModelRoutes(Struct, frozen=True):
@@ -271,3 +290,12 @@ class RouteTable(Struct, frozen=True):
     untrusted: frozenset[str] = frozenset()
     graces: dict[str, float] = {}
     silent: float = 0.0
+
+    def served(self, fleet: str) -> ServedVersion | None:
+        """The version, or its part for many rows, whose workers have this id; None if it is in no route."""
+        model, number = version_of(fleet)
+        routes = self.models.get(model)
+        found = routes.versions.get(number) if routes else None
+        if found is None or fleet == found.id:
+            return found
+        return found.for_many_rows if found.native_from else None

@@ -36,6 +36,7 @@ _ASK_AGAIN_SECONDS = 0.02
 _DEATHS_IN_ALL = 4  # and one that met so many is given up, cause or not
 _AHEAD = 2  # batches a worker may have at once: while it answers one, the next is there already
 _SHORT = 0.02  # seconds of a batch
+_WARM_AGAIN = 30.0  # seconds
 _LOOK_SECONDS = 0.025  # between two looks for requests whose time is up
 
 
@@ -101,6 +102,7 @@ class Batcher:
         self._kicked = False
         self._closed = False
         self._starting: asyncio.Task[None] | None = None
+        self._no_start_before = 0.0
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
 
@@ -194,6 +196,12 @@ class Batcher:
         self._closed = True
         self.set_fleet(Fleet((), ()))
 
+    def warm(self) -> None:
+        """Have workers started, though nobody waits for them; where that failed lately, not yet again."""
+        if not self._lines and self._starting is None and time.monotonic() >= self._no_start_before:
+            self._no_start_before = time.monotonic() + _WARM_AGAIN
+            self._starting = self._loop.create_task(self._start(patiently=True))
+
     @property
     def is_warm(self) -> bool:
         """Whether a worker is there to answer at once."""
@@ -222,9 +230,9 @@ class Batcher:
         if self._queue and not self._lines and self._starting is None:
             self._starting = self._loop.create_task(self._start())
 
-    async def _start(self) -> None:
+    async def _start(self, *, patiently: bool = False) -> None:
         try:
-            while self._queue and not self._lines:
+            while (self._queue or patiently) and not self._lines:
                 fleet = await self._ensure(self.served.id)
                 if self._closed:
                     return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 import polars as pl
@@ -15,11 +15,14 @@ _LONGEST = 64 * 1024 * 1024  # bytes of one row, and of the header
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
-def csv_tables(file: BinaryIO, rows: int, piece: int = _PIECE) -> Iterator[pl.DataFrame]:
+def csv_tables(
+    file: BinaryIO, rows: int, piece: int = _PIECE, numbers: Collection[str] = ()
+) -> Iterator[pl.DataFrame]:
     """The rows in their order, at most so many a table; a file without rows is one table without.
 
     Args:
         piece: bytes that are read at once.
+        numbers: as `read_csv` takes them.
 
     Raises:
         MalformedError: a row or quotes do not end; and as `read_csv` does.
@@ -36,7 +39,7 @@ def csv_tables(file: BinaryIO, rows: int, piece: int = _PIECE) -> Iterator[pl.Da
                 "A row of the CSV does not end.", "Close its quotes, or double those that stand in a text."
             )
         if end:
-            for table in read_csv(header + whole[:end]).iter_slices(rows):
+            for table in read_csv(header + whole[:end], numbers).iter_slices(rows):
                 has_rows = has_rows or table.height > 0
                 yield table
         if not read:

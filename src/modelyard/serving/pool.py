@@ -48,6 +48,20 @@ class Pool:
                 found.set_fleet(self._fleets[served.id])
         return found
 
+    def answering(self, served: ServedVersion, rows: int) -> Batcher:
+        """The batcher for a request of so many rows.
+
+        Many go to native workers, where those were measured to be faster. Nobody waits for these to start:
+        until they are there the others answer.
+        """
+        if not served.native_from or rows < served.native_from:
+            return self.batcher(served)
+        native = self.batcher(served.for_many_rows)
+        if native.is_warm:
+            return native
+        native.warm()
+        return self.batcher(served)
+
     def set_fleet(self, version_id: str, fleet: Fleet) -> None:
         """The engine says where a version's workers are now."""
         if fleet.sockets:
@@ -60,9 +74,7 @@ class Pool:
     def swap(self, table: RouteTable) -> None:
         """Let go of versions that are in no route any more."""
         for version_id in list(self._batchers):
-            department, name, number = version_id.split(".")
-            routes = table.models.get(f"{department}/{name}")
-            if routes is None or int(number) not in routes.versions:
+            if table.served(version_id) is None:
                 self._batchers.pop(version_id).close()
 
     def take_used(self) -> tuple[str, ...]:

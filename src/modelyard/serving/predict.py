@@ -68,7 +68,7 @@ class Predictor:
             if live is not None:
                 answer = await self._trials.answer(live, inputs, asked)
             else:
-                answer = await self._pool.batcher(served).submit(inputs, asked)
+                answer = await self._pool.answering(served, inputs.count).submit(inputs, asked)
         except YardError as error:
             self._counters.failed(served.model, served.version, error.code)
             raise
@@ -101,7 +101,7 @@ class Predictor:
             then(_nothing(served, asked))
             return
         try:
-            self._pool.batcher(served).ask(inputs, asked, counted, gone)
+            self._pool.answering(served, inputs.count).ask(inputs, asked, counted, gone)
         except YardError as error:
             counted(error)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import polars as pl
 
@@ -24,10 +24,13 @@ MAX_TEXT = 256 * 1024 * 1024  # bytes of one column; a Parquet file of 1 KB can 
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # gzip, zstd, zlib
 
 
-def read_csv(body: bytes) -> pl.DataFrame:
+def read_csv(body: bytes, numbers: Collection[str] = ()) -> pl.DataFrame:
     """A CSV with a header line, every column as text; `""` is an empty string, an empty field missing.
 
     A line is a row, also an empty one; the fields a line lacks at its end are missing.
+
+    Args:
+        numbers: columns that come as numbers where all of theirs are plain ones, in half the time.
 
     Raises:
         MalformedError: it is not CSV in UTF-8, or a line has more fields than the header.
@@ -40,13 +43,20 @@ def read_csv(body: bytes) -> pl.DataFrame:
         lines = csv.reader(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
         names = next((line for line in lines if line), [])
         more = next(lines, None)
-        table = pl.read_csv(io.BytesIO(body), infer_schema=False)
+        table = _parsed(body, {name: pl.Float64 for name in names if name in numbers})
     _refuse_twice(names)
     if len(names) != table.width or (more and not table.height):
         hint = "Put a name with a comma or a quote in quotes; end lines with LF or CR LF."
         raise MalformedError("The CSV's header line cannot be read.", hint)
     table.columns = names  # Polars leaves doubled quotes doubled, and renames a second `x`
     return table
+
+
+def _parsed(body: bytes, numbers: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+    if numbers:
+        with suppress(*_UNREADABLE):  # NA, say: as text it can be told what is wrong, or nothing is
+            return pl.read_csv(io.BytesIO(body), infer_schema=False, schema_overrides=numbers)
+    return pl.read_csv(io.BytesIO(body), infer_schema=False)
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -106,7 +106,7 @@ class Trials:
 
     async def _by_champion(self, live: Live, inputs: Inputs, asked: Asked) -> Answer:
         began = time.monotonic()
-        answer = await self._pool.batcher(live.champion).submit(inputs, asked)
+        answer = await self._pool.answering(live.champion, inputs.count).submit(inputs, asked)
         live.counting.champion(answer, time.monotonic() - began)
         return answer
 
@@ -126,7 +126,7 @@ class Trials:
             patience, is_cut = asked.wait / 2, True  # the champion needs the other half
         own = msgspec.structs.replace(asked, route=route, wait=None)
         try:
-            future = self._pool.batcher(live.candidate).submit(live.convert(inputs), own)
+            future = self._pool.answering(live.candidate, inputs.count).submit(live.convert(inputs), own)
             async with asyncio.timeout(patience):
                 answer = await future
         except TimeoutError:

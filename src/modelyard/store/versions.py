@@ -94,8 +94,8 @@ def wanted(connection: Connection, model: str, number: int) -> Wanted | None:
     return None if row.wanted_alias is None else Wanted(row.wanted_alias, row.wanted_why)
 
 
-def change(connection: Connection, model: str, number: int, **values: str) -> None:
-    """Set `state`, `reason`, `progress`, `log`, `form` or `form_reason`."""
+def change(connection: Connection, model: str, number: int, **values: str | int) -> None:
+    """Set `state`, `reason`, `progress`, `log`, `form`, `form_reason` or `native_from`."""
     connection.execute(update(versions).where(_is(model, number)).values(**values))
 
 
@@ -126,13 +126,23 @@ def checked_numbers(connection: Connection, model: str) -> frozenset[int]:
 
 def served(connection: Connection) -> list[ServedVersion]:
     """The checked versions of all models, as serving sees them."""
-    columns = (versions.c.model, versions.c.version, versions.c.bundle, versions.c.form)
+    columns = (
+        versions.c.model, versions.c.version, versions.c.bundle, versions.c.form, versions.c.native_from,
+    )  # fmt: skip
     found = []
     for row in connection.execute(select(*columns).where(versions.c.state == VersionState.CHECKED)):
         words = _served.decode(row.bundle)
         name = f"{row.model.replace('/', '.')}.{row.version}"
         found.append(
-            ServedVersion(name, row.model, row.version, words.language, words.signature, form=row.form)
+            ServedVersion(
+                name,
+                row.model,
+                row.version,
+                words.language,
+                words.signature,
+                form=row.form,
+                native_from=row.native_from,
+            )
         )
     return found
 
@@ -174,6 +184,7 @@ def _record(row: RowMapping, names: tuple[str, ...]) -> Version:
         log=row["log"],
         form=row["form"],
         form_reason=row["form_reason"],
+        native_from=row["native_from"],
         aliases=names,
     )
 

@@ -19,7 +19,7 @@ class Plan(Struct, frozen=True):
     """A worker to be started.
 
     Attributes:
-        version_id: `department.name.version`.
+        version_id: `department.name.version`; with `.many` behind it where native workers are for many rows.
         replica: 0, 1, … among the workers of the version.
         bundle: the folder its bundle is laid out in.
         language_version: of the session that made the model, or "".

@@ -40,6 +40,7 @@ versions = Table(
     Column("size", BigInteger, nullable=False),
     Column("form", Text, nullable=False),
     Column("form_reason", Text, nullable=False),
+    Column("native_from", Integer, nullable=False, default=0),  # rows of a request; 0: no request
     Column("created_at", Moment, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("wanted_alias", Text),  # set to this version once it is checked
