@@ -138,7 +138,7 @@ def _ten_million(run: Run) -> Figure:
         reach=f"≤ {_GROWTH:g} {TIMES}",
         reached=peaks[1] <= _GROWTH * peaks[0],
         details=(
-            f"before {before:.0f} MB; a linear regression of 4 columns; workers, readers and shipping included",
+            f"before {before:.0f} MB; a linear regression of 4 columns; workers and readers included",
             f"{10 * _MILLION / seconds[1]:,.0f} rows/s in and out, {_MILLION / seconds[0]:,.0f} with a tenth",
         ),
     )
