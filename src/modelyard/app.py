@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, cast
+from functools import cache, partial
+from typing import Any, TypeVar, cast
 
 import msgspec
 import uvicorn
@@ -61,11 +61,10 @@ from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Clock, Step, Tick, now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
-from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.models import Version
 from modelyard.records.people import OTHERS_GRACE
-from modelyard.records.rollouts import RouteTable
+from modelyard.records.rollouts import Rollout, RouteTable
 from modelyard.serving.batcher import Fleet, Limits
 from modelyard.serving.counters import Counters
 from modelyard.serving.link import EngineLink
@@ -100,6 +99,9 @@ _AGAIN_SECONDS = 2.0
 _TELL_SECONDS = 1.0
 _IN_MEMORY = 16 * 1024 * 1024  # bytes of a table; a larger one goes by the disk where the answer is one, too
 _NOTE_SECONDS = 30.0
+T = TypeVar("T")
+R = TypeVar("R")
+
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _CAME = "/outcomes"
 _KEEP_ALIVE_SECONDS = 75
@@ -179,7 +181,7 @@ def loop_steps(
         "trigger": TriggerStep(Refits(database, _queue(settings)), now),
         "rollout": RolloutStep(
             registry.rollouts,
-            Losses(database, blobs, registry, settings.data / "scratch"),
+            _when_wanted(lambda: _losses(settings, database, blobs, registry)),
             engine.refresh,
             now,
         ),
@@ -187,14 +189,37 @@ def loop_steps(
     rows = HeldOutRows(blobs, registry.datasets, settings.data / "scratch")
     compare = Comparing(engine.apart, rows, settings.answer_timeout)
     slow: dict[str, Step] = {
-        "watch": WatchStep(
-            database, blobs, registry, settings.data / "spool", settings.data / "scratch", now
-        ),
+        "watch": _when_wanted(lambda: _watch_step(settings, database, blobs, registry, now)),
         "gate": GateStep(
             registry.gates, compare, lambda v: is_settled(v, settings, now()), engine.refresh, now
         ),
     }
     return quick, slow
+
+
+def _when_wanted(make: Callable[[], Callable[[T], R]]) -> Callable[[T], R]:
+    """What is made at its first call: the watch's arithmetic (scipy) takes a second and 60 MB to load."""
+    made = cache(make)
+
+    def call(subject: T) -> R:
+        return made()(subject)
+
+    return call
+
+
+def _watch_step(settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock) -> Step:
+    from modelyard.loop.watch import WatchStep  # noqa: PLC0415 - see `_when_wanted`
+
+    data = settings.data
+    return WatchStep(database, blobs, registry, data / "spool", data / "scratch", now)
+
+
+def _losses(
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry
+) -> Callable[[Rollout], tuple[float, ...]]:
+    from modelyard.loop.watch import Losses  # noqa: PLC0415 - see `_when_wanted`
+
+    return Losses(database, blobs, registry, settings.data / "scratch")
 
 
 def train_step(
@@ -240,20 +265,28 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
     """Be a front until SIGTERM: answer HTTP on this socket."""
     set_up_logging(settings.log_level)
     front = Front(settings, name, ready)
-    config = uvicorn.Config(
-        front,
+    protocol = cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way))
+    uvicorn.Server(server_config(settings, front, protocol)).run(sockets=[listener])
+
+
+def server_config(
+    settings: Settings, app: Callable[..., object], protocol: type[asyncio.Protocol]
+) -> uvicorn.Config:
+    """How a front speaks HTTP."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
-        http=cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way)),
+        http=protocol,
         ws="none",
         lifespan="on",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # a caller could forge them
+        proxy_headers=bool(settings.proxies),  # of nobody else: a caller could forge them
+        forwarded_allow_ips=[str(network) for network in settings.proxy_networks],
         log_config=None,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
@@ -261,10 +294,10 @@ def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
     scratch.mkdir(exist_ok=True)
     database = Database(settings.database_url)
     endpoint = {"endpoint": settings.blobs_endpoint} if settings.blobs_endpoint else None
-    blobs = Blobs(settings.blobs_url, endpoint)
-    signer = Signer(Keyring(settings.keys_file))
+    keyring = Keyring(settings.keys_file)
+    blobs = Blobs(settings.blobs_url, endpoint, keyring, seals=settings.seal_blobs, scratch=scratch)
     limits = BundleLimits(total=settings.max_bundle)
-    return database, blobs, Registry(database, blobs, scratch, limits, signer)
+    return database, blobs, Registry(database, blobs, scratch, limits, Signer(keyring))
 
 
 def _company(settings: Settings) -> Accounts | None:
@@ -365,7 +398,7 @@ class Front:
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         pulse = Pulse(self._count)
         company = _company(settings)
-        site = Site(settings.address, settings.proxy_networks, company.provider.name if company else "")
+        site = Site(settings.address, company.provider.name if company else "")
         behind = Behind(
             pulse=pulse,
             ask=self._predict.ask,

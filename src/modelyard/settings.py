@@ -60,6 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         database: `sqlite:///…` or `postgresql://…`; by default SQLite in the data folder.
         blobs: a folder or `s3://bucket/prefix`; by default `blobs/` in the data folder.
         blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
+        seal_blobs: whether new blobs are encrypted where they lie, under the newest of the keys; those that
+            are there stay as they are.
         fronts: front processes; by default one for two cores, and at least one.
         address: where people reach the yard in a browser, `https://yard.example.com`. With `https://`
             cookies go over TLS alone; set it wherever a proxy ends TLS.
@@ -118,6 +120,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     database: str = ""
     blobs: str = ""
     blobs_endpoint: str = ""
+    seal_blobs: bool = False
     engine: str = "local"
     fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     spool_sync: bool = False

@@ -125,8 +125,8 @@ class House:
             model, [bundle_tar(content)], TAR, by="test", may_create_department=True
         )
         if check and version.state == "unchecked":
-            self.registry.start_check(model, version.version)
-            return self.registry.pass_check(model, version.version, SIGNATURE)
+            self.registry.checks.start(model, version.version)
+            return self.registry.checks.passed(model, version.version, SIGNATURE)
         return version
 
     async def _refresh(self) -> None:

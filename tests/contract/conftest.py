@@ -17,6 +17,7 @@ from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
+from modelyard.store.secrets import Keyring
 from tests.conftest import find_postgresql
 from tests.contract.portable_house import House
 from tests.contract.postgresql import Server
@@ -93,11 +94,13 @@ def s3() -> Iterator[Bucket]:
     server.stop()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "sealed", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     """A place for blobs of its own, of each kind."""
     if request.param == "folder":
         return Blobs(str(tmp_path / "blobs"))
+    if request.param == "sealed":
+        return Blobs(str(tmp_path / "blobs"), None, Keyring(tmp_path / "keys"), seals=True)
     bucket: Bucket = request.getfixturevalue("s3")
     return Blobs(f"{bucket.url}/{tmp_path.name}", bucket.options)
 

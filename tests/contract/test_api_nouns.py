@@ -77,8 +77,8 @@ def test_what_is_not_there_is_said_so(house: House, path: str, status: int) -> N
 
 def test_the_log_of_a_failed_check_is_plain_text(house: House) -> None:
     house.publish(MODEL, b"bad", check=False)
-    house.registry.start_check(MODEL, 2)
-    house.registry.fail_check(MODEL, 2, "it does not load", "line\n<script>alert(1)</script>")
+    house.registry.checks.start(MODEL, 2)
+    house.registry.checks.failed(MODEL, 2, "it does not load", "line\n<script>alert(1)</script>")
     answer = house.ask("GET", f"{VERSIONS}/2/log", Role.VIEWER)
     assert answer.text == "line\n<script>alert(1)</script>"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -86,14 +86,14 @@ def test_the_log_of_a_failed_check_is_plain_text(house: House) -> None:
 
 def test_waiting_ends_when_something_changes(house: House) -> None:
     house.publish(MODEL, b"two", check=False)
-    house.registry.start_check(MODEL, 2)
+    house.registry.checks.start(MODEL, 2)
     waiting = house.portal.start_task_soon(
         lambda: house._client.get(f"{VERSIONS}/2?wait=30", headers=house.signed(Role.VIEWER))
     )
     number = 0
     while not waiting.done():  # what changes before the first look is not seen, so change it until it is
         number += 1
-        house.registry.progress(MODEL, 2, f"step {number}")
+        house.registry.checks.progress(MODEL, 2, f"step {number}")
         wait([waiting], timeout=0.05)
     said = waiting.result().json()
     assert said["state"] == "checking"
@@ -145,7 +145,7 @@ def test_publishing_in_small_pieces_and_while_the_engine_is_away(house: House) -
     pieces = [body[i : i + 1000] for i in range(0, len(body), 1000)]
     answer = house.ask("POST", VERSIONS, Role.BUILDER, content=stream(*pieces), headers=AS_TAR)
     assert answer.status_code == 201
-    assert [v.version for v in house.registry.due_checks()] == [2]
+    assert [v.version for v in house.registry.checks.due()] == [2]
 
 
 def test_an_administrator_makes_the_department_by_publishing_others_do_not(house: House) -> None:
@@ -222,7 +222,7 @@ def test_a_builder_moves_no_alias_that_is_in_use(house: House) -> None:
     path = f"{VERSIONS}?alias=fresh&why=a%20try"
     made = house.ask("POST", path, Role.BUILDER, content=bundle_tar(b"new"), headers=AS_TAR)
     assert made.status_code == 201
-    house.registry.pass_check(MODEL, 2, SIGNATURE)
+    house.registry.checks.passed(MODEL, 2, SIGNATURE)
     assert house.registry.model(MODEL).aliases == {"champion": 1, "stable": 1, "fresh": 2}
     assert house.registry.history(MODEL)[0].why == "a try"
 
@@ -233,14 +233,14 @@ def test_a_builder_who_asks_for_champion_cannot_overtake_one_that_comes_meanwhil
         answer = house.ask("POST", path, Role.BUILDER, content=bundle_tar(content), headers=AS_TAR)
         assert answer.status_code == 201
     for number in (1, 2):
-        house.registry.pass_check("finance/fresh", number, SIGNATURE)
+        house.registry.checks.passed("finance/fresh", number, SIGNATURE)
     assert house.registry.model("finance/fresh").champion == 1
 
 
 def test_an_owner_publishes_a_champion(house: House) -> None:
     path = f"{VERSIONS}?alias=champion"
     house.ask("POST", path, Role.OWNER, content=bundle_tar(b"new"), headers=AS_TAR)
-    house.registry.pass_check(MODEL, 2, SIGNATURE)
+    house.registry.checks.passed(MODEL, 2, SIGNATURE)
     assert house.registry.model(MODEL).champion == 2
 
 

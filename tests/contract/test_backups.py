@@ -70,8 +70,8 @@ class Kept:
         made, _ = self.registry.publish(
             "finance/fuel-cost", [bundle_tar(content)], TAR, by="anna", may_create_department=True
         )
-        self.registry.start_check(made.model, made.version)
-        self.registry.pass_check(made.model, made.version, SIGNATURE)
+        self.registry.checks.start(made.model, made.version)
+        self.registry.checks.passed(made.model, made.version, SIGNATURE)
 
     def back_up(self, vault: Vault) -> BackupReport:
         return backups.back_up(vault, self.database, self.blobs, self.data, "1.0", quiet)

@@ -16,6 +16,7 @@ import pytest
 from modelyard.records.errors import InvalidError, NotFoundError, UnavailableError
 from modelyard.store import bucket as bucket_module
 from modelyard.store.blobs import Blobs
+from modelyard.store.secrets import Keyring
 from tests.contract.conftest import Bucket
 
 ABSENT = "0" * 64
@@ -129,7 +130,9 @@ def overwrite(blobs: Blobs, digest: str, data: bytes, s3: Bucket) -> None:
         store = bucket_module._open(blobs.url, dict(s3.options))
         store.put(f"{digest[:2]}/{digest}", data)
     else:
-        (Path(blobs.url) / digest[:2] / digest).write_bytes(data)
+        place = Path(blobs.url) / digest[:2] / digest
+        sealed = place.with_suffix(".sealed")
+        (sealed if sealed.exists() else place).write_bytes(data)
 
 
 def test_a_fetch_replaces_what_is_there(blobs: Blobs, tmp_path: Path) -> None:
@@ -203,6 +206,7 @@ import resource, sys
 from pathlib import Path
 from modelyard.records.errors import UnavailableError
 from modelyard.store.blobs import Blobs
+from modelyard.store.secrets import Keyring
 folder, source = Path(sys.argv[1]), Path(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
@@ -240,3 +244,59 @@ def test_files_reach_the_disk_before_their_name_does(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "rename", renamed)
     blobs.put_bytes(b"%d" % second)
     assert done == ["file", "rename", "folder"]
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, str] | None]:
+    """Where blobs lie, and what a bucket needs."""
+    if request.param == "folder":
+        return str(tmp_path / "blobs"), None
+    bucket: Bucket = request.getfixturevalue("s3")
+    return f"{bucket.url}/{tmp_path.name}", dict(bucket.options)
+
+
+def test_sealed_blobs_say_nothing_where_they_lie(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path / "blobs"), None, Keyring(tmp_path / "keys"), seals=True)
+    digest, _ = blobs.put_bytes(b"what a department earns" * 100)
+    (lies,) = (tmp_path / "blobs" / digest[:2]).iterdir()
+    assert lies.name == f"{digest}.sealed"
+    assert b"department" not in lies.read_bytes()
+
+
+def test_blobs_from_before_they_were_sealed_and_after_are_found(
+    place: tuple[str, dict[str, str] | None], tmp_path: Path
+) -> None:
+    keys = Keyring(tmp_path / "keys")
+    before, _ = Blobs(*place, keys).put_bytes(b"from before")
+    sealing = Blobs(*place, keys, seals=True)
+    digests = {before, sealing.put_bytes(b"sealed")[0]}
+    keys.rotate()
+    digests.add(sealing.put_bytes(b"sealed under the next key")[0])
+    for blobs in (sealing, Blobs(*place, keys)):
+        assert set(blobs.digests()) == digests
+        assert {hashlib.sha256(b"".join(blobs.open(d))).hexdigest() for d in digests} == digests
+        assert {blobs.size(d) for d in digests} == {len("from before"), 6, 25}
+    for digest in digests:
+        sealing.delete(digest)
+        assert not Blobs(*place, keys).exists(digest)
+
+
+def test_blobs_sealed_under_a_key_that_is_not_here(tmp_path: Path) -> None:
+    digest, _ = Blobs(str(tmp_path), None, Keyring(tmp_path / "keys"), seals=True).put_bytes(b"sealed")
+    others = Blobs(str(tmp_path), None, Keyring(tmp_path / "others"), seals=True)
+    with pytest.raises(UnavailableError, match="its key is not here") as told:
+        others.fetch(digest, tmp_path / "target")
+    assert "YARD_KEYS" in told.value.hint
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("at", [3, 20, 40, -3])
+def test_a_sealed_blob_with_one_byte_changed_is_damaged(tmp_path: Path, at: int) -> None:
+    blobs = Blobs(str(tmp_path / "blobs"), None, Keyring(tmp_path / "keys"), seals=True)
+    digest, size = blobs.put_bytes(b"sealed" * 100)
+    (lies,) = (tmp_path / "blobs" / digest[:2]).iterdir()
+    changed = bytearray(lies.read_bytes())
+    changed[at] ^= 1
+    lies.write_bytes(changed)
+    with pytest.raises(UnavailableError, match=r"damaged|its key is not here"):
+        blobs.fetch(digest, tmp_path / "target", size)

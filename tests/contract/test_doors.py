@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 from modelyard.api.files import FileLimits
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
+from modelyard.api.outcomes import OutcomesDoor
 from modelyard.api.predict import PredictDoor
 from modelyard.records.people import Grant, Role
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
@@ -91,7 +92,7 @@ async def behave(worker: Worker, question: Frame) -> Frame:
 
 
 class Front:
-    """Both doors, as a front has them, as one ASGI application."""
+    """The doors, as a front has them, as one ASGI application."""
 
     def __init__(self, yard: Dock, least: int = 200, rows: int = 10) -> None:
         self.yard = yard
@@ -108,6 +109,8 @@ class Front:
         files = FileLimits(Path(self.scratch.name), least=least, most=50_000, rows=rows)
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000, files)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
+        self.came: list[bytes] = []  # outcomes
+        self.outcomes = OutcomesDoor(lambda: self.table, self.came.extend, predictor.new_request_id, 10_000)
         self.metrics = Metrics(lambda: self.table, self._report)
         self.pool = pool
 
@@ -118,8 +121,9 @@ class Front:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As `modelyard.app` shares the addresses out."""
         if scope["type"] == "http":
-            door = self.v2 if scope["path"].startswith("/v2") else self.predict
-            await (self.metrics if scope["path"] == "/metrics" else door)(scope, receive, send)
+            path = scope["path"]
+            door = self.v2 if path.startswith("/v2") else self.metrics if path == "/metrics" else self.predict
+            await (self.outcomes if path.endswith("/outcomes") else door)(scope, receive, send)
 
 
 class Caller(httpx.AsyncClient):

@@ -136,7 +136,7 @@ def test_one_that_dies_on_its_example_keeps_its_log_too(yard: Yard) -> None:
 
 def test_a_check_that_an_engine_left_behind_is_done_by_the_next(yard: Yard) -> None:
     version = yard.publish(times(2))
-    yard.registry.start_check(MODEL, version.version)
+    yard.registry.checks.start(MODEL, version.version)
     with running(yard.engine()):
         assert until(lambda: yard.ended(version), 60).state is VersionState.CHECKED
 

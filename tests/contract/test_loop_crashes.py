@@ -107,9 +107,9 @@ class Story:
 
     def check(self) -> None:
         """What the engine's checker does."""
-        for version in self.house.registry.due_checks():
-            self.house.registry.start_check(MODEL, version.version)
-            self.house.registry.pass_check(MODEL, version.version, SIGNATURE)
+        for version in self.house.registry.checks.due():
+            self.house.registry.checks.start(MODEL, version.version)
+            self.house.registry.checks.passed(MODEL, version.version, SIGNATURE)
 
     def answer(self) -> None:
         """What the fronts count."""

@@ -56,8 +56,8 @@ class Yard:
             version, _ = registry.publish(
                 MODEL, [bundle_tar(content)], TAR, by="test", may_create_department=True
             )
-            registry.start_check(MODEL, version.version)
-            registry.pass_check(MODEL, version.version, signature)
+            registry.checks.start(MODEL, version.version)
+            registry.checks.passed(MODEL, version.version, signature)
         self.front = Front(folder / "spool")
         self.outcomes = SpoolWriter(folder / "spool", "front-1")
         self.shipper = Shipper(database, self.blobs, folder / "spool", scratch, 1.0, lambda: self.now)

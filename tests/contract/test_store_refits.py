@@ -74,8 +74,8 @@ class House:
         return version.version
 
     def check(self, version: int) -> None:
-        self.registry.start_check(MODEL, version)
-        self.registry.pass_check(MODEL, version, SIGNATURE)
+        self.registry.checks.start(MODEL, version)
+        self.registry.checks.passed(MODEL, version, SIGNATURE)
 
     def policy(self, retrain: Retrain, promote: Promote | None = None) -> None:
         self.registry.policies.put(MODEL, retrain, promote or Promote(), by="ann")
@@ -200,8 +200,8 @@ def test_a_new_champion_upstream_leads_to_a_training(house: House) -> None:
     assert house.look() == []
     for content in ("one", "two"):
         version, _ = house.registry.publish(OTHER, [bundle_tar(content.encode())], TAR, by="ann")
-        house.registry.start_check(OTHER, version.version)
-        house.registry.pass_check(OTHER, version.version, SIGNATURE)
+        house.registry.checks.start(OTHER, version.version)
+        house.registry.checks.passed(OTHER, version.version, SIGNATURE)
     house.registry.set_alias(OTHER, CHAMPION, 2, by="ann")
     (job,) = house.look()
     assert job.reason == f"{OTHER}, which it builds on, has the new champion 2."

@@ -39,8 +39,8 @@ def publish(registry: Registry, content: int = 1, model: str = MODEL, **more: ob
 
 def checked(registry: Registry, content: int, model: str = MODEL, **more: object) -> Version:
     version = publish(registry, content, model, **more)
-    registry.start_check(model, version.version)
-    return registry.pass_check(model, version.version, SIGNATURE)
+    registry.checks.start(model, version.version)
+    return registry.checks.passed(model, version.version, SIGNATURE)
 
 
 # Publishing
@@ -98,10 +98,10 @@ def test_the_same_content_is_the_same_version(registry: Registry) -> None:
 
 def test_a_failed_version_published_again_is_due_again(registry: Registry) -> None:
     publish(registry)
-    registry.fail_check(MODEL, 1, "R is not installed here", "no R")
+    registry.checks.failed(MODEL, 1, "R is not installed here", "no R")
     again = publish(registry)
     assert (again.version, again.state, again.reason, again.log) == (1, VersionState.UNCHECKED, "", "")
-    assert [v.version for v in registry.due_checks()] == [1]
+    assert [v.version for v in registry.checks.due()] == [1]
 
 
 def test_the_same_content_changes_no_alias(registry: Registry) -> None:
@@ -164,7 +164,7 @@ def test_hardening_1_to_6_what_is_no_name(registry: Registry, name: str) -> None
         lambda: registry.history(name),
         lambda: registry.set_alias(name, CHAMPION, 1, by="anna"),
         lambda: registry.rollback(name, by="anna"),
-        lambda: registry.start_check(name, 1),
+        lambda: registry.checks.start(name, 1),
     ]
     for call in calls:
         with pytest.raises(InvalidError) as raised:
@@ -176,7 +176,7 @@ def test_hardening_1_to_6_what_is_no_name(registry: Registry, name: str) -> None
 @pytest.mark.parametrize("number", [0, -1, 2, 2**31, 2**63, 10**30])
 def test_versions_that_are_not_there(registry: Registry, number: int) -> None:
     publish(registry)
-    for call in (registry.version, registry.files, registry.start_check):
+    for call in (registry.version, registry.files, registry.checks.start):
         with pytest.raises(NotFoundError, match=f"no version {number}"):
             call(MODEL, number)
 
@@ -195,18 +195,18 @@ def test_hardening_65_a_reason_that_is_no_words(registry: Registry, why: str) ->
 
 def test_a_check_that_passes(registry: Registry) -> None:
     publish(registry)
-    assert [v.version for v in registry.due_checks()] == [1]
-    assert registry.start_check(MODEL, 1).state is VersionState.CHECKING
-    registry.progress(MODEL, 1, "building the environment\nstep 2")
+    assert [v.version for v in registry.checks.due()] == [1]
+    assert registry.checks.start(MODEL, 1).state is VersionState.CHECKING
+    registry.checks.progress(MODEL, 1, "building the environment\nstep 2")
     assert registry.version(MODEL, 1).progress == "building the environment step 2"
-    assert [v.version for v in registry.due_checks()] == [1]  # left behind, if this engine dies
-    version = registry.pass_check(MODEL, 1, SIGNATURE, "portable", "answers are equal")
+    assert [v.version for v in registry.checks.due()] == [1]  # left behind, if this engine dies
+    version = registry.checks.passed(MODEL, 1, SIGNATURE, "portable", "answers are equal")
     assert (version.state, version.progress) == (VersionState.CHECKED, "")
     assert (version.form, version.form_reason) == ("portable", "answers are equal")
     assert version.bundle.signature == SIGNATURE
     assert version.aliases == (CHAMPION,)
-    assert registry.due_checks() == []
-    registry.progress(MODEL, 1, "too late")
+    assert registry.checks.due() == []
+    registry.checks.progress(MODEL, 1, "too late")
     assert registry.version(MODEL, 1).progress == ""
 
 
@@ -234,42 +234,42 @@ def test_a_portable_form_and_from_how_many_rows_on_the_native_one_answers(
 
 def test_a_check_that_fails(registry: Registry) -> None:
     publish(registry)
-    registry.start_check(MODEL, 1)
+    registry.checks.start(MODEL, 1)
     log = "begin" + "x" * 100_000 + "\0 caf\udce9 the end"
-    version = registry.fail_check(MODEL, 1, "The model did not load.", log)
+    version = registry.checks.failed(MODEL, 1, "The model did not load.", log)
     assert (version.state, version.reason) == (VersionState.FAILED, "The model did not load.")
     assert len(version.log) == 65_536
     assert version.log.endswith("\ufffd caf? the end")
     assert version.aliases == ()
     assert registry.model(MODEL).champion is None
-    assert registry.due_checks() == []
+    assert registry.checks.due() == []
 
 
 def test_a_check_ends_once(registry: Registry) -> None:
     checked(registry, 1)
     generation = registry.generation()
-    assert registry.pass_check(MODEL, 1, SIGNATURE).state is VersionState.CHECKED
+    assert registry.checks.passed(MODEL, 1, SIGNATURE).state is VersionState.CHECKED
     assert registry.generation() == generation
     with pytest.raises(ConflictError, match="it is checked"):
-        registry.fail_check(MODEL, 1, "late")
+        registry.checks.failed(MODEL, 1, "late")
     publish(registry, 2)
-    registry.fail_check(MODEL, 2, "first")
-    assert registry.fail_check(MODEL, 2, "again").reason == "first"
-    for call in (registry.start_check, lambda m, n: registry.pass_check(m, n, SIGNATURE)):
+    registry.checks.failed(MODEL, 2, "first")
+    assert registry.checks.failed(MODEL, 2, "again").reason == "first"
+    for call in (registry.checks.start, lambda m, n: registry.checks.passed(m, n, SIGNATURE)):
         with pytest.raises(ConflictError, match="it is failed"):
             call(MODEL, 2)
 
 
-def test_due_checks_oldest_first_of_all_models(registry: Registry) -> None:
+def test_checks_due_oldest_first_of_all_models(registry: Registry) -> None:
     for content, model in ((1, "b/b"), (2, "a/a"), (3, "b/b")):
         publish(registry, content, model)
-    assert [v.id for v in registry.due_checks()] == ["b.b.1", "a.a.1", "b.b.2"]
+    assert [v.id for v in registry.checks.due()] == ["b.b.1", "a.a.1", "b.b.2"]
 
 
 def test_the_first_checked_version_is_champion_and_later_ones_are_not(registry: Registry) -> None:
     publish(registry, 1)
     checked(registry, 2)
-    registry.pass_check(MODEL, 1, SIGNATURE)
+    registry.checks.passed(MODEL, 1, SIGNATURE)
     checked(registry, 3)
     assert registry.model(MODEL).champion == 2
     assert [(c.before, c.after, c.by) for c in registry.history(MODEL)] == [(None, 2, "anna")]
@@ -283,7 +283,7 @@ def test_the_alias_asked_for_is_set_with_the_check(
     assert registry.model(MODEL).champion == 1
     database = Database(database_url)  # as after a restart
     again = Registry(database, registry._blobs, tmp_path / "scratch")
-    assert again.pass_check(MODEL, 2, SIGNATURE).aliases == (CHAMPION,)
+    assert again.checks.passed(MODEL, 2, SIGNATURE).aliases == (CHAMPION,)
     change = again.history(MODEL)[0]
     assert (change.before, change.after, change.by, change.why) == (1, 2, "bert", "better on the holdout")
     database.close()
@@ -298,8 +298,8 @@ def test_a_slow_check_does_not_take_the_alias_from_a_newer_version(registry: Reg
     checked(registry, 1)
     publish(registry, 2, alias=CHAMPION)
     publish(registry, 3, alias=CHAMPION)
-    registry.pass_check(MODEL, 3, SIGNATURE)
-    registry.pass_check(MODEL, 2, SIGNATURE)
+    registry.checks.passed(MODEL, 3, SIGNATURE)
+    registry.checks.passed(MODEL, 2, SIGNATURE)
     assert registry.model(MODEL).champion == 3
 
 
@@ -307,8 +307,8 @@ def test_checks_in_order_move_the_alias_each_time(registry: Registry) -> None:
     checked(registry, 1)
     publish(registry, 2, alias=CHAMPION)
     publish(registry, 3, alias=CHAMPION)
-    registry.pass_check(MODEL, 2, SIGNATURE)
-    registry.pass_check(MODEL, 3, SIGNATURE)
+    registry.checks.passed(MODEL, 2, SIGNATURE)
+    registry.checks.passed(MODEL, 3, SIGNATURE)
     assert [c.after for c in registry.history(MODEL)] == [3, 2, 1]
 
 
@@ -317,7 +317,7 @@ def test_a_slow_check_does_not_undo_a_rollback(registry: Registry) -> None:
     checked(registry, 2, alias=CHAMPION)
     publish(registry, 3, alias=CHAMPION)
     registry.rollback(MODEL, by="owner")
-    registry.pass_check(MODEL, 3, SIGNATURE)
+    registry.checks.passed(MODEL, 3, SIGNATURE)
     assert registry.model(MODEL).champion == 1
 
 
@@ -355,7 +355,7 @@ def test_only_checked_versions_have_aliases(registry: Registry) -> None:
     publish(registry, 1)
     with pytest.raises(ConflictError, match="not checked yet"):
         registry.set_alias(MODEL, CHAMPION, 1, by="anna")
-    registry.fail_check(MODEL, 1, "no")
+    registry.checks.failed(MODEL, 1, "no")
     with pytest.raises(ConflictError, match="failed its check"):
         registry.set_alias(MODEL, CHAMPION, 1, by="anna")
     assert registry.history(MODEL) == []
@@ -438,13 +438,13 @@ def test_the_generation_grows_with_what_changes_routes_alone(registry: Registry,
 
     publish(registry, 1)
     assert grew()  # a new model
-    registry.start_check(MODEL, 1)
-    registry.progress(MODEL, 1, "…")
+    registry.checks.start(MODEL, 1)
+    registry.checks.progress(MODEL, 1, "…")
     assert not grew()
-    registry.pass_check(MODEL, 1, SIGNATURE)
+    registry.checks.passed(MODEL, 1, SIGNATURE)
     assert grew()
     publish(registry, 2)
-    registry.fail_check(MODEL, 2, "no")
+    registry.checks.failed(MODEL, 2, "no")
     assert not grew()
     for change in (
         lambda: registry.set_alias(MODEL, "shadow", 1, by="anna"),

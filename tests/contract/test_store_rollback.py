@@ -49,9 +49,9 @@ class Champions(RuleBasedStateMachine):
         self.registry.publish(self.model, [archive], TAR, by="a", alias=alias, may_create_department=True)
         self.count += 1
         if not passes:
-            self.registry.fail_check(self.model, self.count, "no")
+            self.registry.checks.failed(self.model, self.count, "no")
             return
-        self.registry.pass_check(self.model, self.count, SIGNATURE)
+        self.registry.checks.passed(self.model, self.count, SIGNATURE)
         self.checked.add(self.count)
         if wants or not self.pile:
             self.move(self.count)

@@ -35,8 +35,8 @@ def publish(registry: Registry, content: str, signature: Signature = SIGNATURE) 
     version, _ = registry.publish(
         MODEL, [bundle_tar(content.encode())], TAR, by="test", may_create_department=True
     )
-    registry.start_check(MODEL, version.version)
-    return registry.pass_check(MODEL, version.version, signature).version
+    registry.checks.start(MODEL, version.version)
+    return registry.checks.passed(MODEL, version.version, signature).version
 
 
 @pytest.fixture

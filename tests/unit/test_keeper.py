@@ -34,6 +34,7 @@ class Staged:
         self.ends: dict[int, Future[str]] = {}
         self.stopped: list[int] = []
         self.sizes: dict[int, int] = {}
+        self.tamed: set[int] = set()
         self.before: list[Worker] = []
         self.closed = False
         self._pids = itertools.count(100)
@@ -65,6 +66,9 @@ class Staged:
 
     def memory(self, worker: Worker) -> int:
         return self.sizes.get(worker.pid, 1)
+
+    def tame(self, worker: Worker) -> None:
+        self.tamed.add(worker.pid)
 
     def wait_for_starts(self, count: int) -> None:
         with self._asked:
@@ -293,6 +297,7 @@ def test_one_that_is_too_large_is_ended(stage: Stage) -> None:
     worker = stage.ready()
     stage.keeper.sweep()
     assert stage.workers.stopped == []
+    assert stage.workers.tamed == {worker.pid}, "and it is looked at what it takes of the processor"
     stage.workers.sizes[worker.pid] = 4097 * MIB
     stage.keeper.sweep()
     assert stage.workers.stopped == [worker.pid]

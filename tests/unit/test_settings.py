@@ -41,6 +41,7 @@ TEXTS = {
     "portable": "true",
     "apart": "true",
     "allow_uncontained": "true",
+    "seal_blobs": "true",
     "log_level": "DEBUG",
 }
 

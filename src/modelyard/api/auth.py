@@ -17,6 +17,7 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler
 
 from modelyard.api.errors import NOWHERE
+from modelyard.api.requests import caller_address
 from modelyard.api.services import Services
 from modelyard.catalog.people import hash_secret
 from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
@@ -130,8 +131,8 @@ async def _tell_audit(
 
 
 def _origin(connection: ASGIConnection[Any, Any, Any, Any], via: str) -> Origin:
-    """For the audit: the address is that of the connection, since a header could be forged."""
-    address = connection.client.host if connection.client else ""
+    """For the audit."""
+    address = caller_address(connection.scope)
     return Origin(address, connection.scope["state"].get("request_id", ""), via)
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from modelyard.api.requests import caller_address
 from modelyard.records.audit import YARD
 from modelyard.records.errors import (
     ForbiddenError,
@@ -92,8 +93,7 @@ class Refusals:
         if not (isinstance(error, _REFUSALS) or hidden):
             return
         by, via = (grant.principal, f"token {grant.token_id}") if grant else ("", "")
-        address = (scope.get("client") or ("",))[0]
-        kind = _Kind(by, address, error.code, _where(scope), (grant and department) or YARD)
+        kind = _Kind(by, caller_address(scope), error.code, _where(scope), (grant and department) or YARD)
         now = time.monotonic()
         if kind not in self._counts and len(self._counts) >= KINDS:
             kind = _OTHERS

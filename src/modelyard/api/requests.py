@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
 from litestar import Request
 from litestar.params import FromPath
+from litestar.types import Scope
 
 from modelyard.records.errors import InvalidError, MalformedError
 from modelyard.records.references import VERSION, check_name, shown
 
 MAX_BODY = 1024 * 1024
+_MAX_ADDRESS = 100
 
 
 class YardRequest(Request[Any, Any, Any]):
@@ -33,6 +36,14 @@ class YardRequest(Request[Any, Any, Any]):
             ) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedError(f"The body is not JSON: {error}.", "Send valid JSON in UTF-8.") from error
+
+
+def caller_address(scope: MutableMapping[str, Any] | Scope) -> str:
+    """The address that a request comes from: the connection's, or, where that is one of the operator's own
+    proxies (`YARD_PROXIES`), what it says. At most 100 characters: a proxy may pass on anything.
+    """
+    client = scope.get("client")
+    return str(client[0])[:_MAX_ADDRESS] if client else ""
 
 
 def model_of(department: FromPath[str], name: FromPath[str]) -> str:

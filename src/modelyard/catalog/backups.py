@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,8 +110,11 @@ def _back_up(
     say("Copying the database.")
     revision, tables = _dump(vault, name, database, data)
     kept, copied_bytes = [], 0
-    for digest in sorted(blobs.digests()):
-        blob, was_new = _keep_blob(vault, blobs, digest)
+    last: dict[str, KeptFile] = {}
+    with suppress(NotFoundError, MalformedError):  # there is none, or it is damaged: they are asked for
+        last = {blob.digest: blob for blob in vault.manifest().blobs}
+    for digest in sorted(set(blobs.digests())):
+        blob, was_new = _keep_blob(vault, blobs, digest, last)
         kept.append(blob)
         copied_bytes += blob.size if was_new else 0
         if len(kept) % 1_000 == 0:
@@ -147,9 +150,12 @@ def _dump(vault: Vault, name: str, database: Database, data: Path) -> tuple[str,
     return revision, tuple(KeptTable(t.table, t.rows, digests[t.table]) for t in tables)
 
 
-def _keep_blob(vault: Vault, blobs: Blobs, digest: str) -> tuple[KeptFile, bool]:
+def _keep_blob(
+    vault: Vault, blobs: Blobs, digest: str, last: Mapping[str, KeptFile]
+) -> tuple[KeptFile, bool]:
+    """Copy a blob that no earlier backup has; `last`, of the newest one, saves asking for its size again."""
     if vault.has_blob(digest):
-        return KeptFile(digest, blobs.size(digest), digest), False
+        return last.get(digest) or KeptFile(digest, blobs.size(digest), digest), False
     seen, size = hashlib.sha256(), 0
     with vault.write_blob(digest) as file:
         for piece in blobs.open(digest):

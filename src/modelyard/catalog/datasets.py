@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import structs
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, words
 from modelyard.records.datasets import (
     Changes,
     Clearance,
@@ -141,7 +141,7 @@ class Datasets:
             _check_marks(marks or {}, {c.name for c in made.columns})
             blob, size = self._blobs.put_file(folder / "made")
         version = DatasetVersion(
-            dataset, 0, made.digest, blob, size, made.rows, made.columns, origin, _now(), by, reason
+            dataset, 0, made.digest, blob, size, made.rows, made.columns, origin, clock.now(), by, reason
         )
         with self._database.write() as connection:
             if may_create_department:
@@ -331,7 +331,7 @@ class Datasets:
         with self._database.read() as connection:
             names = {t.dataset for t in store.datasets_of(connection, model)}
             found = store.marks(connection, names)
-            cleared = {name: store.cleared(connection, name, principal, _now()) for name in found}
+            cleared = {name: store.cleared(connection, name, principal, clock.now()) for name in found}
         return frozenset(
             column
             for name, marks in found.items()
@@ -360,7 +360,7 @@ class Datasets:
     def cleared(self, dataset: str, principal: str) -> frozenset[Mark]:
         """The marks of a dataset that somebody may look behind now."""
         with self._database.read() as connection:
-            return store.cleared(connection, dataset, principal, _now())
+            return store.cleared(connection, dataset, principal, clock.now())
 
     def clearances(self, dataset: str) -> list[Clearance]:
         """All clearances of a dataset, also those that have ended."""
@@ -376,12 +376,12 @@ class Datasets:
         Raises:
             InvalidError: the time is over already, or the name is none.
         """
-        if until is not None and until <= _now():
+        if until is not None and until <= clock.now():
             raise InvalidError(
                 "The clearance would be over before it begins.", "Give a later end.", field="until"
             )
         person = words.label(principal, "principal")
-        clearance = Clearance(check_dataset(dataset), person, mark, _now(), by, until)
+        clearance = Clearance(check_dataset(dataset), person, mark, clock.now(), by, until)
         with self._database.write() as connection:
             _held(connection, dataset)
             store.clear(connection, clearance)
@@ -483,7 +483,3 @@ def _known(connection: Connection, dataset: str) -> Dataset:
 
 def _unknown(dataset: str) -> NotFoundError:
     return NotFoundError(f"There is no dataset {dataset}.", "See what there is: yard data list.")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

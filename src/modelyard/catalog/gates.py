@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, words
 from modelyard.catalog.policies import policy_of
 from modelyard.catalog.rollouts import begin
 from modelyard.records.audit import YARD
@@ -193,7 +193,7 @@ def _asked(  # which version, on which rows, who wants it, why and what then
     rolls_out: bool,
 ) -> Verdict:
     """Keep a verdict that waits, of a locked model, and see that the loop judges it."""
-    now = _now()
+    now = clock.now()
     verdict = Verdict(
         id=0,
         model=model,
@@ -272,10 +272,6 @@ def _version(connection: Connection, model: str, number: int) -> Version:
     if found is None:
         raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
     return found
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _unknown(model: str) -> NotFoundError:

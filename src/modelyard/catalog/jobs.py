@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from modelyard.catalog import bundles, words
+from modelyard.catalog import bundles, clock, words
 from modelyard.catalog.bundles import Limits, Received
 from modelyard.records.errors import BusyError, ConflictError, InvalidError, NotFoundError, UnavailableError
 from modelyard.records.jobs import Job, JobState, LogPart, Point
@@ -146,12 +145,12 @@ class Jobs:
             )
             if found.state is JobState.QUEUED:
                 done = msgspec.structs.replace(
-                    found, state=JobState.CANCELLED, words=said, progress="", ended_at=_now()
+                    found, state=JobState.CANCELLED, words=said, progress="", ended_at=clock.now()
                 )
                 jobs.change(connection, done)
             else:
                 jobs.change(connection, msgspec.structs.replace(found, words=said))
-                duties.ensure(connection, DUTY, str(job), _now())
+                duties.ensure(connection, DUTY, str(job), clock.now())
             return _found(connection, job)
 
     def jobs(
@@ -230,7 +229,7 @@ def enqueue(
         BusyError: the department has as many jobs waiting as it may.
     """
     reason, trigger, code = said
-    project, now = read_project(kept.description), _now()
+    project, now = read_project(kept.description), clock.now()
     department = project.model.partition("/")[0]
     departments.need_trust(connection, department)
     jobs.lock_queue(connection, department)
@@ -285,7 +284,7 @@ def _kept(model: str, folder: Path, received: Received, by: str, may_read: Calla
             f"{PROJECT_FILE} is of the model {project.model}, and was sent to {model}.", file=PROJECT_FILE
         )
     _check_data(project, may_read)
-    return Kept(received.digest, model, text, received.size, _now(), by)
+    return Kept(received.digest, model, text, received.size, clock.now(), by)
 
 
 def _check_data(project: Project, may_read: Callable[[str], bool]) -> None:
@@ -322,7 +321,3 @@ def _found(connection: Connection, job: int, *, lock: bool = False) -> Job:
     if found is None:
         raise NotFoundError(f"There is no job {job}.", "See what there is: yard jobs.")
     return found
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import msgspec
 import polars as pl
@@ -13,8 +12,6 @@ from modelyard.records.predictions import Keeping
 _SIDES = ("in:", "out:")
 KEYS = "keys"
 _BYTES = 16
-
-_Digest = Callable[[object], str]
 
 
 class Keeper:

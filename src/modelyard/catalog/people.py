@@ -6,12 +6,12 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, words
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.people import (
@@ -83,7 +83,7 @@ class People:
             if principals.get(connection, FIRST):
                 return None
         with self._database.write() as connection:
-            at = now()
+            at = clock.now()
             if not principals.add(connection, FIRST, PrincipalKind.PERSON, by=FIRST, at=at):
                 return None
             principals.give(connection, FIRST, None, Role.ADMINISTRATOR, by=FIRST, at=at)
@@ -120,7 +120,7 @@ class People:
         """
         check_person(name)
         with self._changing() as connection:
-            if not principals.add(connection, name, PrincipalKind.PERSON, by=by, at=now()):
+            if not principals.add(connection, name, PrincipalKind.PERSON, by=by, at=clock.now()):
                 raise ConflictError(f"The name {name} is taken.", "See who is there: yard users list.")
             made = known(connection, name)
             tell(connection, "user.create", name, by=by, after={"kind": made.kind})
@@ -130,7 +130,7 @@ class People:
         """Make a department; nothing happens where it is there."""
         check_name(name, "department")
         with self._changing() as connection:
-            departments.add(connection, name, by=by, at=now())
+            departments.add(connection, name, by=by, at=clock.now())
 
     def trust_department(self, name: str, *, trusted: bool, by: str) -> None:
         """Say whether a department may bring code of its own; without, only models that are data alone run.
@@ -190,7 +190,7 @@ class People:
             if role is None:
                 principals.take(connection, name, department)
             else:
-                principals.give(connection, name, department, role, by=by, at=now())
+                principals.give(connection, name, department, role, by=by, at=clock.now())
             was = before.role if department is None else before.departments.get(department)
             told = {"user": name, "role": role}
             tell(connection, "user.role", department or YARD, by=by, before={"role": was}, after=told)
@@ -202,7 +202,7 @@ class People:
         if (before.disabled_at is not None) == disabled:
             return before
         with self._changing() as connection:
-            principals.set_disabled(connection, name, now() if disabled else None)
+            principals.set_disabled(connection, name, clock.now() if disabled else None)
             sessions.end_all(connection, name)
             tell(connection, "user.disable" if disabled else "user.enable", YARD, by=by, after=name)
             return known(connection, name)
@@ -263,7 +263,7 @@ class People:
         if before.revoked_at is not None:
             return before
         with self._changing() as connection:
-            tokens.revoke(connection, token_id, now())
+            tokens.revoke(connection, token_id, clock.now())
             revoked = _found(connection, token_id)
             tell(connection, "token.revoke", revoked.department or YARD, by=by, before=before, after=revoked)
             return revoked
@@ -288,19 +288,14 @@ def changing(database: Database) -> Iterator[Connection]:
     """
     with database.write() as connection:
         principals.lock(connection)
-        before = principals.administrators(connection, now())
+        before = principals.administrators(connection, clock.now())
         yield connection
-        if before and not principals.administrators(connection, now()):
+        if before and not principals.administrators(connection, clock.now()):
             raise ConflictError(
                 "This is the last administrator who can come in; without one nobody could manage the yard.",
                 "Make another first: yard users invite NAME --role administrator.",
             )
         state.bump_generation(connection)
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
 
 
 def known(connection: Connection, name: str) -> Principal:
@@ -393,7 +388,7 @@ def _draft(name: str, principal: str, role: Role, *, by: str) -> Token:
         principal=words.label(principal, "principal"),
         role=role,
         department=None,
-        created_at=now(),
+        created_at=clock.now(),
         created_by=by,
     )
 

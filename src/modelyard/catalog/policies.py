@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 from sqlalchemy import Connection
 
+from modelyard.catalog import clock
 from modelyard.records.errors import NotFoundError
 from modelyard.records.policies import Policy, Promote, Retrain
 from modelyard.store import audit, duties, models, policies
@@ -47,7 +46,7 @@ class Policies:
             before = policy_of(connection, model)
             if before.paused == paused:
                 return before
-            after = msgspec.structs.replace(before, paused=paused, changed_at=_now(), changed_by=by)
+            after = msgspec.structs.replace(before, paused=paused, changed_at=clock.now(), changed_by=by)
             return _keep(connection, before, after)
 
 
@@ -80,7 +79,7 @@ def set_policy(  # whose, the two tables of yard.toml, who and from where
     before = policy_of(connection, model)
     if (before.retrain, before.promote) == (retrain, promote):
         return before
-    return _keep(connection, before, Policy(model, retrain, promote, before.paused, source, _now(), by))
+    return _keep(connection, before, Policy(model, retrain, promote, before.paused, source, clock.now(), by))
 
 
 def _keep(connection: Connection, before: Policy, policy: Policy) -> Policy:
@@ -90,10 +89,6 @@ def _keep(connection: Connection, before: Policy, policy: Policy) -> Policy:
     audit.append(connection, by=by, action=action, subject=subject, before=before, after=policy)
     duties.ensure(connection, TRIGGER, policy.model, policy.changed_at)
     return policy
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _unknown(model: str) -> NotFoundError:

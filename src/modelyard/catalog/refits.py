@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from modelyard.catalog import clock, words
 from modelyard.catalog import jobs as training
-from modelyard.catalog import words
 from modelyard.catalog.facts import facts_of
 from modelyard.catalog.jobs import Queue
 from modelyard.catalog.policies import TRIGGER, policy_of
@@ -43,7 +43,7 @@ class Refits:
         Raises:
             ConflictError: no project has trained it yet.
         """
-        line, now = words.reason(why), _now()
+        line, now = words.reason(why), clock.now()
         with self._database.write() as connection:
             if not models.lock(connection, model):
                 raise _unknown(model)
@@ -122,10 +122,6 @@ def _look_at(policy: Policy, decision: Decision) -> datetime | None:
     """When to look again; a policy that names no condition is looked at when somebody asks."""
     unconditional = Retrain(cooldown=policy.retrain.cooldown, budget=policy.retrain.budget)
     return None if policy.retrain == unconditional and not decision.causes else decision.look_at
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _unknown(model: str) -> NotFoundError:

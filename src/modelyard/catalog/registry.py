@@ -7,15 +7,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import bundles, champions, words
+from modelyard.catalog import bundles, champions, clock, looked_up, words
 from modelyard.catalog.bundles import Limits, Received
 from modelyard.catalog.cards import Cards
+from modelyard.catalog.checks import Checks
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.descriptions import read_bundle
 from modelyard.catalog.forms import PORTABLE, Forms
@@ -25,25 +25,18 @@ from modelyard.catalog.provenance import Provenance, Signer
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.catalog.scans import Scans
-from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
 from modelyard.records.provenance import What
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
-from modelyard.records.signatures import Signature, check_signature
 from modelyard.store import aliases, audit, departments, models, rights, rollouts, state, versions
-from modelyard.store.aliases import Cause, Step
+from modelyard.store.aliases import Cause
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.versions import Also, Wanted
 
-_MAX_REASON = 4_000  # characters of why a check failed
-_MAX_PROGRESS = 500
-_MAX_NUMBER = 999_999_999
 _STALE = 24 * 3600  # seconds after which a bundle on its way in belongs to a process that died
-_FIRST = "the first version that passed its check"
-_ASKED = "asked for when it was published"
 
 
 class Registry:
@@ -77,6 +70,7 @@ class Registry:
         self.datasets = Datasets(database, blobs, scratch)
         self.provenance = Provenance(database, signer)
         self.forms = Forms(database, blobs, self.provenance)
+        self.checks = Checks(database)
         self.refits = Refits(database)
         self.rollouts = Rollouts(database)
         self.gates = Gates(database)
@@ -111,11 +105,11 @@ class Registry:
         Raises:
             InvalidError, MalformedError, TooLargeError: see `bundles.receive` and `read_bundle`.
         """
-        model = _model(model)
+        model = looked_up.model_name(model)
         wanted = Wanted(check_name(alias, "alias"), words.reason(why)) if alias else None
         with self._database.read() as connection:  # before the bytes come in, not after
             if not may_create_department and not departments.exists(connection, model.split("/")[0]):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
         _sweep(self._scratch)
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="publish-") as own:
             folder = Path(own) / "bundle"
@@ -127,7 +121,7 @@ class Registry:
                 bundle=_with_lineage(read_bundle(folder), lineage or {}),
                 state=VersionState.UNCHECKED,
                 size=received.size,
-                created_at=_now(),
+                created_at=clock.now(),
                 created_by=by,
             )
             if existing := self._existing(version):
@@ -153,10 +147,10 @@ class Registry:
             return version
         with self._database.write() as connection:
             fresh = {"state": VersionState.UNCHECKED, "reason": "", "log": "", "progress": ""}
-            if _held(connection, version.model, version.version).state is VersionState.FAILED:
+            if looked_up.held(connection, version.model, version.version).state is VersionState.FAILED:
                 versions.change(connection, version.model, version.version, **fresh)
                 audit.append(connection, by=by, action="version.recheck", subject=version.name)
-            return _found(connection, version.model, version.version)
+            return looked_up.found(connection, version.model, version.version)
 
     def _keep(self, received: Received, folder: Path) -> None:
         for file in received.files:
@@ -192,7 +186,7 @@ class Registry:
             audit.append(connection, by=by, action="version.publish", subject=f"{model}/{number}", after=told)
             if is_new_model:
                 state.bump_generation(connection)
-            found = _found(connection, model, number)
+            found = looked_up.found(connection, model, number)
             self.provenance.sign(connection, found, What.BUNDLE, found.digest)
             if also is not None:
                 also(connection, found, is_new=True)
@@ -203,7 +197,7 @@ class Registry:
     def version(self, model: str, number: int) -> Version:
         """One version."""
         with self._database.read() as connection:
-            return _found(connection, _model(model), number)
+            return looked_up.found(connection, looked_up.model_name(model), number)
 
     def resolve(self, reference: Reference) -> Version:
         """The version a reference means: its number, its alias, or the champion."""
@@ -213,20 +207,20 @@ class Registry:
         with self._database.read() as connection:
             number = aliases.of_model(connection, reference.model).get(alias)
             if number is None:
-                _known(connection, reference.model)
+                looked_up.known(connection, reference.model)
                 raise _no_alias(reference.model, alias)
-            return _found(connection, reference.model, number)
+            return looked_up.found(connection, reference.model, number)
 
     def versions(self, model: str, below: int | None = None, most: int | None = None) -> list[Version]:
         """The versions of a model, newest first: those under a number, and at most so many (None: all)."""
         with self._database.read() as connection:
-            _known(connection, _model(model))
+            looked_up.known(connection, looked_up.model_name(model))
             return versions.of_model(connection, model, below, most)
 
     def model(self, model: str) -> Model:
         """One model."""
         with self._database.read() as connection:
-            return _known(connection, _model(model))
+            return looked_up.known(connection, looked_up.model_name(model))
 
     def models(
         self, departments: frozenset[str] | None = None, also: frozenset[str] = frozenset()
@@ -238,7 +232,7 @@ class Registry:
     def files(self, model: str, number: int) -> list[File]:
         """The files of a version, by path."""
         with self._database.read() as connection:
-            _found(connection, _model(model), number)
+            looked_up.found(connection, looked_up.model_name(model), number)
             return versions.files(connection, model, number)
 
     def lay_out(self, version: Version, folder: Path) -> None:
@@ -246,80 +240,6 @@ class Registry:
         files = self.files(version.model, version.version)
         if aside := bundles.lay_out(files, self._blobs, folder):
             self.provenance.tell_changed(version, aside)
-
-    # Checks
-
-    def due_checks(self) -> list[Version]:
-        """Versions to check, oldest first: the unchecked, and those `checking`.
-
-        The caller knows which of the latter are its own; the others were left behind by an engine that
-        died. Their `aliases` are not filled in: there are none before the check.
-        """
-        with self._database.read() as connection:
-            return versions.due(connection)
-
-    def start_check(self, model: str, number: int) -> Version:
-        """Mark a version as being checked.
-
-        Raises:
-            ConflictError: it is checked or failed already.
-        """
-        with self._database.write(unaudited="its end is") as connection:
-            version = _held(connection, model, number)
-            if version.state in (VersionState.CHECKED, VersionState.FAILED):
-                raise _ended(version)
-            versions.change(connection, model, number, state=VersionState.CHECKING, progress="")
-            return _found(connection, model, number)
-
-    def progress(self, model: str, number: int, words: str) -> None:
-        """Say what a check is doing; ignored once it has ended."""
-        line = _line(words, _MAX_PROGRESS)
-        with self._database.write(unaudited="passing words") as connection:
-            versions.say_progress(connection, _model(model), number, line)
-
-    def pass_check(
-        self, model: str, number: int, signature: Signature, form: str = "native", form_reason: str = ""
-    ) -> Version:
-        """Mark a version as checked, and set the aliases that waited for it, in the same transaction.
-
-        The first checked version of a model becomes its champion. Nothing happens where it is checked
-        already.
-
-        Raises:
-            ConflictError: its check failed before.
-        """
-        check_signature(signature)
-        with self._database.write() as connection:
-            version = _held(connection, model, number)
-            if version.state is VersionState.CHECKED:
-                return version
-            if version.state is VersionState.FAILED:
-                raise _ended(version)
-            why = _line(form_reason, _MAX_REASON)
-            told = {"state": VersionState.CHECKED, "progress": "", "form": form, "form_reason": why}
-            versions.change(connection, model, number, **told)
-            versions.complete(connection, version, signature)
-            _tell_check(connection, version, VersionState.CHECKED)
-            _point_waiting(connection, version)
-            state.bump_generation(connection)
-            return _found(connection, model, number)
-
-    def fail_check(self, model: str, number: int, reason: str, log: str = "") -> Version:
-        """Keep why a check failed, and the end of the worker's log. Nothing happens where it failed already.
-
-        Raises:
-            ConflictError: it has passed its check.
-        """
-        with self._database.write() as connection:
-            version = _held(connection, model, number)
-            if version.state is VersionState.FAILED:
-                return version
-            if version.state is VersionState.CHECKED:
-                raise _ended(version)
-            told = {"reason": words.output(reason, _MAX_REASON), "log": words.output(log), "progress": ""}
-            versions.change(connection, model, number, state=VersionState.FAILED, **told)
-            _tell_check(connection, version, VersionState.FAILED, told["reason"])
-            return _found(connection, model, number)
 
     # Aliases
 
@@ -332,13 +252,13 @@ class Registry:
         check_name(alias, "alias")
         line = words.reason(why)
         with self._database.write() as connection:
-            version = _held(connection, model, number)
+            version = looked_up.held(connection, model, number)
             if version.state is not VersionState.CHECKED:
                 raise _not_checked(version)
             before = aliases.of_model(connection, model).get(alias)
             if before == number:
                 return aliases.last_change(connection, model, alias)
-            change = AliasChange(model, alias, before, number, _now(), by, line)
+            change = AliasChange(model, alias, before, number, clock.now(), by, line)
             return _changed(connection, change, Cause.PERSON)
 
     def drop_alias(self, model: str, alias: str, *, by: str, why: str = "") -> AliasChange:
@@ -350,14 +270,14 @@ class Registry:
         check_name(alias, "alias")
         line = words.reason(why)
         with self._database.write() as connection:
-            _lock(connection, model)
+            looked_up.lock(connection, model)
             before = aliases.of_model(connection, model).get(alias)
             if before is None:
                 raise _no_alias(model, alias)
             if alias == CHAMPION:
                 message = f"{model} answers through its champion, so that alias cannot be dropped."
                 raise ConflictError(message, "Promote another version instead.")
-            change = AliasChange(model, alias, before, None, _now(), by, line)
+            change = AliasChange(model, alias, before, None, clock.now(), by, line)
             return _changed(connection, change, Cause.PERSON)
 
     def rollback(self, model: str, *, by: str, why: str = "") -> AliasChange:
@@ -368,10 +288,10 @@ class Registry:
         """
         line = words.reason(why)
         with self._database.write() as connection:
-            _lock(connection, model)
+            looked_up.lock(connection, model)
             number = _before(connection, model)
             before = aliases.of_model(connection, model).get(CHAMPION)
-            change = AliasChange(model, CHAMPION, before, number, _now(), by, line)
+            change = AliasChange(model, CHAMPION, before, number, clock.now(), by, line)
             return _changed(connection, change, Cause.ROLLBACK)
 
     def rollback_target(self, model: str) -> int:
@@ -381,13 +301,13 @@ class Registry:
             ConflictError: there is nothing before.
         """
         with self._database.read() as connection:
-            _known(connection, _model(model))
+            looked_up.known(connection, looked_up.model_name(model))
             return _before(connection, model)
 
     def history(self, model: str) -> list[AliasChange]:
         """All alias changes of a model, newest first."""
         with self._database.read() as connection:
-            _known(connection, _model(model))
+            looked_up.known(connection, looked_up.model_name(model))
             return aliases.history(connection, model)
 
     # Routes
@@ -409,7 +329,7 @@ class Registry:
                     name: ModelRoutes(pointers.get(name, {}), own, trials.get(name))
                     for name, own in found.items()
                 },
-                tokens=rights.grants(connection, _now()),
+                tokens=rights.grants(connection, clock.now()),
                 untrusted=departments.untrusted(connection),
                 graces=departments.graces(connection),
             )
@@ -420,59 +340,10 @@ class Registry:
             return state.generation(connection)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _model(text: str) -> str:
-    department, _, name = text.partition("/")
-    return f"{check_name(department, 'department')}/{check_name(name, 'model name')}"
-
-
-def _line(text: str, limit: int) -> str:
-    return " ".join(words.output(text, limit).split())
-
-
-def _lock(connection: Connection, model: str) -> None:
-    if not models.lock(connection, _model(model)):
-        raise _unknown(model)
-
-
-def _held(connection: Connection, model: str, number: int) -> Version:
-    """A version of a model that stays locked until the transaction ends."""
-    _lock(connection, model)
-    return _found(connection, model, number)
-
-
-def _known(connection: Connection, model: str) -> Model:
-    if found := models.get(connection, model):
-        return found
-    raise _unknown(model)
-
-
-def _found(connection: Connection, model: str, number: int) -> Version:
-    found = versions.get(connection, model, number) if 1 <= number <= _MAX_NUMBER else None
-    if found is None:
-        _known(connection, model)
-        raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
-    return found
-
-
 def _changed(connection: Connection, change: AliasChange, cause: Cause) -> AliasChange:
     aliases.change(connection, change, cause=cause)
     state.bump_generation(connection)
     return change
-
-
-def _tell_check(connection: Connection, version: Version, state: VersionState, reason: str = "") -> None:
-    audit.append(
-        connection,
-        by=YARD,
-        action="version.check",
-        subject=version.name,
-        before={"state": version.state},
-        after={"state": state, "reason": reason},
-    )
 
 
 def _before(connection: Connection, model: str) -> int:
@@ -482,26 +353,6 @@ def _before(connection: Connection, model: str) -> int:
         message = f"{model} had no other champion before, so there is nothing to go back to."
         raise ConflictError(message, "Promote a version: yard promote DEPARTMENT/NAME/NUMBER.")
     return number
-
-
-def _point_waiting(connection: Connection, version: Version) -> None:
-    """Champion, where there is none; and the alias asked for, unless it has gone on since."""
-    pointers = aliases.of_model(connection, version.model)
-    wished = {} if CHAMPION in pointers else {CHAMPION: _FIRST}
-    wanted = versions.wanted(connection, version.model, version.version)
-    if wanted and not _gone_on(aliases.steps(connection, version.model, wanted.alias), version):
-        wished[wanted.alias] = wanted.why or _ASKED
-    for alias, why in wished.items():
-        change = AliasChange(
-            version.model, alias, pointers.get(alias), version.version, _now(), version.created_by, why
-        )
-        aliases.change(connection, change, cause=Cause.CHECK)
-
-
-def _gone_on(steps: list[Step], version: Version) -> bool:
-    """Whether an alias points to a newer version, or was changed by a person after this one was published."""
-    by_hand = any(step.at > version.created_at for step in steps if step.cause is not Cause.CHECK)
-    return by_hand or (bool(steps) and (steps[-1].after or 0) > version.version)
 
 
 def _with_lineage(bundle: Bundle, lineage: Mapping[str, str]) -> Bundle:
@@ -517,21 +368,11 @@ def _sweep(scratch: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")
-
-
 def _no_alias(model: str, alias: str) -> NotFoundError:
     if alias == CHAMPION:
         hint = f"Its first version becomes champion when its check has passed: yard show {model}."
         return NotFoundError(f"{model} has no champion yet.", hint)
     return NotFoundError(f"{model} has no alias {alias}.", f"See what there is: yard show {model}.")
-
-
-def _ended(version: Version) -> ConflictError:
-    name = f"{version.model}/{version.version}"
-    message = f"The check of {name} has ended: it is {version.state}."
-    return ConflictError(message, "Publish changed content as a new version.")
 
 
 def _not_checked(version: Version) -> ConflictError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, words
 from modelyard.records.audit import YARD
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import ConflictError, NotFoundError
@@ -68,7 +68,7 @@ class Rollouts:
                 raise ConflictError(message, f"To end it now: yard promote {model}/{rollout.candidate}.")
             told = f"Approved by {by}. {words.reason(why)}".strip()
             after = msgspec.structs.replace(rollout, approved_by=by, words=told)
-            return _kept(connection, after, "approve", by=by, now=_now())
+            return _kept(connection, after, "approve", by=by, now=clock.now())
 
     def stop(self, model: str, *, by: str, why: str = "") -> Rollout:
         """End a rollout; the champion stays what it is.
@@ -80,7 +80,7 @@ class Rollouts:
             rollout = _going_on(connection, model)
             told = f"Stopped by {by}. {words.reason(why)}".strip()
             decision = Decision(RolloutState.STOPPED, rollout.stage, told)
-            return _moved(connection, rollout, decision, by=by, now=_now())
+            return _moved(connection, rollout, decision, by=by, now=clock.now())
 
     def settle(self, duty: Duty, judge: Judge, now: datetime) -> tuple[Decision, bool] | None:
         """Let the loop decide about a model's rollout and write it down, under its duty's fence.
@@ -135,7 +135,7 @@ def begin(  # what is rolled out how, who wants it and why
     champion = aliases.of_model(connection, model).get(CHAMPION)
     _check(connection, model, candidate, champion)
     assert champion is not None  # noqa: S101 - `_check` has refused that
-    now = _now()
+    now = clock.now()
     first = rules.stages[0].words if rules.stages else "no stages"
     rollout = Rollout(
         id=0,
@@ -241,10 +241,6 @@ def _going_on(connection: Connection, model: str) -> Rollout:
 def _lock(connection: Connection, model: str) -> None:
     if not models.lock(connection, model):
         raise _unknown(model)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _unknown(model: str) -> NotFoundError:

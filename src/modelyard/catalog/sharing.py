@@ -7,7 +7,8 @@ from datetime import timedelta
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog.people import changing, checked_time, known, need_department, now, tell
+from modelyard.catalog import clock
+from modelyard.catalog.people import changing, checked_time, known, need_department, tell
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.people import RIGHTS, Kind, Need, Share
 from modelyard.records.references import check_name
@@ -56,7 +57,7 @@ class Sharing:
         _check_right(kind, right)
         if (to_department is None) == (to_principal is None):
             raise InvalidError("A grant is either to a department or to one person.", "Give one of the two.")
-        at = now()
+        at = clock.now()
         draft = Share(
             id=0,
             kind=kind,
@@ -86,7 +87,7 @@ class Sharing:
         if before.revoked_at is not None:
             return before
         with changing(self._database) as connection:
-            shares.revoke(connection, share_id, now())
+            shares.revoke(connection, share_id, clock.now())
             after = _found(connection, share_id, department)
             tell(connection, "grant.revoke", after.name, by=by, before=before, after=after)
             return after

@@ -11,7 +11,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from modelyard.catalog.people import changing, hash_secret, known, new_secret, now, tell
+from modelyard.catalog import clock
+from modelyard.catalog.people import changing, hash_secret, known, new_secret, tell
 from modelyard.records.audit import YARD
 from modelyard.records.errors import (
     ConflictError,
@@ -95,7 +96,7 @@ class Signing:
         """
         if not timedelta() < expires_in <= _LONGEST_LINK:
             raise InvalidError("A link cannot end at that time.", "Give it from a minute to 30 days.")
-        code, at = new_secret(_LINK), now()
+        code, at = new_secret(_LINK), clock.now()
         with self._database.write() as connection:
             person = known(connection, name)
             if person.kind is not PrincipalKind.PERSON:
@@ -133,12 +134,12 @@ class Signing:
             person = known(connection, name)
             if person.disabled_at is not None:
                 raise _no_link()
-            passwords.use_link(connection, link.digest, now())
+            passwords.use_link(connection, link.digest, clock.now())
             _put(connection, name, hashed)
             if person.has_password:
                 for token in tokens.of_principal(connection, name):
                     if token.revoked_at is None:
-                        tokens.revoke(connection, token.id, now())
+                        tokens.revoke(connection, token.id, clock.now())
             tell(connection, "user.password", YARD, by=name, after={"by": "link"})
         return name
 
@@ -175,7 +176,7 @@ class Signing:
             if known(connection, name).disabled_at is not None:
                 raise UnauthenticatedError(_WRONG)
             attempts.give_back(connection, [b.key for b in buckets])
-            passwords.remember_browser(connection, hash_secret(browser), name, now())
+            passwords.remember_browser(connection, hash_secret(browser), name, clock.now())
             return SignedIn(_begin(connection, name, "password"), name, browser)
 
     def by_token(self, grant: Grant) -> SignedIn:
@@ -216,7 +217,7 @@ class Signing:
             if before not in (None, name):
                 raise ConflictError("That is somebody else here.", "Join the other name.")
             if before is None:
-                passwords.identify(connection, issuer, subject, name, now())
+                passwords.identify(connection, issuer, subject, name, clock.now())
             told = {"user": name, "issuer": issuer, "subject": subject}
             tell(connection, "user.join", YARD, by=by, after=told)
 
@@ -251,7 +252,7 @@ class Signing:
         self._refused("", "unknown token")
 
     def _count(self, name: str, came: Came) -> list[Bucket]:
-        at = now()
+        at = clock.now()
         with self._database.write(unaudited="who came in or was refused is") as connection:
             buckets = _buckets(connection, name, came)
             wait = attempts.take(connection, buckets, at)
@@ -275,7 +276,7 @@ class Signing:
             raise UnauthenticatedError(_WRONG, "Try again, or ask an administrator for a link to reset it.")
         if _HASHER.check_needs_rehash(hashed):
             with self._database.write(unaudited="the password stays") as connection:
-                passwords.put(connection, name, _HASHER.hash(password), now())
+                passwords.put(connection, name, _HASHER.hash(password), clock.now())
 
     def _refused(self, name: str, why: str) -> None:
         with self._database.write() as connection:
@@ -315,7 +316,7 @@ def _buckets(connection: Connection, name: str, came: Came) -> list[Bucket]:
 
 
 def _begin(connection: Connection, name: str, how: str, token: int | None = None) -> str:
-    secret, at = new_secret(SESSION), now()
+    secret, at = new_secret(SESSION), clock.now()
     sessions.add(connection, Session(hash_secret(secret), name, token, how, at, at + LIFE))
     tell(connection, "session.begin", YARD, by=name, after={"how": how})
     state.bump_generation(connection)
@@ -323,13 +324,13 @@ def _begin(connection: Connection, name: str, how: str, token: int | None = None
 
 
 def _put(connection: Connection, name: str, hashed: str) -> None:
-    passwords.put(connection, name, hashed, now())
+    passwords.put(connection, name, hashed, clock.now())
     passwords.forget_browsers(connection, name)
     sessions.end_all(connection, name)
 
 
 def _link(connection: Connection, code: str, *, locks: bool = False) -> Link:
-    found = passwords.valid_link(connection, hash_secret(code), now(), locks=locks)
+    found = passwords.valid_link(connection, hash_secret(code), clock.now(), locks=locks)
     if found is None:
         raise _no_link()
     return found
@@ -350,7 +351,7 @@ def _person(connection: Connection, identity: Identity) -> str:
     name = passwords.identified(connection, identity.issuer, identity.subject)
     if name is not None:
         return name
-    name, at = check_person(identity.name.lower()), now()
+    name, at = check_person(identity.name.lower()), clock.now()
     if not identity.roles:
         raise ForbiddenError(
             f"{shown(name)} may do nothing here yet.",
@@ -371,9 +372,9 @@ def _sync(connection: Connection, name: str, identity: Identity) -> None:
     principals.take_all(connection, name, source=principals.OIDC)
     for department, role in identity.roles:
         if department is not None:
-            departments.add(connection, department, by=identity.issuer, at=now())
+            departments.add(connection, department, by=identity.issuer, at=clock.now())
         principals.give(
-            connection, name, department, role, by=identity.issuer, at=now(), source=principals.OIDC
+            connection, name, department, role, by=identity.issuer, at=clock.now(), source=principals.OIDC
         )
     after = known(connection, name)
     if (before.role, before.departments) != (after.role, after.departments):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from modelyard.catalog import clock
 from modelyard.catalog.datasets import Datasets
 from modelyard.records.datasets import DataConnection, DatasetVersion, Origin, Source, check_dataset
 from modelyard.records.errors import InvalidError, NotFoundError
@@ -67,7 +67,7 @@ class Sources:
         """
         check_name(department, "department")
         record = DataConnection(
-            department, check_name(name, "name of a connection"), _plain(address), _now(), by
+            department, check_name(name, "name of a connection"), _plain(address), clock.now(), by
         )
         sealed = self._secrets.seal(address.encode(), _context(department, name))
         with self._database.write() as connection:
@@ -175,7 +175,3 @@ def _no_address() -> InvalidError:
 def _unknown(department: str, name: str) -> NotFoundError:
     hint = "An owner of the department keeps one: yard data connect."
     return NotFoundError(f"{department} has no connection {shown(name)}.", hint)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

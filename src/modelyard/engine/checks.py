@@ -92,7 +92,7 @@ class Checker:
     def _run(self) -> None:
         while not self._stopped:
             try:
-                for version in self._registry.due_checks():
+                for version in self._registry.checks.due():
                     if version.id not in self._running and not self._stopped:
                         self._running.add(version.id)
                         self._pool.submit(self._check_and_forget, version)
@@ -118,11 +118,11 @@ class Checker:
     def check(self, version: Version) -> Version:
         """Check one version; its record afterwards, `checked` or `failed`."""
         model, number = version.model, version.version
-        self._registry.start_check(model, number)
+        self._registry.checks.start(model, number)
         log_file = Path()
         try:
             workers = self._keeper.ensure(
-                version.id, progress=lambda words: self._registry.progress(model, number, words)
+                version.id, progress=lambda words: self._registry.checks.progress(model, number, words)
             )
             log_file = Path(workers[0].log)
             signature = answers_example(workers[0], version.bundle.signature, self._timeout)
@@ -133,9 +133,9 @@ class Checker:
                 raise UnavailableError("The yard is going down; the next start checks it.") from error
             words = getattr(error, "log", "") or tail(log_file)
             self._keeper.release(version.id)
-            ended = self._registry.fail_check(model, number, str(error), words)
+            ended = self._registry.checks.failed(model, number, str(error), words)
         else:
-            ended = self._registry.pass_check(model, number, signature)
+            ended = self._registry.checks.passed(model, number, signature)
         self._changed()
         return ended
 

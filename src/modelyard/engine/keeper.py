@@ -189,7 +189,7 @@ class Keeper:
             self._workers.stop(worker)
 
     def sweep(self) -> None:
-        """Let go of idle versions and end workers over their memory. Called about once a second."""
+        """Let go of idle versions, end workers over their memory, tame those that burn. Once a second."""
         now = time.monotonic()
         with self._lock:
             fleets = list(self._fleets.items())
@@ -199,7 +199,7 @@ class Keeper:
                 self.release(version_id)
                 continue
             for worker in list(fleet.workers.values()):
-                self._check_size(worker)
+                self._check(worker)
 
     def report(self) -> tuple[WorkerInfo, ...]:
         """Every worker as the status shows it."""
@@ -318,10 +318,11 @@ class Keeper:
             fleet.young_deaths = 0
             fleet.alone_until = time.monotonic() + _LEAVE_ALONE
 
-    def _check_size(self, worker: Worker) -> None:
+    def _check(self, worker: Worker) -> None:
         memory = self._workers.memory(worker)
         if memory > self._settings.worker_memory:
             self.kill(worker.plan.version_id, worker.socket, f"it uses {memory >> 20} MiB of memory")
+        self._workers.tame(worker)
         trim(Path(worker.log))
 
 

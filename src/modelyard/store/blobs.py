@@ -7,24 +7,15 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from modelyard.records.errors import InvalidError, NotFoundError, UnavailableError
 from modelyard.records.references import shown
 from modelyard.store.folder import Folder, disk_error, whole_file
+from modelyard.store.sealing import SealedShelf, Shelf
+from modelyard.store.secrets import Keyring
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-
-class Shelf(Protocol):
-    """Where blobs are: low and dumb, one class a kind of place. See `Folder` and `Bucket`."""
-
-    def size(self, digest: str) -> int | None: ...  # noqa: D102 - said by Folder
-    def put(self, digest: str, source: Path) -> None: ...  # noqa: D102
-    def get(self, digest: str) -> Iterator[bytes]: ...  # noqa: D102
-    def remove(self, digest: str) -> None: ...  # noqa: D102
-    def digests(self) -> Iterator[str]: ...  # noqa: D102
 
 
 class Blobs:
@@ -34,6 +25,9 @@ class Blobs:
         url: a folder (`/path`, `file:///path`) or `s3://bucket/prefix`.
         options: for S3, obstore's options as `{"endpoint": …, "access_key_id": …}`; what is not
             there comes from the usual AWS_… variables.
+        keyring: its keys open sealed blobs; without one those are not found.
+        seals: whether new ones are sealed, with a keyring.
+        scratch: a folder for what is only needed for a moment; None: the system's.
 
     Methods raise UnavailableError where the place does not answer or its disk is full, and InvalidError
     for what is no digest. A bucket must not be used before a process forks; a folder may be.
@@ -44,9 +38,20 @@ class Blobs:
         >>> blobs.fetch(digest, Path("/tmp/hello"))                  # doctest: +SKIP
     """
 
-    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: Mapping[str, str] | None = None,
+        keyring: Keyring | None = None,
+        *,
+        seals: bool = False,
+        scratch: Path | None = None,
+    ) -> None:
         self.url = url
+        self._scratch = scratch
         self._shelf = _shelf(url, options or {})
+        if keyring is not None:
+            self._shelf = SealedShelf(self._shelf, keyring, scratch, seals=seals)
 
     def put_file(self, path: Path) -> tuple[str, int]:
         """Keep a file; nothing happens where it is already kept. Returns (digest, bytes)."""
@@ -62,7 +67,7 @@ class Blobs:
 
     def put_bytes(self, data: bytes) -> tuple[str, int]:
         """Keep these bytes, as `put_file`."""
-        with tempfile.NamedTemporaryFile() as file:
+        with tempfile.NamedTemporaryFile(dir=self._scratch) as file:
             file.write(data)
             file.flush()
             return self.put_file(Path(file.name))
@@ -130,7 +135,7 @@ class Blobs:
         self._shelf.remove(_checked(digest))
 
     def digests(self) -> Iterator[str]:
-        """All digests, in no order."""
+        """All digests, in no order; one may come twice."""
         return (name for name in self._shelf.digests() if _DIGEST.fullmatch(name))
 
 

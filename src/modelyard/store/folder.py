@@ -14,7 +14,7 @@ from modelyard.records.errors import UnavailableError
 
 PIECE = 1024 * 1024  # bytes moved at once
 _PARENT = re.compile(r"[0-9a-f]{2}")
-_BLOB = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"[0-9a-f]{64}(\.sealed)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -45,6 +45,16 @@ def key_of(passphrase: str, salt: bytes) -> bytes:
     )
 
 
+def plain_size(sealed: int) -> int:
+    """Bytes that were sealed into a file of so many bytes.
+
+    >>> plain_size(24 + 1 * (4 + 16) + 5), plain_size(24 + 2 * (4 + 16) + PIECE + 5)
+    (5, 1048581)
+    """
+    body = sealed - len(_MAGIC) - _NUMBER
+    return body - -(-body // (PIECE + 4 + _TAG)) * (4 + _TAG)
+
+
 class SealingFile(io.RawIOBase):
     """Writes a sealed file; whole once it is closed."""
 

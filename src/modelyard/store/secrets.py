@@ -21,7 +21,8 @@ from modelyard.records.errors import UnavailableError
 from modelyard.records.provenance import Key
 
 _FORMAT = b"\x01"
-_KEY, _ID, _NONCE, _TAG = 32, 8, 12, 16
+KEY_ID = 8  # bytes of a key's id
+_KEY, _NONCE, _TAG = 32, 12, 16
 
 
 class Keyring:
@@ -56,7 +57,7 @@ class Keyring:
             raise _unreadable(self._path, str(error)) from error
         if not keys or any(len(key) != _KEY for key in keys):
             raise _unreadable(self._path, "it does not hold keys of 256 bits")
-        return {hashlib.sha256(key).digest()[:_ID]: key for key in keys}
+        return {hashlib.sha256(key).digest()[:KEY_ID]: key for key in keys}
 
 
 class Secrets:
@@ -78,7 +79,7 @@ class Secrets:
         Raises:
             UnavailableError: it was changed, is another context's, or its key is not in the keyring.
         """
-        head, rest = sealed[: 1 + _ID], sealed[1 + _ID :]
+        head, rest = sealed[: 1 + KEY_ID], sealed[1 + KEY_ID :]
         key = self._keyring.keys().get(head[1:])
         if head[:1] != _FORMAT or key is None or len(rest) < _NONCE + _TAG:
             raise UnavailableError(

@@ -12,6 +12,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 
 from modelyard.api.auth import identify
+from modelyard.api.requests import caller_address
 from modelyard.api.services import Services
 from modelyard.catalog.signing import Came, SignedIn
 from modelyard.records.errors import ForbiddenError, LimitedError, UnauthenticatedError, YardError
@@ -101,7 +102,7 @@ async def _come_in(
 def came_of(request: PageRequest, behind: Behind) -> Came:
     """From where somebody tries to come in."""
     browser = cookie_of(request.scope, BROWSER_COOKIE, behind.site)
-    return Came(behind.site.client(request.scope), browser)
+    return Came(caller_address(request.scope), browser)
 
 
 @post("/sign-out", opt=_OPEN, status_code=200)

@@ -1,4 +1,4 @@
-"""Under which address people reach this yard, whether that line is safe, and from where they come."""
+"""Under which address people reach this yard, and whether that line is safe."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from typing import Any
 
 from litestar.types import Scope
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 class Site:
     """What an operator says of the way to this yard.
 
     Args:
         address: as in a browser, `https://yard.example.com`; empty: whatever the browser says.
-        proxies: whose `X-Forwarded-For` is believed; of nobody else.
         company: with whose accounts people may sign in as well, in words; empty: nobody's.
     """
 
-    def __init__(self, address: str = "", proxies: tuple[Network, ...] = (), company: str = "") -> None:
+    def __init__(self, address: str = "", company: str = "") -> None:
         self.address = address
-        self.proxies = proxies
         self.company = company
 
     def url(self, scope: MutableMapping[str, Any] | Scope) -> str:
@@ -47,29 +43,6 @@ class Site:
             return not ipaddress.ip_address(host.strip("[]")).is_loopback
         except ValueError:
             return True
-
-    def client(self, scope: MutableMapping[str, Any] | Scope) -> str:
-        """The address that a request comes from: the connection's, or what our own proxies say, read from
-        the end, so that what a caller has put in front of it is not believed.
-        """
-        client = scope.get("client")
-        last = str(client[0]) if client else ""
-        forwarded = [
-            part.strip()
-            for name, value in scope["headers"]
-            if name == b"x-forwarded-for"
-            for part in value.decode("latin-1").split(",")
-        ]
-        while forwarded and self._is_proxy(last):
-            last = forwarded.pop()
-        return last[:100]
-
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self.proxies)
 
 
 def _header(scope: MutableMapping[str, Any] | Scope, name: bytes) -> str:

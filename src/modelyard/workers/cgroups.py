@@ -118,6 +118,15 @@ def _make(controller: Controller, name: str, memory: int, processes: int) -> Pat
     return folder / _PROCESSES
 
 
+def put_behind(name: str, behind: bool, where: tuple[Controller, ...] | None = None) -> None:
+    """Run a worker's group only where nothing else wants the processor, or as any other again."""
+    for controller in here() if where is None else where:
+        file = Path(controller.folder) / (_OURS + name) / "cpu.idle"
+        with suppress(OSError):  # a kernel before 5.15 has no such file; the share stays fair then
+            if file.exists():
+                file.write_text(str(int(behind)))
+
+
 def ran_out(name: str, where: tuple[Controller, ...] | None = None) -> bool:
     """Whether the kernel ended a process of a group because the group's memory was used up."""
     for controller in here() if where is None else where:

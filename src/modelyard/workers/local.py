@@ -27,7 +27,7 @@ from modelyard.settings import Settings
 from modelyard.workers import cgroups, environments, sandbox
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
-from modelyard.workers.processes import gone, how_it_ended, name_of, resident, start_time, tree
+from modelyard.workers.processes import cpu_seconds, gone, how_it_ended, name_of, resident, start_time, tree
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
@@ -38,6 +38,7 @@ from modelyard.workers.runtimes import (
     runtimes_folder,
 )
 from modelyard.workers.talk import Talk
+from modelyard.workers.taming import Taming
 from modelyard.workers.wire import Frame
 
 _POLITE_SECONDS = 2.0
@@ -59,6 +60,7 @@ class LocalWorkers:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._loading: set[int] = set()
         self._closed = False
+        self._taming = Taming(cgroups.put_behind)
         self._lock = threading.Lock()
         for folder in (self._folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -148,11 +150,16 @@ class LocalWorkers:
             self._children.pop(worker.pid, None)
         _end(worker)  # what it has forked goes with it
         _forget(worker)
+        self._taming.forget(_group(worker))
         return how
 
     def memory(self, worker: Worker) -> int:
         """See `Workers.memory`; counts the process and all below it."""
         return sum(map(resident, tree(worker.pid)))
+
+    def tame(self, worker: Worker) -> None:
+        """See `Workers.tame`."""
+        self._taming.look(_group(worker), sum(map(cpu_seconds, tree(worker.pid))), time.monotonic())
 
     def _refuse_code_without_walls(self, runtime: Runtime) -> None:
         why = sandbox.missing()
@@ -266,6 +273,10 @@ class LocalWorkers:
             time.sleep(_CONNECT_EVERY)
 
 
+def _group(worker: Worker) -> str:
+    return Path(worker.socket).parent.name
+
+
 def _record(worker: Worker) -> None:
     """Write down that it runs, whole or not at all, for an engine that comes after this one."""
     new = Path(worker.socket).parent.with_suffix(".new")
@@ -280,7 +291,7 @@ def _forget(worker: Worker) -> None:
     with suppress(OSError):
         home.chmod(0o700)
     shutil.rmtree(home, ignore_errors=True)
-    cgroups.remove(home.name)
+    cgroups.remove(_group(worker))
 
 
 def _values(frame: Frame, key: str) -> tuple[str, ...]:

@@ -94,3 +94,6 @@ class Workers(Protocol):
 
     def memory(self, worker: Worker) -> int:
         """Bytes resident, 0 if it is gone."""
+
+    def tame(self, worker: Worker) -> None:
+        """See that it takes no more of the processor than a worker needs; called about once a second."""
