@@ -156,7 +156,7 @@ def restored(models: int, megabytes: int) -> str:
             version, _ = registry.publish(
                 f"bench/model-{number}", content, TAR, by="ann", may_create_department=True
             )
-            registry.pass_check(version.model, version.version, SIGNATURE)
+            registry.checks.passed(version.model, version.version, SIGNATURE)
         data = folder / "data"
         data.mkdir()
         began = time.monotonic()

@@ -62,8 +62,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitors]:
         made = Visitors(portal, registry, People(database), folder, pages)
         for content in (b"one", b"two"):
             version, _ = registry.publish(WIDE, [bundle_tar(content)], TAR, by="test")
-            registry.start_check(WIDE, version.version)
-            registry.pass_check(WIDE, version.version, wide_signature())
+            registry.checks.start(WIDE, version.version)
+            registry.checks.passed(WIDE, version.version, wide_signature())
         made.come_in()
         with made:
             yield made
