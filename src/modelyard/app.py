@@ -39,6 +39,7 @@ from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History, node_of
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.leases import Leases
+from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.provenance import Provenance
@@ -52,8 +53,9 @@ from modelyard.catalog.watch import Watching
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
+from modelyard.engine.metering import Meter, Metered, of_fronts
 from modelyard.engine.portable import is_settled
-from modelyard.loop import alert, backup
+from modelyard.loop import alert, backup, ledger
 from modelyard.loop.beat import Beat, refuse_twin
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
@@ -138,17 +140,21 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     nodes = _nodes(settings, database)
     beat = Beat(nodes, settings.node_address, __version__)
     leases = Leases(database, nodes.here, beat.now)
-    engine = Engine(settings, registry, LocalWorkers(settings), leases.hold)
+    workers = Metered(LocalWorkers(settings))
+    engine = Engine(settings, registry, workers, leases.hold)
     engine.drive(beat)  # the first, for the others go by its time
     spool, scratch = settings.data / "spool", settings.data / "scratch"
     engine.drive(Shipper(database, blobs, spool, scratch, settings.ship_after, beat.now, beat.may_act))
+    meters = (workers.read, of_fronts(engine.hub.by_front))
+    kept, every = settings.data / "meters.json", settings.ledger_every
+    engine.drive(Meter(database, node_of(spool), kept, meters, every, beat.now))
     tick = partial(Tick, database, nodes.here, clock=beat.now, may_act=beat.may_act)
     for steps in loop_steps(settings, database, blobs, registry, engine, beat.now):
         engine.drive(tick(steps))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry, beat.now)
     engine.drive(tick({"train": train}, at_once=settings.jobs), train.close)
-    for kind, subject, step in own_ticks(settings, database, blobs, beat.now):
+    for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now):
         engine.drive(tick({kind: step}, standing={kind: subject}))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
@@ -244,16 +250,18 @@ def _queue(settings: Settings) -> Queue:
 
 
 def own_ticks(
-    settings: Settings, database: Database, blobs: Blobs, now: Clock
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock
 ) -> Iterator[tuple[str, str, Step]]:
     """Kind, subject and step of duties with a tick each: one may take long and must hold up nothing else.
 
-    Alerts, whose places may not answer; backups, on a node that is told where to keep them.
+    Alerts, whose places may not answer; the ledger; backups, on a node that is told where to keep them.
     """
     yield alert.KIND, alert.SUBJECT, alert.AlertStep(_alerts(settings, database, now), now)
+    scratch, every = settings.data / "scratch", settings.ledger_every
+    step = ledger.LedgerStep(database, blobs, registry, scratch, every, now)
+    yield ledger.KIND, ledger.SUBJECT, step
     if settings.backup:
-        step = backup.BackupStep(settings, database, blobs, __version__, now)
-        yield backup.KIND, backup.SUBJECT, step
+        yield backup.KIND, backup.SUBJECT, backup.BackupStep(settings, database, blobs, __version__, now)
 
 
 def _alerts(settings: Settings, database: Database, now: Clock = now) -> Alerts:
@@ -368,6 +376,7 @@ class Front:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        self._tell()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -439,6 +448,7 @@ class Front:
             workers=self._workers,
             not_ready=self._not_ready,
             watching=Watching(database),
+            ledgers=Ledgers(database),
             history=History(database, blobs, self._settings.data / "spool"),
             scratch=self._settings.data / "scratch",
             max_bundle=self._settings.max_bundle,
@@ -519,6 +529,10 @@ class Front:
         while True:
             await asyncio.sleep(_TELL_SECONDS)
             self._look_confirmed()
-            self._link.tell(Used(self._counters.values, self._pool.take_used()))
-            if evidence := self._trials.take():
-                self._link.tell(Tried(evidence))
+            self._tell()
+
+    def _tell(self) -> None:
+        """What was counted; also as the last word, or the last second would be missing."""
+        self._link.tell(Used(self._counters.values, self._pool.take_used()))
+        if evidence := self._trials.take():
+            self._link.tell(Tried(evidence))

@@ -42,6 +42,7 @@ _POSITIVE = (
     "backup_keep",
     "ship_after",
     "max_spool",
+    "ledger_every",
 )
 _LOOP = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - to know it
@@ -76,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             the blobs are away); from there on none are answered until there is room.
         apart: this is a copy of another yard and shall be one of its own from now on: the other's nodes are
             forgotten at the start.
+        ledger_every: seconds until what was answered, and what that took, is in the ledger.
         worker_memory: bytes of memory a worker may use.
         load_timeout: seconds a model may take to load.
         answer_timeout: seconds a request may take in all before it is answered 504.
@@ -127,6 +129,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ship_after: float = 30.0
     max_spool: int = 20 * 1024 * MIB
     apart: bool = False
+    ledger_every: float = 15.0
     worker_memory: int = 4096 * MIB
     load_timeout: float = 60.0
     answer_timeout: float = 30.0

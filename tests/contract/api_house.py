@@ -20,6 +20,7 @@ from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -100,6 +101,7 @@ class House:
             workers=self._workers,
             not_ready=lambda: "",
             watching=Watching(registry._database),
+            ledgers=Ledgers(registry._database),
             history=History(registry._database, Blobs(str(folder / "blobs")), folder / "spool"),
             scratch=folder,
             max_bundle=4 * 1024 * 1024,

@@ -48,6 +48,8 @@ POLICIES = {
         ("GET", "/jobs"),
         ("GET", "/alerts"),
         ("GET", "/watch"),
+        ("GET", "/ledger"),
+        ("GET", "/ledger/report/{form}"),
         ("GET", "/jobs/compare"),
         ("GET", "/live"),
         ("GET", "/people"),
@@ -135,6 +137,7 @@ VALUES = {
     "mark": "0",
     "file": "yard.css",
     "rest": "nowhere",
+    "form": "html",
 }
 
 

@@ -65,6 +65,7 @@ def test_all_the_commands_are_there() -> None:
         *("users enable", "users join", "users department"),
         *("users trust", "users distrust", "users grace", "keys list", "keys rotate", "keys sign"),
         *("nodes forget",),
+        *("ledger rates", "ledger budget", "ledger value", "ledger report"),
         *("grant matrix", "grant list", "grant give", "grant revoke"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),

@@ -12,6 +12,7 @@ from modelyard.catalog.backups import Backups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
@@ -51,6 +52,7 @@ class Services:
         not_ready: why this front cannot answer yet, or an empty string.
         history: recorded predictions. Blocking too.
         watching: what the watch knows. Blocking too.
+        ledgers: what models take, cost and bring. Blocking too.
         scratch: a folder for what is only needed for a moment.
         max_bundle: bytes of a bundle's archive.
         max_dataset: bytes of a dataset's file.
@@ -77,6 +79,7 @@ class Services:
     not_ready: Callable[[], str]
     history: History
     watching: Watching
+    ledgers: Ledgers
     scratch: Path
     max_bundle: int
     max_dataset: int

@@ -22,6 +22,7 @@ from modelyard.cli import (
     grants,
     jobs,
     keys,
+    ledger,
     login,
     models,
     nodes,
@@ -82,6 +83,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel="Run a yard")
 app.add_typer(nodes.app, name="nodes", rich_help_panel="Run a yard")
 app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
 app.add_typer(alerts.app, name="alerts", rich_help_panel="Models")
+app.add_typer(ledger.app, name="ledger", rich_help_panel="Models")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 data.app.registered_commands += data_access.app.registered_commands
 app.add_typer(grants.app, name="grant", rich_help_panel="Come in")

@@ -14,6 +14,7 @@ from pathlib import Path
 from modelyard.records.errors import MalformedError, YardError
 from modelyard.workers import control
 from modelyard.workers.control import Hello, Message, Reply, Routes, Stuck, Swapped, Tried, Used
+from modelyard.workers.processes import start_time
 
 log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
@@ -32,6 +33,7 @@ class Front:
         self.sock = sock
         self.hello = Hello("", 0)
         self.generation = -1
+        self.source = ""  # this process, and no other
         self.counters: dict[str, float] = {}
         self._writing = threading.Lock()
 
@@ -62,7 +64,7 @@ class Hub:
     def __init__(self, path: Path, answer: Answer, tell: Tell, greet: Callable[[], list[Message]]) -> None:
         self._answer, self._tell, self._greet = answer, tell, greet
         self._fronts: set[Front] = set()
-        self._gone: dict[Hello, dict[str, float]] = {}
+        self._gone: dict[Hello, Front] = {}
         self._changed = threading.Condition()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -96,12 +98,17 @@ class Hub:
     def counters(self) -> dict[str, float]:
         """The fronts' counters added up; a front that has gone keeps counting with its last numbers."""
         with self._changed:
-            counts = [*self._gone.values(), *(front.counters for front in self._fronts)]
+            counts = [front.counters for front in (*self._gone.values(), *self._fronts)]
         total: dict[str, float] = {}
         for count in counts:
             for key, value in count.items():
                 total[key] = total.get(key, 0.0) + value
         return total
+
+    def by_front(self) -> dict[str, dict[str, float]]:
+        """What each front has counted since it started, by the front; of those that have gone, too."""
+        with self._changed:
+            return {front.source: front.counters for front in (*self._gone.values(), *self._fronts)}
 
     def close(self) -> None:
         """Listen no more and hang up."""
@@ -134,13 +141,14 @@ class Hub:
             with self._changed:
                 if front in self._fronts:
                     self._fronts.discard(front)
-                    self._gone[front.hello] = front.counters
+                    self._gone[front.hello] = front
                 self._changed.notify_all()
             front.sock.close()
 
     def _receive(self, front: Front, message: Message) -> None:
         if isinstance(message, Hello):
             front.hello = message
+            front.source = f"{message.front}:{message.pid}:{start_time(message.pid)}"
             with self._changed:
                 self._gone.pop(message, None)  # it is back, and counts on from where it was
                 self._fronts.add(front)

@@ -13,6 +13,7 @@ from litestar import Response
 from markupsafe import Markup
 from msgspec import Struct
 
+from modelyard.records import money
 from modelyard.records.people import Grant, Need
 from modelyard.web import charts, runs, timeline, words
 from modelyard.web.assets import address
@@ -51,6 +52,7 @@ PLACES = [
     Place("Data", "/datasets", "data"),
     Place("Jobs", "/jobs", "jobs"),
     Place("Alerts", "/alerts", "alerts"),
+    Place("Ledger", "/ledger", "ledger"),
     Place("People", "/people", "people"),
     Place("Audit", "/audit", "audit", Need.OVERSEE),
     Place("Yard", "/yard", "yard", Need.OVERSEE),
@@ -124,6 +126,8 @@ def environment() -> Environment:
         "setting": runs.setting,
         "share": words.share,
         "cut": words.cut,
+        "money": money.in_words,
+        "price": money.exact,
         "moment": moment,
     }
     made.globals |= {

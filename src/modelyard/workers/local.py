@@ -159,7 +159,11 @@ class LocalWorkers:
 
     def tame(self, worker: Worker) -> None:
         """See `Workers.tame`."""
-        self._taming.look(_group(worker), sum(map(cpu_seconds, tree(worker.pid))), time.monotonic())
+        self._taming.look(_group(worker), self.cpu_seconds(worker), time.monotonic())
+
+    def cpu_seconds(self, worker: Worker) -> float:
+        """See `Workers.cpu_seconds`; counts the process and all below it."""
+        return sum(map(cpu_seconds, tree(worker.pid))) if _is(worker) else 0.0
 
     def _refuse_code_without_walls(self, runtime: Runtime) -> None:
         why = sandbox.missing()

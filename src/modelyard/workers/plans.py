@@ -97,3 +97,6 @@ class Workers(Protocol):
 
     def tame(self, worker: Worker) -> None:
         """See that it takes no more of the processor than a worker needs; called about once a second."""
+
+    def cpu_seconds(self, worker: Worker) -> float:
+        """Seconds of processors that it and all below it have used since it started, 0 if it is gone."""

@@ -19,6 +19,16 @@ from modelyard.store.schema.datasets import (
 )
 from modelyard.store.schema.duties import duties
 from modelyard.store.schema.jobs import job_logs, job_metrics, jobs, project_files, projects
+from modelyard.store.schema.ledger import (
+    ledger_budgets,
+    ledger_counts,
+    ledger_jobs,
+    ledger_measured,
+    ledger_nodes,
+    ledger_rates,
+    ledger_storage,
+    ledger_worths,
+)
 from modelyard.store.schema.models import (
     alias_history,
     aliases,
@@ -86,6 +96,14 @@ __all__ = [
     "keeping",
     "labelled",
     "labels",
+    "ledger_budgets",
+    "ledger_counts",
+    "ledger_jobs",
+    "ledger_measured",
+    "ledger_nodes",
+    "ledger_rates",
+    "ledger_storage",
+    "ledger_worths",
     "links",
     "memberships",
     "metadata",

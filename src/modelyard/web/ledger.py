@@ -1,0 +1,69 @@
+"""The ledger: a month by department and model, and its report for leadership."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from modelyard.api.ledger import Form, month_of, places_of, report_file
+from modelyard.api.services import Services
+from modelyard.records import report
+from modelyard.records.errors import NotFoundError
+from modelyard.records.people import Grant, Need
+from modelyard.web.look import HEADERS, page
+from modelyard.web.requests import PageRequest, chosen
+
+_SIGNED_IN = {"need": Need.SIGNED_IN}
+_ON_A_PAGE = 500  # models of a department
+
+
+@get("/ledger", opt=_SIGNED_IN)
+async def show(
+    request: PageRequest, services: NamedDependency[Services], grant: NamedDependency[Grant]
+) -> Response[bytes]:
+    """What models took, cost and brought in a month."""
+    month = month_of(services, chosen(request.query_params, "month"))
+    department = chosen(request.query_params, "department")
+    places = places_of(grant, department)
+    found = await asyncio.to_thread(partial(services.ledgers.month, places, month))
+    daily = await asyncio.to_thread(partial(services.ledgers.daily, places, month))
+    seen = grant.seen
+    every = await asyncio.to_thread(services.people.departments) if seen is None else sorted(seen)
+    return page(
+        request,
+        "ledger.html",
+        ledger=found,
+        month=month,
+        is_now=month >= services.ledgers.this_month(),
+        department=department,
+        departments=every if len(every) > 1 else [],
+        daily=daily,
+        code=found.rates.currency if found.rates else "",
+        say=report,
+        notes=report.notes(found),
+        most=_ON_A_PAGE,
+    )
+
+
+@get("/ledger/report/{form:str}", opt=_SIGNED_IN)
+async def send_report(
+    form: FromPath[str],
+    request: PageRequest,
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[bytes]:
+    """The month on one page, as a file."""
+    asked = request.query_params
+    if form not in list(Form):
+        raise NotFoundError("A report is HTML or PDF.", "Go to /ledger and choose one.")
+    kind = Form(form)
+    body, name = await report_file(services, grant, chosen(asked, "month"), chosen(asked, "department"), kind)
+    told = HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, headers=told, media_type=kind.media_type)
+
+
+HANDLERS = (show, send_report)
