@@ -45,7 +45,7 @@ def year(connection: Connection, model: str, changes: dict[int, int], now: datet
                 for c, by in zip(CARRIERS, (0.9, 1.0, 1.24), strict=True)
             ]
             watch.put_performance(connection, day, own)
-        if ago < 70:
+        if ago < 70 or ago > changes[version] - 35:
             guess = _day(
                 day, "mae", "", level * (1 + float(chance.normal(0, 0.02))), 2_000, wide=3.0, estimated=True
             )

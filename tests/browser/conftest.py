@@ -121,7 +121,7 @@ def at_sea(yard: Yard) -> int:
     yard.client.put(f"{address}/policy", json=policy).raise_for_status()
     promoted = {"version": 2, "why": "it passed the gate"}
     yard.client.put(f"{address}/aliases/champion", json=promoted).raise_for_status()
-    now, changes = datetime.now(UTC), {1: 300, 2: 95}
+    now, changes = datetime.now(UTC), {1: 365, 2: 95}
     database = Database(f"sqlite:///{yard.data / 'yard.sqlite'}")
     with database.write(unaudited="a test") as connection:
         sea.champions(connection, AT_SEA, changes, now)

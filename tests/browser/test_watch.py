@@ -68,7 +68,7 @@ def test_charts_of_performance_have_versions_intervals_and_a_table(owner: Page) 
     expect(chart).to_be_visible()
     expect(chart.get_by_text("v2", exact=True)).to_be_visible()
     assert chart.locator("polygon.band").count() >= 1
-    assert chart.locator(".whisker").count() == 70
+    assert chart.locator("polygon.band.estimated").count() >= 1
     owner.get_by_text("mae as a table").click()
     table = owner.get_by_role("region", name="mae by day")
     assert table.get_by_role("row").count() > 350
@@ -156,8 +156,10 @@ def _send_hostile(page: Page, address: str, number: int) -> int:
         field.evaluate(
             "(field, text) => { field.removeAttribute('maxlength'); field.value = text; }", HOSTILE
         )
-    form.evaluate("form => form.requestSubmit()")
-    page.wait_for_load_state("networkidle")
+    with page.expect_response(lambda answer: "/static/" not in answer.url):
+        form.evaluate("form => form.requestSubmit()")
+    page.wait_for_load_state()
+    page.wait_for_function("!document.querySelector('.htmx-request')")
     assert page.locator("img[src=x], script:not([src])").count() == 0, address
     return 1
 

@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,10 +54,13 @@ def test_a_gap_interrupts_the_line() -> None:
 
 
 def test_many_days_are_drawn_as_a_line_and_a_band_alone() -> None:
-    every = [day(n % 29, float(n), estimated=n % 2 == 0) for n in range(400)]
-    drawn = str(draw(line(*every), "words"))
+    every = [day(n, float(n), estimated=kind) for n in range(400) for kind in (False, True)]
+    made = msgspec.structs.replace(line(*every), until=BEGIN + DAY * 400)
+    drawn = str(draw(made, "words"))
     assert "<circle" not in drawn
     assert 'class="band estimated"' in drawn
+    alone = str(draw(msgspec.structs.replace(made, measured=(day(7, 1.0),)), "words"))
+    assert alone.count("<circle") == 1
 
 
 def test_a_limit_is_on_the_chart_and_in_its_words() -> None:

@@ -35,8 +35,9 @@ class Standing(Struct, frozen=True):
     """How a model does by the metric of its policy, beside what its policy lets pass.
 
     Attributes:
-        days: of the champion, oldest first; measured ones, or where there are none the estimates.
-        measured: its last week beside its first month; None where either has too few rows.
+        days: of the champion, one a day, oldest first: measured, or where that is not known yet estimated.
+        measured: its last week beside its first month, estimated where outcomes lack; None where either has
+            too few rows.
         worse_share: how much worse leads to a refit, or None where nothing does.
     """
 
@@ -173,13 +174,14 @@ def _metric(policy: Policy | None, signature: Signature) -> Metric:
 def _standing(
     metric: Metric, policy: Policy | None, days: list[Performance], since: datetime, now: datetime
 ) -> Standing:
-    every = {(day.day, day.estimated): day for day in days}
-    ordered = sorted(every.values(), key=lambda day: day.day)
-    is_estimated = all(day.estimated for day in ordered if day.day >= since)
-    own = [day for day in ordered if day.estimated is is_estimated]
+    kinds = {
+        estimated: {day.day: day for day in days if day.estimated is estimated} for estimated in (False, True)
+    }
+    known = [facts.measured(list(own.values()), metric, now) for own in kinds.values()]
+    every = kinds[True] | kinds[False]
     return Standing(
         metric=metric,
-        days=tuple(day for day in own if day.day >= since),
-        measured=facts.measured(own, metric, now),
+        days=tuple(every[day] for day in sorted(every) if day >= since),
+        measured=next((found for found in known if found is not None), None),
         worse_share=policy.retrain.worse_share if policy else None,
     )

@@ -140,7 +140,7 @@ def environment() -> Environment:
         "trend": charts.trend,
         "draw": timeline.draw,
         "describe": timeline.describe,
-        "kind": words.kind_of,
+        "title": words.title_of,
         "Need": Need,
     }
     return made

@@ -1,8 +1,8 @@
 """Performance over time as SVG: measured and estimated with their intervals, versions marked. Pure.
 
 Shapes are stretched to the width there is; words, dots and marks are placed in percent, so they never are.
-Measured days are a line with dots over a band, estimated ones a dashed line with whiskers and open squares:
-they can be told apart without colour.
+Measured days are a line over a band, with dots where there is room; estimated ones a dashed line, with
+whiskers and open squares. So they can be told apart without colour.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from modelyard.web.words import number
 
 _TOP, _BOTTOM = 12.0, 88.0  # percent of the height between which values lie
 _LEFT, _RIGHT = 7.0, 98.5  # of the width
+_DAY = timedelta(days=1)
 _GAP = timedelta(days=4)  # a longer one interrupts a line
-_MOST_DOTS = 130
+_APART = 1.2  # percent of the width between two days, of which each has a dot
 _CLOSE = 3.2  # percent of the width that two words of marks need between them
 _SHORT_SPAN = timedelta(days=200)  # dates of a longer one have their year
 
@@ -65,7 +66,8 @@ def draw(line: Timeline, label: str) -> Markup:
     low, high = scales.room(values, [(p.low, p.high) for p in line.every])
     place = _Place(line.since, line.until, low, high)
     shapes = _band(line.measured, place)
-    if len(line.estimated) > _MOST_DOTS:  # too many for whiskers
+    is_wide = place.x(line.since + _DAY) - _LEFT >= _APART
+    if not is_wide:  # too narrow for whiskers
         shapes += _band(line.estimated, place, "band estimated")
     shapes += _lines(line.measured, place, "measured") + _lines(line.estimated, place, "estimated")
     drawn = [
@@ -73,9 +75,9 @@ def draw(line: Timeline, label: str) -> Markup:
         *_marks(line.marks, place),
         *_limit(line, place),
         f'<svg viewBox="0 0 1000 1000" width="100%" height="100%" preserveAspectRatio="none">{shapes}</svg>',
-        *_whiskers(line.estimated, place),
-        *_dots(line.measured, place, "measured"),
-        *_dots(line.estimated, place, "estimated"),
+        *(_whiskers(line.estimated, place) if is_wide else []),
+        *_dots(line.measured, place, "measured", every=is_wide),
+        *_dots(line.estimated, place, "estimated", every=is_wide),
     ]
     return Markup(  # noqa: S704 - numbers, and all words escaped
         f'<svg class="timeline" role="img" aria-label="{escape(label)}">{"".join(drawn)}</svg>'
@@ -185,8 +187,6 @@ def _lines(days: Sequence[Performance], place: _Place, kind: str) -> str:
 
 
 def _whiskers(days: Sequence[Performance], place: _Place) -> list[str]:
-    if len(days) > _MOST_DOTS:
-        return []
     return [
         f'<line class="whisker" x1="{place.x(d.day)}%" x2="{place.x(d.day)}%" '
         f'y1="{place.y(d.low)}%" y2="{place.y(d.high)}%"/>'
@@ -195,11 +195,9 @@ def _whiskers(days: Sequence[Performance], place: _Place) -> list[str]:
     ]
 
 
-def _dots(days: Sequence[Performance], place: _Place, kind: str) -> list[str]:
-    known = [day for day in days if scales.can_be_drawn(day.value)]
-    if len(known) > _MOST_DOTS:
-        return []
-    return [_dot(day, place, kind) for day in known]
+def _dots(days: Sequence[Performance], place: _Place, kind: str, *, every: bool) -> list[str]:
+    """A dot a day; where these would touch, of days alone only, which no line shows."""
+    return [_dot(day, place, kind) for run in _runs(days) if every or len(run) == 1 for day in run]
 
 
 def _dot(day: Performance, place: _Place, kind: str) -> str:

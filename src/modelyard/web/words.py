@@ -19,10 +19,11 @@ _KINDS = {
     "missing": "values are missing",
     "out-of-range": "values outside of all seen before",
     "new-category": "values never seen before",
+    "type": "another type than before",
     "constant": "always the same value",
     "volume": "far fewer predictions than usual",
-    "performance": "does worse",
-    "estimated": "is estimated to do worse",
+    "performance": "answers have got worse",
+    "estimated": "answers are estimated to be worse",
 }
 
 
@@ -133,6 +134,7 @@ def cut(text: str, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def kind_of(finding: Finding) -> str:
-    """What a finding is, in a few words that follow its column's name."""
-    return _KINDS.get(finding.kind, finding.kind.replace("-", " "))
+def title_of(finding: Finding) -> str:
+    """What a finding is, in a few words: of which column, and what about it."""
+    what = _KINDS.get(finding.kind, finding.kind.replace("-", " "))
+    return f"{cut(finding.column, 60)}: {what}" if finding.column else what.capitalize()
