@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
 from modelyard.catalog import facts, summaries
@@ -118,12 +119,15 @@ class Sightings:
             known = {policy.model: policy for policy in policies.of_all(connection)}
             found = {}
             for model, answering in models.items():
-                metric = _metric(known.get(model), answering.signature)
-                recent = watch.performances(connection, model, answering.version, metric, since=since)
-                if recent:
-                    first = sightings.first_days(connection, model, answering.version, metric, _FIRST_MONTH)
-                    policy = known.get(model)
+                policy, version = known.get(model), answering.version
+                metric = _metric(policy, answering.signature)
+                recent = watch.performances(connection, model, version, metric, since=since)
+                if recent and policy is not None and policy.retrain.worse_share is not None:
+                    first = sightings.first_days(connection, model, version, metric, _FIRST_MONTH)
                     found[model] = _standing(metric, policy, [*first, *recent], since, now)
+                elif recent:  # nothing to compare with: the first month is not read
+                    standing = _standing(metric, policy, recent, since, now)
+                    found[model] = msgspec.structs.replace(standing, measured=None)
         return found
 
     def course(self, model: str, answering: Answering | None, since: datetime, now: datetime) -> Course:
