@@ -26,6 +26,8 @@ class Cable:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits for a connection
         self._listener.close()
         self._whole.set()
 
@@ -45,14 +47,12 @@ class Cable:
 
     def _join(self, near: socket.socket) -> None:
         self._whole.wait()
-        far = socket.socket(socket.AF_UNIX)
-        try:
+        with near, socket.socket(socket.AF_UNIX) as far, suppress(OSError):
             far.connect(str(self._to))
-        except OSError:
-            near.close()
-            return
-        threading.Thread(target=self._pass, args=(near, far), daemon=True).start()
-        self._pass(far, near)
+            back = threading.Thread(target=self._pass, args=(far, near), daemon=True)
+            back.start()
+            self._pass(near, far)
+            back.join()
 
     def _pass(self, source: socket.socket, to: socket.socket) -> None:
         with suppress(OSError):

@@ -59,8 +59,9 @@ def test_a_yard_is_lost_and_comes_back(tmp_path: Path) -> None:
 
 def a_copy_does_not_start_beside_the_original(first: RunningYard, vault: str, word: Path, data: Path) -> None:
     """Only where it shall be a yard of its own."""
-    heard = first.client().get("/health/node").json()["beat"]
-    until(lambda: first.client().get("/health/node").json()["beat"] > heard)
+    with first.client() as client:
+        heard = client.get("/health/node").json()["beat"]
+        until(lambda: client.get("/health/node").json()["beat"] > heard)
     yard("restore", vault, "--data", str(data), "--passphrase-file", str(word))
     refused = yard("up", "--data", str(data), "--port", "0")
     assert refused.returncode == 1

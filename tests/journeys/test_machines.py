@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -101,19 +102,22 @@ def test_a_rollout_acts_once_over_both(yard: Yard) -> None:
         stages = {"version": 2, "rollout": ["shadow 1s", "canary 50% 1s"], "why": "a try"}
         assert there.post(f"/api/v1/models/{MODEL}/rollouts", json=stages).status_code == 201
 
+        numbers = itertools.count()
+
         def ended() -> dict[str, Any] | None:
             for client in (here, there):
-                assert client.post(f"/models/{MODEL}/predict", json=[{"x": 1}]).status_code == 200
+                asked = client.post(f"/models/{MODEL}/predict", json=[{"x": next(numbers)}])
+                assert asked.status_code == 200
             newest: dict[str, Any] = here.get(f"/api/v1/models/{MODEL}/rollouts").json()[0]
             return newest if newest["ended_at"] else None
 
         rollout = until(ended, 60)
-        assert [step["state"] for step in rollout["steps"]] == ["running", "running", "promoted"]
+        assert [s["state"] for s in rollout["steps"]] == ["running", "running", "promoted"], rollout["words"]
         history = there.get(f"/api/v1/models/{MODEL}/history").json()
         champions = [(c["before"], c["after"]) for c in history if c["alias"] == "champion"]
         assert champions == [(1, 2), (None, 1)]
         acted = here.get("/api/v1/audit", params={"action": "rollout.promote"}).json()
-        assert [entry["subject"] for entry in acted] == [MODEL]
+        assert [entry["subject"] for entry in acted] == [f"{MODEL}/2"]
 
 
 def holder(yard: Yard, job: str) -> str:
