@@ -402,7 +402,11 @@ class Front:
         files = FileLimits(settings.data / "scratch", _IN_MEMORY, settings.max_file)
         self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body, files)
         self._outcomes = OutcomesDoor(
-            lambda: self._table, spool.append_many, predictor.new_request_id, settings.max_body
+            lambda: self._table,
+            spool.append_many,
+            predictor.new_request_id,
+            settings.max_body,
+            settings.max_rows,
         )
         self._v2 = InferenceV2(lambda: self._table, predictor, settings.max_body, __version__)
         pulse = Pulse(self._count)

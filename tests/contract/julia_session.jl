@@ -49,7 +49,10 @@ rows = (x = [0.1 + 0.2, NaN], carrier = ["AA", missing], n = [typemax(Int64), 0]
 step(() -> Modelyard.predict("finance/fuel", rows), "predict numbers")
 step(() -> Modelyard.predict("finance/fuel@best", [(x = 1,)]), "predict classes")
 step(() -> Modelyard.predict("finance/fuel/7", Dict(:x => [1.0])), "predict outputs")
-step(() -> sum(Modelyard.predict("finance/many", (x = 1:10_002,))), "predict many")
+step("predict many") do
+    found = Modelyard.predict("finance/many", (x = 1:10_002,); ids = true)
+    return Any[sum(found.predictions), found.request_id[10_000], found.row[10_000], found.request_id[end], found.row[end]]
+end
 step(() -> Modelyard.predict("finance/fuel", (x = [Inf],)), "predict infinity")
 step(() -> Modelyard.predict("finance/absent", EXAMPLE), "predict what is not there")
 step(() -> Modelyard.predict("finance/strange", EXAMPLE), "predict and be misunderstood")

@@ -62,8 +62,8 @@ ANSWERS: dict[str, list[tuple[int, Any]]] = {
     "POST /models/finance/fuel/aliases/best/predict": [(200, {"predictions": [LATE]})],
     "POST /models/finance/fuel/versions/7/predict": [(200, {"predictions": [{"low": 1, "high": 2.5}]})],
     "POST /models/finance/many/predict": [
-        (200, {"predictions": [1.0] * 10_000}),
-        (200, {"predictions": [0.5, 0.5]}),
+        (200, {"request_id": "b0-1", "predictions": [1.0] * 10_000}),
+        (200, {"request_id": "b0-2", "predictions": [0.5, 0.5]}),
     ],
     "POST /models/finance/absent/predict": [problem(404, "There is no model finance/absent.")],
     "POST /models/finance/strange/predict": [(200, b"<html>")],
@@ -359,7 +359,7 @@ def test_predictions_have_the_shape_of_a_models_own(session: Session) -> None:
 
 
 def test_many_rows_go_in_several_requests(session: Session) -> None:
-    assert session.steps["predict many"]["value"] == 10_001
+    assert session.steps["predict many"]["value"] == [10_001, "b0-1", 9_999, "b0-2", 1]
     first, second = session.yard.to("POST /models/finance/many/predict")
     assert len(json.loads(first.body)) == 10_000
     assert json.loads(second.body) == [{"x": 10_001}, {"x": 10_002}]

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from modelyard.catalog.registry import Registry
-from modelyard.loop.looking import training_rows
+from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.errors import InvalidError, MalformedError

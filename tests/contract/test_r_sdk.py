@@ -283,6 +283,29 @@ def test_many_rows_go_in_several_requests(run_r: RunR, yard: str) -> None:
     assert json.loads(Yard.asked[1][3]) == [{"x": 10001}, {"x": 10002}]
 
 
+def test_predictions_with_what_outcomes_are_sent_with(run_r: RunR, yard: str) -> None:
+    label = {"label": "late", "probabilities": {"late": 0.75, "on time": 0.25}}
+    Yard.answers += [
+        (200, {"request_id": "b0-1", "predictions": [1.5, None]}),
+        (200, {"request_id": "b0-2", "predictions": [label]}),
+        (200, {"accepted": 2}),
+    ]
+    code = """
+    library(modelyard)
+    asked <- yard_predict("a/b", data.frame(x = 1:2), ids = TRUE)
+    stopifnot(identical(names(asked), c("request_id", "row", "prediction")), identical(asked$row, 0:1))
+    late <- yard_predict("a/b", data.frame(x = 1), ids = TRUE)
+    stopifnot(identical(names(late)[1:4], c("request_id", "row", "label", "probability:late")))
+    yard_outcomes("a/b", cbind(asked[c("request_id", "row")], actual = c(2, 3)))
+    """
+    done = run_r("-e", code, YARD_URL=yard, YARD_TOKEN="a-token")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Yard.asked[2][3]) == [
+        {"request_id": "b0-1", "row": 0, "actual": 2},
+        {"request_id": "b0-1", "row": 1, "actual": 3},
+    ]
+
+
 def test_aliases_versions_and_histories(run_r: RunR, yard: str) -> None:
     model = {
         "model": "a/b",

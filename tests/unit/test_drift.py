@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from modelyard.catalog.summaries import Summary, binned_on_itself, merge, summarise
-from modelyard.loop.drift import Noticed, few_rows, noticed
+from modelyard.loop.drift import noticed, since_good, usual_changes, with_good
+from modelyard.loop.noticing import Noticed
+from modelyard.loop.quality import few_rows
 from modelyard.records.policies import Level
 
 COLUMNS = 20
@@ -17,10 +19,11 @@ COLUMNS = 20
 
 def rows(count: int, seed: int, **changed: Any) -> pl.DataFrame:
     chance = np.random.default_rng(seed)
-    numbers = {f"in:x{i}": chance.normal(i, 2.0, count) for i in range(COLUMNS - 3)}
+    numbers = {f"in:x{i}": chance.normal(i, 2.0, count) for i in range(COLUMNS - 4)}
     more = {
         "in:skewed": chance.exponential(3.0, count),
         "in:carrier": chance.choice(["UA", "AA", "DL", "B6"], count, p=[0.4, 0.3, 0.2, 0.1]),
+        "in:whole": chance.integers(0, 9, count).astype(float),
         "out:prediction": chance.normal(0, 1, count),
     }
     return pl.DataFrame({**numbers, **more, **changed})
@@ -69,6 +72,9 @@ def test_a_fifth_of_a_standard_deviation_is_found(reference: Summary) -> None:
         ),
         ({"out:prediction": np.random.default_rng(5).normal(1, 1, 5000)}, "outputs", Level.HIGH),
         ({"in:x1": np.random.default_rng(5).normal(1, 6, 5000)}, "drift", Level.MEDIUM),
+        ({"in:carrier": ["UA", "AA", "DL", "12"] * 1250}, "type", Level.HIGH),
+        ({"in:whole": np.random.default_rng(5).integers(0, 9, 5000) / 2}, "type", Level.HIGH),
+        ({"in:x1": np.random.default_rng(5).normal(1, 2, 5000).round()}, "type", Level.MEDIUM),
     ],
     ids=lambda v: str(v)[:20],
 )
@@ -125,3 +131,42 @@ def test_thousands_of_values_that_have_not_moved() -> None:
 
     still = planes(50_000, 0)
     assert [seed for seed in range(20) if noticed(still, planes(5000, seed + 1))] == []
+
+
+def days(reference: Summary, count: int, **changed: Any) -> list[Summary]:
+    return [window(rows(1000, 100 + n, **changed), reference) for n in range(count)]
+
+
+def test_what_is_new_since_the_last_good_day(reference: Summary) -> None:
+    good = days(reference, 8)
+    moved = window(rows(5000, 7, **{"in:x3": np.random.default_rng(1).normal(3 + 2, 2.0, 5000)}), reference)
+    (found,) = since_good(good[-1], moved, good, "the last good day, 2026-03-01")
+    assert (found.kind, found.column, found.level) == ("drift", "x3", Level.HIGH)
+    both = with_good(noticed(reference, moved), [found])
+    assert [f.column for f in both] == ["x3"]
+    assert both[0].good_effect == found.effect
+    assert "It is new since the last good day, 2026-03-01" in both[0].words
+    (alone,) = with_good([], [found])
+    assert alone.words.startswith("Since the last good day, 2026-03-01: x3 moved")
+
+
+def test_what_is_usual_from_day_to_day_is_not_new(reference: Summary) -> None:
+    """A column that jumps by a standard deviation each second day does so again."""
+    jumps = [
+        *days(reference, 4),
+        *days(reference, 4, **{"in:x3": np.random.default_rng(1).normal(6, 2, 1000)}),
+    ]
+    good = [jumps[n] for n in (0, 4, 1, 5, 2, 6, 3)]
+    moved = window(rows(5000, 7, **{"in:x3": np.random.default_rng(2).normal(5, 2.0, 5000)}), reference)
+    assert usual_changes(good)["x3", "standard deviations"] > 1.2
+    assert since_good(good[-1], moved, good, "the last good day") == []
+    assert [f.column for f in since_good(jumps[0], moved, days(reference, 8), "the last good day")] == ["x3"]
+
+
+def test_a_new_value_that_is_an_old_one_written_otherwise(reference: Summary) -> None:
+    (found,) = [
+        f
+        for f in look(reference, **{"in:carrier": ["UA", "AA", "DL", "ua "] * 1250})
+        if f.kind == "new-category"
+    ]
+    assert "'ua ' may be 'UA', written otherwise" in found.words

@@ -1,4 +1,4 @@
-"""Estimated performance: near what outcomes say later, also for a model that is too sure of itself."""
+"""Estimated performance: near what outcomes say later, of two classes, of many and of numbers."""
 
 from __future__ import annotations
 
@@ -8,62 +8,109 @@ import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.loop.estimates import calibration, estimated
+from modelyard.loop.estimates import Estimator, curve_of, estimator, performances
 from modelyard.loop.measures import measured
 from modelyard.records.signatures import Column, ColumnType, Signature
 
 KEY = ("finance/fuel-cost", 1, datetime(2026, 3, 1, tzinfo=UTC))
-SIGNATURE = Signature(
-    (Column("x", ColumnType.FLOAT64),),
-    (
-        Column("label", ColumnType.STRING),
-        Column("probability:no", ColumnType.FLOAT64),
-        Column("probability:yes", ColumnType.FLOAT64),
-    ),
-)
+X = (Column("x", ColumnType.FLOAT64),)
 
 
-def rows(count: int, seed: int, centre: float, sureness: float = 1.0) -> pl.DataFrame:
-    """Answers whose logits are so many times what they should be."""
+def classes(*names: str) -> Signature:
+    chances = [Column(f"probability:{name}", ColumnType.FLOAT64) for name in names]
+    return Signature(X, (Column("label", ColumnType.STRING), *chances))
+
+
+TWO, THREE = classes("no", "yes"), classes("air", "rail", "road")
+NUMBERS = Signature((*X, Column("carrier", ColumnType.STRING)), (Column("prediction", ColumnType.FLOAT64),))
+
+
+def of_classes(signature: Signature, count: int, seed: int, centre: float, sureness: float) -> pl.DataFrame:
+    """Answers whose logits are so many times what they should be; `centre` moves the last class."""
     chance = np.random.default_rng(seed)
-    logit = chance.normal(centre, 1.5, count)
-    said = 1 / (1 + np.exp(-sureness * logit))
-    came = chance.random(count) < 1 / (1 + np.exp(-logit))
-    return pl.DataFrame(
-        {
-            "out:label": np.where(said > 0.5, "yes", "no"),
-            "out:probability:no": 1 - said,
-            "out:probability:yes": said,
-            "actual": np.where(came, "yes", "no"),
-        }
-    )
+    names = signature.classes
+    logits = chance.normal(0, 1.2, (count, len(names)))
+    logits[:, -1] += centre
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    said = np.exp(sureness * logits) / np.exp(sureness * logits).sum(axis=1, keepdims=True)
+    came = (chance.random((count, 1)) > true.cumsum(axis=1)).sum(axis=1).clip(0, len(names) - 1)
+    chances = {f"out:probability:{name}": said[:, k] for k, name in enumerate(names)}
+    labels = np.array(names)[said.argmax(axis=1)]
+    return pl.DataFrame({"out:label": labels, **chances, "actual": np.array(names)[came]})
+
+
+def of_numbers(count: int, seed: int, centre: float) -> pl.DataFrame:
+    """Errors grow with x, and are three times as large for AA."""
+    chance = np.random.default_rng(seed)
+    x = chance.normal(centre, 1.0, count)
+    carrier = chance.choice(["UA", "AA"], count)
+    size = (1 + np.abs(x)) * np.where(carrier == "AA", 3.0, 1.0)
+    actual = 10 * x + chance.normal(0, size)
+    return pl.DataFrame({"in:x": x, "in:carrier": carrier, "out:prediction": 10 * x, "actual": actual})
+
+
+def near(found: Estimator, later: pl.DataFrame, signature: Signature, tolerance: float) -> list[str]:
+    truth = {p.metric: p for p in measured(later, signature, KEY)}
+    estimates = performances(found(later), KEY, later.height, lambda _: 0.0)
+    for each in estimates:
+        assert each.estimated
+        assert each.value == pytest.approx(truth[each.metric].value, rel=tolerance)
+        assert each.low < each.value < each.high
+    return [each.metric for each in estimates]
 
 
 @pytest.mark.parametrize("sureness", [1.0, 2.5, 0.4])
-@pytest.mark.parametrize("centre", [-0.5, 0.5])
-def test_it_is_near_what_outcomes_say(sureness: float, centre: float) -> None:
-    """Calibrated on other rows, whose classes are shared otherwise."""
-    known = calibration(rows(20_000, 1, 0.0, sureness), SIGNATURE)
+@pytest.mark.parametrize("signature", [TWO, THREE], ids=["two", "three"])
+def test_of_classes_it_is_near_what_outcomes_say(signature: Signature, sureness: float) -> None:
+    """Also for a model that is too sure of itself, and where the classes are shared otherwise."""
+    known = estimator(of_classes(signature, 20_000, 1, 0.0, sureness), signature)
     assert known is not None
-    later = rows(20_000, 2, centre, sureness)
-    truth = {p.metric: p for p in measured(later, SIGNATURE, KEY)}
-    for found in estimated(later, SIGNATURE, known, KEY):
-        assert found.estimated
-        assert found.value == pytest.approx(truth[found.metric].value, rel=0.04)
-        assert found.low < found.value < found.high
+    for centre in (-0.5, 0.5):
+        names = near(known, of_classes(signature, 20_000, 2, centre, sureness), signature, 0.05)
+        assert names == ["logloss", "brier", "accuracy", *(["auc"] if signature is TWO else [])]
+
+
+def test_of_numbers_it_follows_the_inputs() -> None:
+    known = estimator(of_numbers(10_000, 1, 0.0), NUMBERS)
+    assert known is not None
+    assert near(known, of_numbers(10_000, 2, 1.0), NUMBERS, 0.07) == ["mae", "rmse"]
+    still, moved = (known(of_numbers(10_000, 3, centre))[0].value for centre in (0.0, 1.5))
+    assert moved > 1.25 * still
+
+
+def test_an_interval_holds_how_far_earlier_ones_were_off() -> None:
+    known = estimator(of_numbers(2_000, 1, 0.0), NUMBERS)
+    assert known is not None
+    later = of_numbers(2_000, 2, 0.0)
+    narrow, wide = (performances(known(later), KEY, 2_000, lambda _, e=e: e)[0] for e in (0.0, 1.0))
+    assert wide.value == narrow.value
+    assert wide.high - wide.value == pytest.approx(np.hypot(narrow.high - narrow.value, 1.959964))
 
 
 def test_nothing_is_estimated_out_of_little() -> None:
-    assert calibration(rows(499, 1, 0.0), SIGNATURE) is None
-    other = Signature(SIGNATURE.inputs, SIGNATURE.outputs[:1])
-    assert calibration(rows(5000, 1, 0.0), other) is None
-    known = calibration(rows(500, 1, 0.0), SIGNATURE)
-    assert known is not None
-    assert estimated(rows(0, 1, 0.0), SIGNATURE, known, KEY) == []
+    assert estimator(of_classes(TWO, 499, 1, 0.0, 1.0), TWO) is None
+    assert estimator(of_numbers(499, 1, 0.0), NUMBERS) is None
+    labels = Signature(X, TWO.outputs[:1])
+    assert estimator(of_classes(TWO, 5000, 1, 0.0, 1.0), labels) is None
+    for some, signature in ((of_classes(TWO, 500, 1, 0.0, 1.0), TWO), (of_numbers(500, 1, 0.0), NUMBERS)):
+        known = estimator(some, signature)
+        assert known is not None
+        assert known(some.head(0)) == []
 
 
-def test_one_class_alone() -> None:
-    known = calibration(rows(1000, 1, 0.0).with_columns(pl.lit("no").alias("actual")), SIGNATURE)
+def test_one_class_alone_and_answers_that_are_missing() -> None:
+    some = of_classes(TWO, 1000, 1, 0.0, 1.0)
+    known = estimator(some.with_columns(pl.lit("no").alias("actual")), TWO)
     assert known is not None
-    (loss, *_) = estimated(rows(1000, 2, 0.0), SIGNATURE, known, KEY)
-    assert np.isfinite([loss.value, loss.low, loss.high]).all()
+    later = some.with_columns(pl.lit(float("nan")).alias("out:probability:yes"))
+    assert known(later) == []
+    assert all(np.isfinite([e.value, e.spread]).all() for e in known(some))
+
+
+def test_a_curve_never_falls() -> None:
+    chance = np.random.default_rng(1)
+    said = chance.random(2000)
+    found = curve_of(said, chance.random(2000) < said**2)
+    grid = found(np.linspace(0, 1, 200))
+    assert (np.diff(grid) >= -0.01).all()
+    assert found(np.array([0.5]))[0] == pytest.approx(0.25, abs=0.08)

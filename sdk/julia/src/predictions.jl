@@ -10,13 +10,17 @@ function records_of(rows)
     return [Dict{String,Any}(name => values[row] for (name, values) in columns) for row in eachindex(last(first(columns)))]
 end
 
-"The yard's answers to all records, asked for in requests of at most so many."
-function predictions_of(path::String, records::Vector)
-    answers = Any[]
+"The yard's answers to all records, asked for in requests of at most so many; each with its request's id and its row there."
+function answers_to(path::String, records::Vector)
+    answers, requests, places = Any[], String[], Int[]
     for some in Iterators.partition(records, MOST_RECORDS)
-        append!(answers, ask_yard("POST", path; body = some)["predictions"])
+        answer = ask_yard("POST", path; body = some)
+        count = length(answer["predictions"])
+        append!(answers, answer["predictions"])
+        append!(requests, fill(get(answer, "request_id", ""), count))
+        append!(places, 0:(count - 1))
     end
-    return answers
+    return answers, requests, places
 end
 
 const MOST_RECORDS = 10_000             # in one request

@@ -52,13 +52,14 @@ end
 progress(words) = stderr isa Base.TTY && println(stderr, "yard: ", words)
 
 """
-    Modelyard.predict(ref, rows)
+    Modelyard.predict(ref, rows; ids = false)
 
 Predictions of a model of the yard, in any language, for rows of any kind that [`save`](@ref) takes as an example. `ref` is
 `department/name`, or one with `@alias` or `/version` behind it.
 
 Returns what a Julia model's own `predict` returns: a `Vector{Float64}`; `(label = …, probabilities = (late = …, …))`
-for classes; a NamedTuple of vectors for several outputs. Throws [`YardError`](@ref).
+for classes; a NamedTuple of vectors for several outputs. With `ids = true` these are `predictions` in a NamedTuple that
+begins with `request_id` and `row`, which [`outcomes`](@ref) takes. Throws [`YardError`](@ref).
 
 ```julia
 Modelyard.predict("maintenance/turnaround", (distance = [1400.0], carrier = ["AA"]))
@@ -67,10 +68,12 @@ Modelyard.predict("maintenance/turnaround", (distance = [1400.0], carrier = ["AA
 Your own `predict(model, columns)` in `Main` hides this one's short name there; the long name always works. A source file
 that begins with `import Modelyard: predict` adds its methods to this function instead, and then the short name does both.
 """
-function predict(ref::AbstractString, rows)
+function predict(ref::AbstractString, rows; ids::Bool = false)
     at = parse_reference(ref)
     inner = at.version > 0 ? "/versions/$(at.version)" : isempty(at.alias) ? "" : "/aliases/$(at.alias)"
-    return shaped(predictions_of("/models/$(at.model)$inner/predict", records_of(rows)))
+    predictions, requests, places = answers_to("/models/$(at.model)$inner/predict", records_of(rows))
+    ids || return shaped(predictions)
+    return (request_id = requests, row = places, predictions = shaped(predictions))
 end
 
 """

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from modelyard.catalog.gates import DUTY as GATE
 from modelyard.catalog.policies import policy_of
 from modelyard.records.audit import YARD
+from modelyard.records.estimates import Judgement, past_errors
 from modelyard.records.jobs import Job, Usage
 from modelyard.records.metrics import Metric, metric_for
 from modelyard.records.models import Version
@@ -98,10 +99,13 @@ def _findings(connection: Connection, model: str, began: datetime, now: datetime
 
 
 def _performance(connection: Connection, policy: Policy, champion: Version, now: datetime) -> Measured | None:
-    """The champion's metric now and in its first month: measured, or estimated where outcomes lack."""
+    """The champion's metric now and in its first month: measured, or estimated where outcomes lack, unless
+    estimates have proved to be worth nothing.
+    """
     metric = metric_for(policy.promote.metric, champion.bundle.signature)
     days = watch.performances(connection, champion.model, champion.version, metric)
-    for estimated in (False, True):
+    doubtful = any(p.judgement is Judgement.DOUBTFUL for p in past_errors(days))
+    for estimated in (False,) if doubtful else (False, True):
         if found := measured([d for d in days if d.estimated is estimated], metric, now):
             return found
     return None

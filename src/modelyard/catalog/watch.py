@@ -9,9 +9,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from modelyard.catalog.good import last_good_days
+from modelyard.catalog.own_metrics import OwnMetrics
 from modelyard.catalog.sightings import Sightings
 from modelyard.records.errors import NotFoundError
-from modelyard.records.predictions import Finding, Keeping, Performance
+from modelyard.records.estimates import PastError, past_errors
+from modelyard.records.predictions import Finding, Keeping, Performance, hour_of
 from modelyard.records.references import CHAMPION
 from modelyard.store import aliases, audit, models, segments, watch
 from modelyard.store.database import Database
@@ -51,43 +54,59 @@ class Watched(Struct, frozen=True):
     Attributes:
         windows: by day, of the last sixty, oldest first.
         metrics: by day, of the same days; estimates are among them.
+        estimates: how far each version's estimates were from what came, over all its days.
         findings: those that are not over, the gravest first.
         reference: what the champion's predictions are compared with, in words, or empty.
+        last_good: the last day of the champion without a finding above low that nobody has seen, which they
+            are compared with, too; None where there is none yet.
     """
 
     model: str
     champion: int | None
     windows: list[Window]
     metrics: list[Performance]
+    estimates: list[PastError]
     findings: list[Finding]
     outcomes: OutcomesState
     reference: str
+    last_good: datetime | None
 
 
 class Watching:
-    """What the watch knows. Every method is one transaction; NotFoundError is for an unknown model."""
+    """What the watch knows. Every method is one transaction; NotFoundError is for an unknown model.
+
+    Attributes:
+        own: metrics of a model's own.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.sightings = Sightings(database)
+        self.own = OwnMetrics(database)
 
     def watched(self, model: str, now: datetime | None = None) -> Watched:
         """A model at sea."""
-        since = (now or datetime.now(UTC)) - _SHOWN
+        now = now or datetime.now(UTC)
+        since = now - _SHOWN
         with self._database.read() as connection:
             _check(connection, model)
             champion = aliases.of_model(connection, model).get(CHAMPION)
             counts = segments.counts(connection, model, segments.DAY, since)
             labelled = {(d.version, d.day): d.rows for d in watch.labelled_days(connection, model)}
             profile = segments.profile(connection, model, champion) if champion is not None else None
+            every = watch.performances(connection, model)
+            until = hour_of(now) - timedelta(hours=23)
+            good = last_good_days(connection, model, champion, until) if champion is not None else []
             return Watched(
                 model=model,
                 champion=champion,
                 windows=[Window(at, v, rows, labelled.get((v, at), 0)) for at, v, rows in counts],
-                metrics=watch.performances(connection, model, since=since),
+                metrics=[p for p in every if p.day >= since],
+                estimates=past_errors(every),
                 findings=watch.open_findings(connection, model),
                 outcomes=_outcomes(connection, model),
                 reference=profile[0] if profile else "",
+                last_good=good[-1] if good else None,
             )
 
     def outcomes(self, model: str) -> OutcomesState:

@@ -27,6 +27,7 @@ from modelyard.cli import (
     models,
     nodes,
     output,
+    own_metrics,
     predict,
     publish,
     refits,
@@ -65,7 +66,14 @@ _GROUPS = {
         refits.refits,
     ),
     "Training": (jobs.train, jobs.jobs, jobs.job, jobs.compare, jobs.cancel),
-    "Predictions": (predict.predict, predict.predictions, watch.outcomes, watch.watch, watch.keep),
+    "Predictions": (
+        predict.predict,
+        predict.predictions,
+        watch.outcomes,
+        watch.watch,
+        own_metrics.metric,
+        watch.keep,
+    ),
 }
 
 app = typer.Typer(

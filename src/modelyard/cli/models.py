@@ -15,6 +15,7 @@ from modelyard.cli.key_calls import KeyCalls
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
+from modelyard.cli.watched import METRICS, metric_rows, watched_of
 from modelyard.records.history import Answering
 from modelyard.records.models import AliasChange, Version
 from modelyard.records.provenance import Label, Signed
@@ -61,7 +62,7 @@ def models(as_json: output.Json = False) -> None:
 
 
 def show(ref: Ref, as_json: output.Json = False) -> None:
-    """Show a version: state, form, signature, metrics, packages, who and when.
+    """Show a version: state, form, signature, metrics, packages, who and when, and how well it does.
 
     Of a model without a version or alias it is the champion, else the latest version.
 
@@ -75,6 +76,9 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
         return
     keys = KeyCalls(yard.connection)
     _print_version(version, keys.signed(version), keys.scanned(version))
+    rows = list(metric_rows(watched_of(yard.connection, version.model), version.version))
+    if rows:
+        output.print_table(METRICS, rows, title="\nhow well it does")
     for refit in story_of(yard.connection, version.model).refits:
         if refit.version == version.version:
             output.print_facts([("\nrefit", output.when(refit.at)), *refit_rows(refit)])

@@ -12,45 +12,24 @@ from msgspec import Struct
 from modelyard.cli import output
 from modelyard.cli.models import Model
 from modelyard.cli.predict import asked, reading
-from modelyard.cli.rows import Form
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.sources import source_of
 from modelyard.cli.suggest import suggestions
+from modelyard.cli.watched import Outcomes, Watched, print_watched
 from modelyard.records.errors import InvalidError
-from modelyard.records.predictions import Finding, Keeping, Performance
+from modelyard.records.predictions import Finding, Keeping
 from modelyard.records.references import Reference
-
-_SHOWN_DAYS = 14
 
 
 class _Accepted(Struct, frozen=True):
     accepted: int
 
 
-class _Outcomes(Struct, frozen=True):
-    labelled: int
-    waiting: int
-
-
-class _Window(Struct, frozen=True):
-    day: str
-    version: int
-    rows: int
-    labels: int
-
-
-class _Watched(Struct, frozen=True):
-    champion: int | None
-    windows: list[_Window]
-    metrics: list[Performance]
-    findings: list[Finding]
-    outcomes: _Outcomes
-    reference: str
-
-
 def outcomes(
     model: Model,
-    file: Annotated[str | None, typer.Argument(help="CSV, JSON or JSON lines; - is standard input.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(help="CSV, JSON, JSON lines or Parquet; - is standard input.")
+    ] = None,
     rows: Annotated[int, typer.Option(help="Rows of one request.", min=1, max=1_000_000)] = 50_000,
     as_json: output.Json = False,
 ) -> None:
@@ -69,7 +48,7 @@ def outcomes(
     if as_json:
         output.print_json(msgspec.json.decode(found))
         return
-    state = msgspec.json.decode(found, type=_Outcomes)
+    state = msgspec.json.decode(found, type=Outcomes)
     output.print_facts([("labelled", f"{state.labelled:,}"), ("waiting", f"{state.waiting:,}")])
 
 
@@ -77,8 +56,6 @@ def _send(at: Reference, file: str, rows: int) -> int:
     yard, accepted = open_yard(), 0
     path = None if file == "-" else Path(file)
     with reading(path) as (stream, form):
-        if form is Form.PARQUET:
-            raise InvalidError("Outcomes are not taken as Parquet.", "Write them as CSV or JSON.")
         for part in source_of(stream, path, form).parts(rows, (), 0):
             body, _ = asked(yard, f"/models/{at.model}/outcomes", part.body, form.content_type)
             accepted += msgspec.json.decode(body, type=_Accepted).accepted
@@ -107,44 +84,7 @@ def watch(
     if as_json:
         output.print_json(msgspec.json.decode(found))
         return
-    _print(at, msgspec.json.decode(found, type=_Watched))
-
-
-def _print(at: Reference, watched: _Watched) -> None:
-    output.print_facts(
-        [
-            ("model", at.model),
-            ("champion", watched.champion or "none"),
-            ("compared with", watched.reference or "nothing yet"),
-            ("outcomes", f"{watched.outcomes.labelled:,} labelled, {watched.outcomes.waiting:,} waiting"),
-        ]
-    )
-    output.print_table(
-        ("day", "version", "predictions", "labels"),
-        [(w.day[:10], w.version, f"{w.rows:,}", f"{w.labels:,}") for w in watched.windows[-_SHOWN_DAYS:]],
-        "Days",
-    )
-    last = {(p.metric, p.version, p.estimated): p for p in watched.metrics}
-    output.print_table(
-        ("metric", "version", "day", "value", "95 % interval", "labels"),
-        [
-            (
-                f"{p.metric}{' (estimated)' if p.estimated else ''}",
-                p.version,
-                p.day.strftime("%Y-%m-%d"),
-                f"{p.value:.4g}",
-                f"{p.low:.4g} to {p.high:.4g}",
-                f"{p.labels:,}",
-            )
-            for p in last.values()
-        ],
-        "Newest metrics",
-    )
-    output.print_table(
-        ("finding", "level", "since", "what"),
-        [(f.id, f.level.value, output.when(f.noticed_at), f.words) for f in watched.findings],
-        "Findings",
-    )
+    print_watched(str(at.model), msgspec.json.decode(found, type=Watched))
 
 
 def keep(

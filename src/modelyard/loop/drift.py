@@ -3,52 +3,36 @@
 A finding needs both: an effect that matters, and a test that leaves no doubt of it. Effects are the
 difference of means in standard deviations (Cohen, "Statistical Power Analysis", 1988) and the Jensen-Shannon
 distance of the shares (Lin, IEEE Trans. Inf. Theory 37, 1991; 0 the same, 1 nothing in common). Doubt is
-shared out (Bonferroni) over all columns, the tests of each, and the looks of a day: all looks of a day at a
-model that has not moved raise a finding with a chance of 1 % at most.
+shared out (Bonferroni) over all columns, the tests of each, what it is compared with, and the looks of a day:
+all looks of a day at a model that has not moved raise a finding with a chance of 1 % at most.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
+import msgspec
 import numpy as np
-from msgspec import Struct
 from scipy import stats
 
-from modelyard.catalog.summaries import OUTPUT, SECONDS, Numbers, Summary, Texts
+from modelyard.catalog.summaries import SECONDS, Numbers, Summary, Texts
+from modelyard.loop import quality
+from modelyard.loop.noticing import FEWEST, Noticed, level_of, plain
 from modelyard.records.policies import Level
 
-FEWEST = 200  # rows of a window or a reference; of fewer nothing is said
 ALPHA = 0.01
 LOOKS = 2_880  # a day: one whenever predictions were shipped
+DEVIATIONS, DISTANCE = "standard deviations", "Jensen-Shannon distance"
 _MOVED = ((0.8, Level.HIGH), (0.4, Level.MEDIUM), (0.1, Level.LOW))  # standard deviations
 _APART = ((0.4, Level.HIGH), (0.25, Level.MEDIUM), (0.1, Level.LOW))  # Jensen-Shannon distance
-_MORE = ((0.2, Level.HIGH), (0.05, Level.MEDIUM), (0.01, Level.LOW))  # of the rows
 _FEW_OF_A_KIND = 5  # rows that a bin or a value is expected to have, or it is counted with its neighbours
-_NEARLY_ALL = 0.99
 _FREQUENT = 0.01  # at most a hundred values are, so they are among the 200 that a summary keeps
 _TESTS = 4  # of a column
-_VOLUME = ((0.05, Level.HIGH), (0.2, Level.MEDIUM))  # of what is usual for the hour
-_USUAL = 50  # rows of an hour, of fewer nothing is said
-_WEEK = 7  # hours to compare with
-
-
-class Noticed(Struct, frozen=True):
-    """What is noticed in one column.
-
-    Attributes:
-        kind, column, level, effect, measure, words: see `records.predictions.Finding`.
-        share: of the window's rows that carry it, or None where that is not to be said.
-    """
-
-    kind: str
-    column: str
-    level: Level
-    effect: float
-    measure: str
-    words: str
-    share: float | None = None
+_COMPARED = 2  # with the reference, and with the last good day
+_SINCE_GOOD = ("drift", "outputs", "missing")  # a day is too short to know all ranges and values by
+_ENOUGH_DAYS = 7  # to know what is usual from day to day
 
 
 def noticed(reference: Summary, window: Summary, *, looks: int = LOOKS) -> list[Noticed]:
@@ -62,147 +46,152 @@ def noticed(reference: Summary, window: Summary, *, looks: int = LOOKS) -> list[
         return []
     numbers = [n for n in reference.numbers if n in window.numbers and n != SECONDS]
     texts = [n for n in reference.texts if n in window.texts]
-    doubt = ALPHA / (max(1, len(numbers) + len(texts)) * _TESTS * max(1, looks))
+    doubt = ALPHA / (max(1, len(numbers) + len(texts)) * _TESTS * _COMPARED * max(1, looks))
     found: list[Noticed] = []
     for name in numbers:
         found += _of_numbers(name, reference.numbers[name], window.numbers[name], doubt)
     for name in texts:
         found += _of_texts(name, reference.texts[name], window.texts[name], doubt)
+    return _gravest_first(found)
+
+
+def since_good(good: Summary, window: Summary, days: Sequence[Summary], against: str) -> list[Noticed]:
+    """What has moved at least moderately since the last good day, and more than is usual from day to day.
+
+    Args:
+        good: that day.
+        window: the last 24 hours.
+        days: earlier days that follow each other; of fewer than seven only what is grave is told.
+        against: the day in words.
+    """
+    usual = usual_changes(days)
+    least = Level.MEDIUM if len(days) >= _ENOUGH_DAYS else Level.HIGH
+    return [
+        msgspec.structs.replace(f, against=against)
+        for f in noticed(good, window)
+        if f.kind in _SINCE_GOOD
+        and f.level.rank >= least.rank
+        and f.effect > usual.get((f.column, f.measure), 0.0)
+    ]
+
+
+def with_good(found: Sequence[Noticed], since: Sequence[Noticed]) -> list[Noticed]:
+    """What was noticed against the reference and against the last good day, one of each subject."""
+    news = {f.subject: f for f in since}
+    both = []
+    for each in found:
+        new = news.pop(each.subject, None)
+        if new is not None and new.measure == each.measure:
+            words = f"{each.words} It is new since {new.against} ({new.effect:.2g} {new.measure})."
+            each = msgspec.structs.replace(each, words=words, good_effect=new.effect)  # noqa: PLW2901
+        both.append(each)
+    for new in news.values():
+        words = f"Since {new.against}: {new.words}"
+        both.append(msgspec.structs.replace(new, words=words, good_effect=new.effect))
+    return _gravest_first(both)
+
+
+def usual_changes(days: Sequence[Summary]) -> Mapping[tuple[str, str], float]:
+    """The largest effect from one day to the next, by column and measure."""
+    found: dict[tuple[str, str], float] = {}
+
+    def seen(name: str, measure: str, effect: float) -> None:
+        key = (plain(name)[0], measure)
+        found[key] = max(found.get(key, 0.0), effect)
+
+    for one, two in pairwise(days):
+        for name in one.numbers.keys() & two.numbers.keys():
+            before, after = one.numbers[name], two.numbers[name]
+            if min(before.count, after.count) >= FEWEST:
+                seen(name, DEVIATIONS, abs(_shift(before, after)))
+                seen(name, DISTANCE, distance(*_binned(before, after)))
+        for name in one.texts.keys() & two.texts.keys():
+            if min(one.texts[name].count, two.texts[name].count) >= FEWEST:
+                names = _comparable(one.texts[name], two.texts[name])
+                shares = [_shares(names, day.texts[name]) for day in (one, two)]
+                seen(name, DISTANCE, distance(*shares))
+    return found
+
+
+def _gravest_first(found: Sequence[Noticed]) -> list[Noticed]:
     return sorted(found, key=lambda f: (-f.level.rank, -f.effect, f.column))
 
 
-def few_rows(now: int, usual: Sequence[int]) -> Noticed | None:
-    """Whether an hour had far fewer rows than the same hour of other days.
-
-    Args:
-        now: rows of an hour that is over.
-        usual: of the same hour of days before; of fewer than seven nothing is said.
-
-    >>> few_rows(3, [100] * 7).level
-    <Level.HIGH: 'high'>
-    """
-    if len(usual) < _WEEK:
-        return None
-    middle = float(np.median(usual))
-    lowest = min(usual)
-    if middle < _USUAL or now >= lowest:
-        return None
-    share = now / middle
-    level = next((level for limit, level in _VOLUME if share <= limit), None)
-    if level is None:
-        return None
-    words = f"{now:,} predictions were asked for in an hour; {middle:,.0f} are usual for it."
-    return Noticed("volume", "", level, 1 - share, "share of the usual rows that did not come", words)
-
-
 def _of_numbers(name: str, before: Numbers, after: Numbers, doubt: float) -> Iterator[Noticed]:
-    plain, kind = _plain(name)
-    yield from _missing(plain, (before.missing, before.count), (after.missing, after.count), doubt)
+    own, kind = plain(name)
+    yield from quality.missing(own, (before.missing, before.count), (after.missing, after.count), doubt)
     if min(before.count, after.count) < FEWEST:
         return
-    if before.deviation > 0 and after.low == after.high:
-        words = f"{plain} was {after.low:.6g} in all {after.count:,} rows; before it varied."
-        yield Noticed("constant", plain, Level.HIGH, 1.0, "share of rows with one value", words, 1.0)
+    if constant := quality.constant_number(own, before, after):
+        yield constant
         return
-    yield from _moved(plain, kind, before, after, doubt)
-    yield from _out_of_range(plain, kind, before, after)
+    yield from _moved(own, kind, before, after, doubt)
+    if kind == "drift":
+        yield from quality.out_of_range(own, before, after)
+        if other := quality.other_number(own, before, after):
+            yield other
 
 
 def _moved(name: str, kind: str, before: Numbers, after: Numbers, doubt: float) -> Iterator[Noticed]:
     """By the mean or by the shape, whichever says more."""
-    edges = before.edges
-    shift = (after.mean - before.mean) / before.deviation if before.deviation else 0.0
+    shift = _shift(before, after)
     spread = math.hypot(before.deviation / math.sqrt(before.count), after.deviation / math.sqrt(after.count))
     is_sure = spread > 0 and 2 * stats.norm.sf(abs(after.mean - before.mean) / spread) < doubt
-    by_mean = _level(_MOVED, abs(shift)) if is_sure else None
-    shares = before.shares(edges), after.shares(edges)
+    by_mean = level_of(_MOVED, abs(shift)) if is_sure else None
+    shares = _binned(before, after)
     apart = distance(*shares)
     is_other = _differ(*shares, before.count, after.count) < doubt
-    by_shape = _level(_APART, apart) if is_other else None
+    by_shape = level_of(_APART, apart) if is_other else None
     if by_mean is None and by_shape is None:
         return
     was = f"on average {after.mean:.4g}, before {before.mean:.4g}"
     if by_shape is None or (by_mean is not None and by_mean.rank >= by_shape.rank):
         assert by_mean is not None  # noqa: S101 - else there is a shape
         words = f"{name} moved by {shift:+.2f} standard deviations: {was}."
-        yield Noticed(kind, name, by_mean, abs(shift), "standard deviations", words)
+        yield Noticed(kind, name, by_mean, abs(shift), DEVIATIONS, words)
     else:
         words = f"The values of {name} are spread otherwise than before (distance {apart:.2f} of 1; {was})."
-        yield Noticed(kind, name, by_shape, apart, "Jensen-Shannon distance", words)
+        yield Noticed(kind, name, by_shape, apart, DISTANCE, words)
 
 
-def _out_of_range(name: str, kind: str, before: Numbers, after: Numbers) -> Iterator[Noticed]:
-    if kind == "outputs" or (after.low >= before.low and after.high <= before.high):
-        return
-    below, inside, _ = _thirds(before, after)
-    share = 1 - inside
-    level = _level(_MORE, share)
-    if level is not None:
-        side = "below" if below > share / 2 else "above"
-        span = f"{before.low:.4g} to {before.high:.4g}"
-        words = f"{share:.1%} of {name} lie {side} all that was seen before ({span})."
-        yield Noticed("out-of-range", name, level, share, "share of rows", words, share)
+def _shift(before: Numbers, after: Numbers) -> float:
+    return (after.mean - before.mean) / before.deviation if before.deviation else 0.0
 
 
-def _thirds(before: Numbers, after: Numbers) -> tuple[float, float, float]:
-    """The shares of the window below, within and above what was seen before."""
-    lowest = math.nextafter(before.low, -math.inf)  # what equals the lowest is within
-    below, inside, above = after.shares([lowest, before.high]) if lowest < before.high else (0.0, 1.0, 0.0)
-    return below, inside, above
+def _binned(before: Numbers, after: Numbers) -> tuple[list[float], list[float]]:
+    """The shares in the bins of the first; none where it has none, as before there was a reference."""
+    return (before.shares(before.edges), after.shares(before.edges)) if before.edges else ([], [])
 
 
 def _of_texts(name: str, before: Texts, after: Texts, doubt: float) -> Iterator[Noticed]:
-    plain, kind = _plain(name)
-    yield from _missing(plain, (before.missing, before.count), (after.missing, after.count), doubt)
+    own, kind = plain(name)
+    yield from quality.missing(own, (before.missing, before.count), (after.missing, after.count), doubt)
     if min(before.count, after.count) < FEWEST:
         return
-    if (
-        len(after.counts) == 1
-        and len(before.counts) > 1
-        and max(before.counts.values()) < 0.99 * before.count
-    ):
-        value = next(iter(after.counts))
-        words = f"{plain} was {value!r} in all {after.count:,} rows; before it varied."
-        yield Noticed("constant", plain, Level.HIGH, 1.0, "share of rows with one value", words, 1.0)
+    if constant := quality.constant_text(own, before, after):
+        yield constant
         return
-    yield from _new_values(plain, before, after)
+    yield from quality.new_values(own, before, after)
+    if other := quality.other_text(own, before, after):
+        yield other
     names = _comparable(before, after)
     shares = _shares(names, before), _shares(names, after)
     apart = distance(*shares)
-    level = _level(_APART, apart)
+    level = level_of(_APART, apart)
     if level is not None and _differ(*shares, before.count, after.count) < doubt:
-        change = max(zip(names, *shares, strict=False), key=lambda c: abs(c[2] - c[1]))
+        change = most_changed(before, after)
         words = (
-            f"The values of {plain} are shared otherwise than before (distance {apart:.2f} of 1): "
-            f"{change[0]!r} has {change[2]:.1%}, before {change[1]:.1%}."
+            f"The values of {own} are shared otherwise than before (distance {apart:.2f} of 1: "
+            f"{change[0]!r} has {change[2]:.1%}, before {change[1]:.1%})."
         )
-        yield Noticed(kind, plain, level, apart, "Jensen-Shannon distance", words)
+        yield Noticed(kind, own, level, apart, DISTANCE, words)
 
 
-def _new_values(name: str, before: Texts, after: Texts) -> Iterator[Noticed]:
-    if not before.is_whole:
-        return
-    new = {value: n for value, n in after.counts.items() if value not in before.counts}
-    share = sum(new.values()) / after.count
-    level = _level(_MORE, share)
-    if level is not None:
-        first = ", ".join(repr(v) for v in sorted(new, key=lambda v: -new[v])[:3])
-        words = f"{share:.1%} of {name} have a value that was never seen before: {first}."
-        yield Noticed("new-category", name, level, share, "share of rows", words, share)
-
-
-def _missing(name: str, before: tuple[int, int], after: tuple[int, int], doubt: float) -> Iterator[Noticed]:
-    """More missing than before; counts of (missing, there)."""
-    rows_before, rows_after = sum(before), sum(after)
-    if min(rows_before, rows_after) < FEWEST:
-        return
-    was, is_now = before[0] / rows_before, after[0] / rows_after
-    level = _level(_MORE, is_now - was)
-    both = (before[0] + after[0]) / (rows_before + rows_after)
-    spread = math.sqrt(both * (1 - both) * (1 / rows_before + 1 / rows_after))
-    if level is not None and (spread == 0 or stats.norm.sf((is_now - was) / spread) < doubt):
-        words = f"{is_now:.1%} of {name} are missing, before {was:.1%}."
-        yield Noticed("missing", name, level, is_now - was, "share of rows", words, is_now)
+def most_changed(before: Texts, after: Texts) -> tuple[str, float, float]:
+    """The value whose share changed most, with its shares before and after."""
+    names = _comparable(before, after)
+    shares = _shares(names, before), _shares(names, after)
+    return max(zip(names, *shares, strict=False), key=lambda c: abs(c[2] - c[1]), default=("", 0.0, 0.0))
 
 
 def _comparable(before: Texts, after: Texts) -> list[str]:
@@ -247,13 +236,3 @@ def _differ(one: Sequence[float], two: Sequence[float], rows_one: int, rows_two:
     if counts.shape[1] < 2:  # noqa: PLR2004 - one bin is no difference
         return 1.0
     return float(stats.chi2_contingency(counts, correction=False).pvalue)
-
-
-def _level(limits: Sequence[tuple[float, Level]], effect: float) -> Level | None:
-    return next((level for limit, level in limits if effect >= limit), None)
-
-
-def _plain(name: str) -> tuple[str, str]:
-    """A column's name as people know it, and the kind of finding that it moved."""
-    side, _, plain = name.partition(":")
-    return plain, "outputs" if f"{side}:" == OUTPUT else "drift"

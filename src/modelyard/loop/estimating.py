@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import polars as pl
 
 from modelyard.catalog.registry import Registry
-from modelyard.loop.estimates import FEWEST, Calibration, calibration, estimated
+from modelyard.loop.estimates import Estimator, estimator, performances
+from modelyard.loop.labelled import Rows, newest
+from modelyard.loop.losses import FEWEST
 from modelyard.records.errors import NotFoundError
+from modelyard.records.estimates import past_errors
 from modelyard.records.predictions import Kind, day_of
 from modelyard.records.signatures import Signature
 from modelyard.store import duties, segments, watch
@@ -19,12 +19,13 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
-_MOST_ROWS = 100_000  # of a day, the newest, and of labelled ones
+_MOST_ROWS = 100_000  # of a day, the newest
 _EVERY = timedelta(minutes=10)  # a day that goes on is estimated anew
+_LEARNED = 32  # estimators that are kept in memory
 
 
 class Estimating:
-    """Estimates days of classifiers.
+    """Estimates days of classifiers with probabilities and of regressions.
 
     Args:
         scratch: a folder for what is only needed for a moment.
@@ -40,11 +41,11 @@ class Estimating:
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
-        self._blobs = blobs
+        self._rows = Rows(database, blobs, scratch)
         self._registry = registry
-        self._scratch = scratch
         self._clock = clock
         self._done: dict[tuple[str, int, datetime], datetime] = {}
+        self._learned: dict[tuple[str, ...], Estimator | None] = {}
 
     def __call__(self, duty: Duty, days: Iterable[tuple[int, datetime]]) -> None:
         """Estimate these days (version and beginning) of the duty's model.
@@ -66,44 +67,31 @@ class Estimating:
             signature = self._registry.version(model, number).bundle.signature
         except NotFoundError:  # the database is an older backup
             return
-        known = self._calibration(key, signature)
-        if known is None:
+        learned = self._estimator(key, signature)
+        if learned is None:
             return
         with self._database.read() as connection:
-            every = segments.of_model(
-                connection, model, Kind.PREDICTIONS, since=day, until=day + timedelta(days=1)
-            )
-        mine = [s for s in reversed(every) if s.version == number and day_of(s.first_at) == day]
-        rows = _tall(self._read((s.digest, s.rows) for s in mine))
+            until = day + timedelta(days=1)
+            every = segments.of_model(connection, model, Kind.PREDICTIONS, since=day, until=until)
+            known = watch.performances(connection, model, number)
+        mine = [s for s in every if s.version == number and day_of(s.first_at) == day]
+        rows = self._rows.read(newest(mine, _MOST_ROWS))
         if rows is None:
             return
-        found = estimated(rows, signature, known, key)
+        excess = {p.metric: p.excess for p in past_errors(p for p in known if p.day < day)}
+        found = performances(learned(rows), key, rows.height, lambda metric: excess.get(metric, 0.0))
         with self._database.write(unaudited="what is estimated is a record itself") as connection:
             duties.hold(connection, duty)
             watch.put_performance(connection, key, found, estimated=True)
 
-    def _calibration(self, key: tuple[str, int, datetime], signature: Signature) -> Calibration | None:
+    def _estimator(self, key: tuple[str, int, datetime], signature: Signature) -> Estimator | None:
         """Of labelled rows from days before, so that an estimate knows nothing of its own day."""
         model, number, day = key
-        with self._database.read() as connection:
-            days = watch.labelled_days(connection, model, number)
-        earlier = [d for d in reversed(days) if d.day < day]
-        if len(signature.classes) != 2 or sum(d.rows for d in earlier) < FEWEST:  # noqa: PLR2004
-            return None
-        labelled = _tall(self._read((d.digest, d.rows) for d in earlier))
-        return None if labelled is None else calibration(labelled, signature)
-
-    def _read(self, blobs: Iterable[tuple[str, int]]) -> Iterator[pl.DataFrame]:
-        rows = 0
-        with TemporaryDirectory(dir=self._scratch, prefix="estimate-") as folder:
-            for digest, count in blobs:
-                if rows and rows + count > _MOST_ROWS:
-                    return
-                rows += count
-                self._blobs.fetch(digest, Path(folder) / digest)
-                yield pl.read_parquet(Path(folder) / digest)
-
-
-def _tall(tables: Iterable[pl.DataFrame]) -> pl.DataFrame | None:
-    every = list(tables)
-    return pl.concat(every, how="diagonal_relaxed") if every else None
+        earlier = self._rows.labelled_days(model, number, before=day)
+        digests = tuple(d.digest for d in earlier)
+        if digests not in self._learned:
+            labelled = self._rows.read(earlier) if sum(d.rows for d in earlier) >= FEWEST else None
+            if len(self._learned) >= _LEARNED:
+                self._learned.pop(next(iter(self._learned)))
+            self._learned[digests] = None if labelled is None else estimator(labelled, signature)
+        return self._learned[digests]

@@ -1,26 +1,29 @@
-"""A look at a champion: its newest predictions beside what it was made on, and who is behind a finding."""
+"""A look at a champion: its newest predictions beside what it was made on and beside its last good day."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-import msgspec
-import polars as pl
-
-from modelyard.catalog import summaries
+from modelyard.catalog.facts import measured
+from modelyard.catalog.good import last_good_days
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Summary
-from modelyard.loop.drift import FEWEST, Noticed, few_rows, noticed
-from modelyard.records.errors import YardError
+from modelyard.loop.behind import Looker
+from modelyard.loop.drift import noticed, since_good, with_good
+from modelyard.loop.labelled import Rows
+from modelyard.loop.noticing import FEWEST, Noticed
+from modelyard.loop.quality import few_rows
+from modelyard.loop.reference import Reference, References
+from modelyard.loop.worse import worse
+from modelyard.records.estimates import Judgement, past_errors
+from modelyard.records.metrics import metric_for
 from modelyard.records.models import Version
-from modelyard.records.policies import Level
-from modelyard.records.predictions import Finding, Kind, Segment, hour_of
+from modelyard.records.predictions import Finding, day_of, hour_of
 from modelyard.records.references import CHAMPION
-from modelyard.records.signatures import ColumnType
 from modelyard.store import aliases, duties, segments, versions, watch
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
@@ -28,19 +31,23 @@ from modelyard.store.duties import Duty
 _HOUR = timedelta(hours=1)
 _ENOUGH = 2_000  # rows of a window, which is made of the last hours that have so many, or of
 _LONGEST = timedelta(days=3)  # all of these
-_FIRST = 2_000  # predictions of a version that become its reference where there is no training data
-_MOST_TRAINING = 200_000  # rows of a dataset that become one
-_MOST_BEHIND = 100_000  # rows that are looked through for who is behind a finding
-_HALF = 0.5
 _DAYS = 14
-_DATASET = "dataset:"
-_TEXTS = (ColumnType.STRING, ColumnType.BOOL)
+_DAYS_KEPT = 512  # in memory
+
+
+class _Day(NamedTuple):
+    """The last 24 hours: since when, how many rows, and what has moved since the last good day."""
+
+    since: datetime
+    rows: int
+    found: list[Noticed]
 
 
 class Looking:
     """Looks at champions.
 
     Args:
+        rows: reads labelled rows and segments.
         scratch: a folder for what is only needed for a moment.
         clock: what time it is.
     """
@@ -49,6 +56,7 @@ class Looking:
         self,
         database: Database,
         history: History,
+        rows: Rows,
         registry: Registry,
         scratch: Path,
         clock: Callable[[], datetime],
@@ -56,8 +64,10 @@ class Looking:
         self._database = database
         self._history = history
         self._registry = registry
-        self._scratch = scratch
         self._clock = clock
+        self._references = References(database, history, registry, scratch)
+        self._looker = Looker(database, rows, registry, clock)
+        self._whole: dict[tuple[str, int, datetime], Summary] = {}
 
     def look(self, duty: Duty) -> list[Finding]:
         """Look at the champion of the duty's model, and write down what is noticed and what is over.
@@ -69,65 +79,76 @@ class Looking:
         with self._database.read() as connection:
             number = aliases.of_model(connection, model).get(CHAMPION)
             version = versions.get(connection, model, number) if number is not None else None
-        reference = self._reference(version, now) if version is not None else None
+        reference = self._references(version, now) if version is not None else None
         if version is None or reference is None:
             return []
         since, until = self._span(version, now)
         window = self._history.window(model, version.version, since, until)
         if window.rows < FEWEST:  # nothing can be said, so nothing is over either
             return []
-        found = noticed(reference, window)
-        if few := self._few(version, now):
-            found.append(few)
-        findings = [self._finding(version, f, reference, window, (since, min(until, now))) for f in found]
+        findings = self._findings(version, reference, window, (since, min(until, now)))
         with self._database.write(unaudited="findings are a record themselves") as connection:
             duties.hold(connection, duty)
             kept = [watch.notice(connection, finding) for finding in findings]
             watch.close_others(connection, model, version.version, [f.subject for f in kept], now)
         return kept
 
-    def _reference(self, version: Version, now: datetime) -> Summary | None:
-        """What the version is compared with: the data it was trained on, else its first predictions.
+    def _findings(
+        self, version: Version, reference: Reference, window: Summary, span: tuple[datetime, datetime]
+    ) -> list[Finding]:
+        now = self._clock()
+        last = self._day(version, now)
+        found = with_good(noticed(reference.summary, window), last.found)
+        if few := self._few(version, now):
+            found.append(few)
+        day = (last.since, now)
+        made = [
+            self._finding(version, f, f.against, last.rows, day)
+            if f.against
+            else self._finding(version, f, reference.source, window.rows, span)
+            for f in found
+        ]
+        return [*self._looker(made, version, reference.summary, window), *self._worse(version, now)]
 
-        None also where these were taken just now: they are no window of themselves.
-        """
+    def _day(self, version: Version, now: datetime) -> _Day:
+        """What has moved in the last 24 hours, compared with the last good day."""
+        until = hour_of(now) + _HOUR
+        since = until - timedelta(days=1)
         with self._database.read() as connection:
-            kept = segments.profile(connection, version.model, version.version)
-        if kept is not None:
-            return summaries.unpack(kept[1])
-        trained = self._of_training(version)
-        made = trained or self._of_first(version, now)
-        if made is None:
-            return None
-        source, summary = made
-        reference = summaries.binned_on_itself(summary)
-        with self._database.write(unaudited="what windows are compared with") as connection:
-            key = (version.model, version.version)
-            segments.put_profile(connection, key, source, summaries.pack(reference), now)
-        return reference if trained else None
+            days = last_good_days(connection, version.model, version.version, since)
+        window = self._history.window(version.model, version.version, since, until)
+        if not days or window.rows < FEWEST:
+            return _Day(since, window.rows, [])
+        summaries_of = [self._whole_day(version, day) for day in days[-_DAYS:]]
+        against = f"the last good day, {days[-1]:%Y-%m-%d}"
+        return _Day(since, window.rows, since_good(summaries_of[-1], window, summaries_of, against))
 
-    def _of_training(self, version: Version) -> tuple[str, Summary] | None:
-        lineage = version.bundle.lineage
-        for key in sorted(lineage):
-            if not key.startswith(_DATASET) or not lineage[key].isdigit():
+    def _whole_day(self, version: Version, day: datetime) -> Summary:
+        """A day that is over: it is kept in memory, for what comes late of it changes little."""
+        key = (version.model, version.version, day)
+        if key not in self._whole:
+            if len(self._whole) >= _DAYS_KEPT:
+                self._whole.pop(next(iter(self._whole)))
+            self._whole[key] = self._history.window(*key, day + timedelta(days=1))
+        return self._whole[key]
+
+    def _worse(self, version: Version, now: datetime) -> list[Finding]:
+        """Whether the version has become worse than in its first month: measured, or estimated by estimates
+        that have earned trust.
+        """
+        policy = self._registry.policies.policy(version.model)
+        metric = metric_for(policy.promote.metric, version.bundle.signature)
+        with self._database.read() as connection:
+            every = watch.performances(connection, version.model, version.version, metric)
+        trusted = any(p.judgement is Judgement.TRUSTED for p in past_errors(every))
+        for estimated in (False, True) if trusted else (False,):
+            known = measured([p for p in every if p.estimated is estimated], metric, now)
+            if known is None:
                 continue
-            name, number = key.removeprefix(_DATASET), int(lineage[key])
-            with TemporaryDirectory(dir=self._scratch, prefix="profile-") as folder:
-                path = Path(folder) / "data.parquet"
-                try:
-                    self._registry.datasets.lay_out(name, number, path, rows=(0, _MOST_TRAINING))
-                    table = training_rows(pl.read_parquet(path), version)
-                except (YardError, pl.exceptions.PolarsError):
-                    continue
-            if table.width and table.height >= FEWEST:
-                return f"the data it was trained on, {name}/{number}", summaries.summarise(table)
-        return None
-
-    def _of_first(self, version: Version, now: datetime) -> tuple[str, Summary] | None:
-        whole = self._history.window(version.model, version.version, version.created_at, now)
-        if whole.rows < _FIRST:
-            return None
-        return f"its first {whole.rows:,} predictions", whole
+            found = worse(known)
+            span = (day_of(now) - timedelta(days=7), now)
+            return [self._finding(version, found, "its first month", known.labels, span)] if found else []
+        return []
 
     def _span(self, version: Version, now: datetime) -> tuple[datetime, datetime]:
         """The last whole hours that have enough rows, with that which goes on."""
@@ -151,15 +172,10 @@ class Looking:
         return few_rows(by_hour.get(last, 0), [by_hour[at] for at in days if at in by_hour])
 
     def _finding(
-        self,
-        version: Version,
-        found: Noticed,
-        reference: Summary,
-        window: Summary,
-        span: tuple[datetime, datetime],
+        self, version: Version, found: Noticed, against: str, rows: int, span: tuple[datetime, datetime]
     ) -> Finding:
         now = self._clock()
-        finding = Finding(
+        return Finding(
             model=version.model,
             version=version.version,
             kind=found.kind,
@@ -172,77 +188,8 @@ class Looking:
             column=found.column,
             effect=found.effect,
             measure=found.measure,
-            rows=window.rows,
+            rows=rows,
             share=found.share,
+            against=against,
+            good_effect=found.good_effect,
         )
-        side = "out:" if found.kind == "outputs" else "in:"
-        before = reference.numbers.get(side + found.column)
-        if found.kind not in ("drift", "outputs") or before is None or found.level is Level.LOW:
-            return finding
-        slices = self._registry.policies.policy(version.model).promote.slices
-        return self._behind(finding, side + found.column, before.mean, slices)
-
-    def _behind(self, finding: Finding, column: str, mean: float, slices: Sequence[str]) -> Finding:
-        """The finding with the callers and slices that it comes from."""
-        names = {f"in:{name}": name for name in slices}
-        rows = self._rows(finding, ["caller", column, *names])
-        if rows is None:
-            return finding
-        moved = rows.with_columns((pl.col(column) - mean).alias("moved"))
-        callers, caller = behind(moved, "caller")
-        most = [f"{name}={behind(moved, own)[1]}" for own, name in names.items() if own in rows.columns]
-        words = f"{finding.words} Most of it comes from the caller {caller}." if caller else finding.words
-        return msgspec.structs.replace(
-            finding, callers=callers, caller=caller, slices=tuple(most), words=words
-        )
-
-    def _rows(self, finding: Finding, columns: list[str]) -> pl.DataFrame | None:
-        """The window's newest rows; None where they lack the column, which is the second."""
-        with self._database.read() as connection:
-            found = segments.of_model(connection, finding.model, Kind.PREDICTIONS, since=finding.since)
-        tables = []
-        with TemporaryDirectory(dir=self._scratch, prefix="behind-") as folder:
-            for segment in _newest([s for s in found if s.version == finding.version]):
-                path = Path(folder) / segment.digest
-                self._history.fetch(segment, path)
-                table = pl.read_parquet(path).filter(pl.col("at") >= finding.since)
-                tables.append(table.select([c for c in columns if c in table.columns]))
-        tables = [table for table in tables if columns[1] in table.columns]
-        return pl.concat(tables, how="diagonal_relaxed") if tables else None
-
-
-def _newest(found: list[Segment]) -> list[Segment]:
-    taken: list[Segment] = []
-    for segment in reversed(found):
-        if taken and sum(s.rows for s in taken) + segment.rows > _MOST_BEHIND:
-            break
-        taken.append(segment)
-    return taken
-
-
-def behind(rows: pl.DataFrame, group: str) -> tuple[float, str]:
-    """The share of the groups that moved at least half as far as all rows did, and which moved them most.
-
-    Args:
-        rows: with `moved`, by how much each differs from the reference's mean.
-
-    >>> behind(pl.DataFrame({"caller": ["a", "a", "b"], "moved": [3.0, 3.0, 0.0]}), "caller")
-    (0.5, 'a')
-    """
-    whole = rows["moved"].mean()
-    if not isinstance(whole, float) or whole == 0:
-        return 0.0, ""
-    each = rows.group_by(group).agg(pl.col("moved").mean().alias("mean"), pl.col("moved").sum().alias("sum"))
-    each = each.sort(pl.col("sum") * (1 if whole > 0 else -1), descending=True, nulls_last=True)
-    share = float((each["mean"] / whole >= _HALF).sum() / each.height)
-    return share, str(each[group][0])
-
-
-def training_rows(table: pl.DataFrame, version: Version) -> pl.DataFrame:
-    """The columns of a dataset that are inputs of a version, in its types, under the names of the frames."""
-    taken = []
-    for column in version.bundle.signature.inputs:
-        if column.name in table.columns:
-            kind = pl.String if column.type in _TEXTS else pl.Float64
-            taken.append(table[column.name].cast(kind).alias(f"in:{column.name}"))
-    return pl.DataFrame(taken)

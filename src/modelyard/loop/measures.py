@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
 import polars as pl
 from msgspec import Struct
 
+from modelyard.catalog.expressions import evaluated, own_table
 from modelyard.loop.outcomes import ACTUAL
 from modelyard.loop.scores import Answers, Doubles, label_text, score
-from modelyard.records.metrics import Metric
+from modelyard.records.errors import InvalidError
+from modelyard.records.metrics import Metric, OwnMetric
 from modelyard.records.predictions import Performance
+from modelyard.records.quantiles import point_of, quantiles_of
 from modelyard.records.signatures import LABEL, PROBABILITY, Signature, Task
 
 OUT, IN = "out:", "in:"
 BIAS, CALIBRATION, PRECISION, RECALL = "bias", "calibration", "precision", "recall"
+QUANTILE_LOSS, COVERAGE, INTERVAL_WIDTH = "quantile-loss", "coverage", "interval-width"
+_HALF = 0.5
+_GROUPS = 20  # of rows, each of which is left out once
 _NORMAL = 1.959964
 _MOST_VALUES = 20  # of a column whose slices are measured
 _FEWEST = 30  # rows of a slice
@@ -38,7 +45,11 @@ class Interval(Struct, frozen=True):
 
 
 def measured(
-    rows: pl.DataFrame, signature: Signature, key: tuple[str, int, datetime], slices: Sequence[str] = ()
+    rows: pl.DataFrame,
+    signature: Signature,
+    key: tuple[str, int, datetime],
+    slices: Sequence[str] = (),
+    own: Sequence[OwnMetric] = (),
 ) -> list[Performance]:
     """The metrics of one version on one day.
 
@@ -46,10 +57,11 @@ def measured(
         rows: labelled, under the names of the frames.
         key: model, version and day.
         slices: input columns by whose values the metrics are taken as well.
+        own: metrics of the model's own.
     """
     found = []
     for name, part in [("", rows), *_sliced(rows, slices)]:
-        for metric, interval in metrics_of(part, signature):
+        for metric, interval in [*metrics_of(part, signature), *_own(part, signature, own)]:
             numbers = (interval.value, interval.low, interval.high)
             if all(map(math.isfinite, numbers)):
                 found.append(Performance(*key, metric, name, *numbers, part.height))
@@ -66,6 +78,7 @@ def metrics_of(rows: pl.DataFrame, signature: Signature) -> Iterator[tuple[str, 
         yield Metric.MAE, _mean(score(Metric.MAE, answers, came).rows)
         yield Metric.RMSE, _root(_mean(score(Metric.RMSE, answers, came).rows))
         yield BIAS, _mean(answers.values - came)
+        yield from _of_quantiles(rows, came, signature)
         return
     right = score(Metric.ACCURACY, answers, came).rows
     yield Metric.ACCURACY, wilson(float(right.sum()), len(right))
@@ -77,13 +90,48 @@ def metrics_of(rows: pl.DataFrame, signature: Signature) -> Iterator[tuple[str, 
         yield from _of_two(answers, came)
 
 
+def _own(
+    rows: pl.DataFrame, signature: Signature, own: Sequence[OwnMetric]
+) -> Iterator[tuple[str, Interval]]:
+    """Metrics of the model's own; one that this version's columns do not have is left out."""
+    table = own_table(rows, signature) if own and rows.height else pl.DataFrame()
+    for metric in own if table.height else ():
+        with suppress(InvalidError):
+            found = own_interval(metric.expression, table)
+            if found is not None:
+                yield metric.name, found
+
+
+def own_interval(expression: str, table: pl.DataFrame) -> Interval | None:
+    """The value of an expression over rows: the mean of its values, or the one value that sums rows up.
+
+    Of the latter the interval is by the jackknife that leaves out one of twenty groups of rows (Quenouille,
+    "Notes on bias in estimation", Biometrika 43, 1956). None where nothing is left to say.
+
+    Raises:
+        InvalidError: it cannot be computed on such rows.
+    """
+    values = evaluated(expression, table)
+    if len(values) == table.height > 1:
+        known = values.drop_nulls().drop_nans().to_numpy()
+        return _mean(known) if len(known) else None
+    if values[0] is None:
+        return None
+    value, groups = float(values[0]), min(_GROUPS, table.height)
+    places = np.arange(table.height) % groups
+    left = [evaluated(expression, table.filter(pl.Series(places != g)))[0] for g in range(groups)]
+    without = np.array([x for x in left if x is not None], float)
+    spread = math.sqrt(max(1, groups - 1) * float(without.var())) if len(without) > 1 else 0.0
+    return Interval(value, value - _NORMAL * spread, value + _NORMAL * spread)
+
+
 def answers_of(rows: pl.DataFrame, signature: Signature) -> tuple[Answers, list[str] | Doubles]:
     """A version's answers and what came, of rows under the names of the frames.
 
     Rows whose answer is missing count as they are: NaN, which no metric hides.
     """
     if signature.task is Task.REGRESSION:
-        name = OUT + signature.outputs[0].name
+        name = OUT + point_of(signature)
         values = rows[name].cast(pl.Float64).to_numpy()
         return Answers(values), rows[ACTUAL].cast(pl.Float64).to_numpy()
     labels = tuple(label_text(v) for v in rows[OUT + LABEL].to_list())
@@ -92,6 +140,23 @@ def answers_of(rows: pl.DataFrame, signature: Signature) -> tuple[Answers, list[
     table = np.column_stack(chances) if chances else np.empty((rows.height, 0))
     came = [label_text(v) for v in rows[ACTUAL].to_list()]
     return Answers(np.empty(0), labels, classes, table), came
+
+
+def _of_quantiles(rows: pl.DataFrame, came: Doubles, signature: Signature) -> Iterator[tuple[str, Interval]]:
+    """The quantile loss (Koenker & Bassett, "Regression Quantiles", Econometrica 46, 1978), the mean of all
+    quantiles there are; of the widest pair how often what came lies between, and how wide it is.
+    """
+    shares = {n: s for n, s in quantiles_of(signature).items() if OUT + n in rows.columns}
+    if not shares:
+        return
+    said = {n: rows[OUT + n].cast(pl.Float64).to_numpy() for n in shares}
+    losses = [np.maximum(s * (came - said[n]), (s - 1) * (came - said[n])) for n, s in shares.items()]
+    yield QUANTILE_LOSS, _mean(np.mean(losses, axis=0))
+    (low, least), (high, most) = next(iter(shares.items())), list(shares.items())[-1]
+    if least < _HALF < most:
+        inside = (said[low] <= came) & (came <= said[high])
+        yield f"{COVERAGE}:{most - least:.6g}", wilson(float(inside.sum()), len(inside))
+        yield INTERVAL_WIDTH, _mean(said[high] - said[low])
 
 
 def _of_two(answers: Answers, came: Sequence[str] | Doubles) -> Iterator[tuple[str, Interval]]:
@@ -107,7 +172,7 @@ def _of_two(answers: Answers, came: Sequence[str] | Doubles) -> Iterator[tuple[s
         yield RECALL, wilson(hits, int(is_it.sum()))
     if is_it.any() and not is_it.all():
         area = score(Metric.AUC, answers, came).value
-        yield Metric.AUC, _area(area, int(is_it.sum()), int((~is_it).sum()))
+        yield Metric.AUC, area_interval(area, int(is_it.sum()), int((~is_it).sum()))
     yield CALIBRATION, _calibration(chance, is_it)
 
 
@@ -145,7 +210,8 @@ def wilson(hits: float, count: int) -> Interval:
     return Interval(share, min(share, middle - half), max(share, middle + half))
 
 
-def _area(area: float, hits: int, misses: int) -> Interval:
+def area_interval(area: float, hits: int, misses: int) -> Interval:
+    """An AUC over so many rows whose class came and did not, with its interval."""
     one, two = area / (2 - area), 2 * area * area / (1 + area)
     variance = area * (1 - area) + (hits - 1) * (one - area**2) + (misses - 1) * (two - area**2)
     spread = _NORMAL * math.sqrt(max(0.0, variance) / (hits * misses))

@@ -13,6 +13,7 @@ import polars as pl
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
 from modelyard.loop.estimating import Estimating
+from modelyard.loop.labelled import Rows
 from modelyard.loop.looking import Looking
 from modelyard.loop.measures import answers_of, measured
 from modelyard.loop.outcomes import CAME_AT, Matcher
@@ -22,7 +23,7 @@ from modelyard.records.metrics import Metric
 from modelyard.records.predictions import Labelled, Performance
 from modelyard.records.rollouts import Rollout
 from modelyard.records.signatures import Signature, Task
-from modelyard.store import watch
+from modelyard.store import duties, own_metrics, watch
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
@@ -30,6 +31,7 @@ from modelyard.store.duties import Duty
 _FIRST = 50  # labelled rows of the champion that say how large its errors are
 _TIMES = 4.0  # so many times the 90th percentile of these is the range of losses
 _HIGH = 0.9
+_MOST_DAYS = 120  # with outcomes that a new metric is measured on
 
 
 class WatchStep:
@@ -50,15 +52,19 @@ class WatchStep:
         scratch: Path,
         clock: Callable[[], datetime],
     ) -> None:
+        self._database = database
         self._registry = registry
         self._clock = clock
+        self._rows = Rows(database, blobs, scratch)
         self._matcher = Matcher(database, blobs, scratch, self._measure, clock)
         self._estimating = Estimating(database, blobs, registry, scratch, clock)
-        self._looking = Looking(database, History(database, blobs, spool), registry, scratch, clock)
+        history = History(database, blobs, spool)
+        self._looking = Looking(database, history, self._rows, registry, scratch, clock)
 
     def __call__(self, duty: Duty) -> datetime | None:
         """Look at the model once; it is looked at again when something is shipped."""
         matched = self._matcher.match(duty)
+        self._measure_again(duty)
         self._estimating(duty, matched.fresh)
         if matched.more:
             return self._clock()
@@ -71,7 +77,30 @@ class WatchStep:
         except NotFoundError:  # the database is an older backup
             return []
         slices = self._registry.policies.policy(model).promote.slices
-        return measured(rows, signature, (model, version, day), slices)
+        with self._database.read() as connection:
+            own = own_metrics.of_model(connection, model)
+        return measured(rows, signature, (model, version, day), slices, own)
+
+    def _measure_again(self, duty: Duty) -> None:
+        """Measure the days that have outcomes anew where the model has got a metric of its own."""
+        model = duty.subject
+        with self._database.read() as connection:
+            if not own_metrics.is_new(connection, model):
+                return
+            own = own_metrics.of_model(connection, model)
+            days = watch.labelled_days(connection, model)[-_MOST_DAYS:]
+        for day in days:
+            rows = self._rows.read([day])
+            if rows is None:
+                continue
+            key = (model, day.version, day.day)
+            found = self._measure(*key, rows)
+            with self._database.write(unaudited="what is measured is a record itself") as connection:
+                duties.hold(connection, duty)
+                watch.put_performance(connection, key, found)
+        with self._database.write(unaudited="what is measured is a record itself") as connection:
+            duties.hold(connection, duty)
+            own_metrics.measured(connection, model, own, self._clock())
 
 
 class Losses:

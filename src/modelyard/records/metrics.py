@@ -1,8 +1,12 @@
-"""The metrics a policy can name: what each is of, and which direction is better."""
+"""Metrics: those a policy can name, with what each is of and which direction is better, and a model's own."""
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from modelyard.records.errors import InvalidError
 from modelyard.records.references import shown
@@ -65,3 +69,39 @@ def metric_for(name: str, signature: Signature) -> Metric:
             key="promote.metric",
         )
     return metric
+
+
+OTHERS = ("bias", "calibration", "precision", "recall", "coverage", "interval-width", "quantile-loss")
+MAX_EXPRESSION = 1_000  # characters
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+
+
+class OwnMetric(Struct, frozen=True):
+    """A metric of one model's own, measured on its labelled rows beside the usual ones.
+
+    Attributes:
+        expression: a SQL expression; see `catalog.expressions`.
+        higher_is_better: which direction is better.
+    """
+
+    model: str
+    name: str
+    expression: str
+    higher_is_better: bool
+    changed_at: datetime
+    changed_by: str
+
+
+def check_metric_name(name: str) -> str:
+    """The name itself if a metric of a model's own may have it.
+
+    Raises:
+        InvalidError: it is none, or that of a usual metric.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidError(
+            f"{shown(name)} is no name of a metric.", "Use a-z, 0-9 and -, from a letter on.", field="name"
+        )
+    if name in (*Metric, *OTHERS):
+        raise InvalidError(f"{name} is a usual metric.", "Give yours another name.", field="name")
+    return name

@@ -124,7 +124,7 @@ class Finding(Struct, frozen=True):
 
     Attributes:
         id: unique in the yard; 0 before it is kept.
-        kind: `drift`, `outputs`, `missing`, `out-of-range`, `new-category`, `constant`, `volume`,
+        kind: `drift`, `outputs`, `missing`, `out-of-range`, `new-category`, `type`, `constant`, `volume`,
             `performance` or `estimated`.
         column: what it is about, or empty.
         level: how grave it is.
@@ -136,7 +136,11 @@ class Finding(Struct, frozen=True):
         callers: the share of the callers behind it, 0 to 1, and the one most of it comes from.
         caller: that one.
         slices: where it is strongest, as `carrier=UA`.
+        examples: some of the rows that carry it, as `REQUEST_ID/ROW`.
         cost: what it is estimated to do to `metric` (positive: worse); None where that cannot be said.
+        cost_share: the same as a share of what `metric` would be without it.
+        against: what the window is compared with, in words: the reference, or the last good day.
+        good_effect: the effect against the last good day, where it is new since then.
         words: for a person.
         noticed_at, seen_at, closed_at: the first and the last window that showed it; when it was over.
         acknowledged_by: who has seen it, or empty.
@@ -161,6 +165,10 @@ class Finding(Struct, frozen=True):
     slices: tuple[str, ...] = ()
     metric: Metric | None = None
     cost: float | None = None
+    cost_share: float | None = None
+    examples: tuple[str, ...] = ()
+    against: str = ""
+    good_effect: float | None = None
     id: int = 0
     closed_at: datetime | None = None
     acknowledged_by: str = ""

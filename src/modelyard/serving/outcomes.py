@@ -59,6 +59,12 @@ def from_csv(body: bytes, signature: Signature) -> Rows:
     return [_outcome(record, number, fit) for number, record in enumerate(rows)]
 
 
+def from_keys(keys: Sequence[str | None], signature: Signature) -> Rows:
+    """Rows as JSON objects, as a Parquet file gives them; see `from_json`."""
+    fit = _fitting(signature)
+    return [_outcome(msgspec.json.decode(text or "{}"), number, fit) for number, text in enumerate(keys)]
+
+
 def frames(model: str, rows: Rows, signature: Signature) -> Iterator[bytes]:
     """The outcomes as records for the spool."""
     kind = ColumnType.FLOAT64 if signature.task is Task.REGRESSION else ColumnType.STRING

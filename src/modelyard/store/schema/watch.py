@@ -132,3 +132,15 @@ findings = Table(
     Column("finding", Text, nullable=False),  # JSON of records.predictions.Finding
     Index(None, "model", "noticed_at"),
 )
+
+own_metrics = Table(  # of one model, beside the usual ones
+    "own_metrics",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("expression", Text, nullable=False),
+    Column("higher_is_better", Boolean, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("measured_at", Moment),  # when the days that were there got it
+)
