@@ -4,8 +4,8 @@ It says what a regression's error is before outcomes come, and what a moved colu
 learns the first one's loss from its inputs and answers: direct loss estimation, as NannyML calls it. The idea
 is that of loss prediction (Yoo & Kweon, "Learning Loss for Active Learning", CVPR 2019) and of the scale
 model of locally weighted conformal regression (Papadopoulos, Gammerman & Vovk, "Normalized nonconformity
-measures for regression conformal prediction", 2008). It sees where inputs move to rows that the model is worse
-at, and not where the same inputs come to mean something else.
+measures for regression conformal prediction", 2008). It sees where inputs move to rows that the model is
+worse at, and not where the same inputs come to mean something else.
 """
 
 from __future__ import annotations
