@@ -62,7 +62,7 @@ def _features(flights: pl.DataFrame, names: list[str]) -> np.ndarray:
     return flights.select(pl.col(names).cast(pl.Float64), *codes).to_numpy()
 
 
-def _rows(flights: pl.DataFrame, outputs: Mapping[str, object], actual: pl.Series) -> pl.DataFrame:
+def _rows(flights: pl.DataFrame, outputs: Mapping[str, np.ndarray], actual: pl.Series) -> pl.DataFrame:
     inputs = [pl.col(n).cast(pl.Float64).alias(f"in:{n}") for n in _NUMBERS]
     texts = [pl.col(n).alias(f"in:{n}") for n in _TEXTS]
     at = pl.datetime("year", "month", "day", "hour").alias("at")
@@ -80,7 +80,7 @@ def _classifier(name: str, flights: pl.DataFrame, target: pl.Expr, names: list[s
         x[some.to_numpy()], actual.filter(some).to_list()
     )
     said = model.predict_proba(x)
-    outputs: dict[str, object] = {"out:label": model.classes_[said.argmax(axis=1)]}
+    outputs: dict[str, np.ndarray] = {"out:label": model.classes_[said.argmax(axis=1)]}
     outputs |= {f"out:probability:{c}": said[:, k] for k, c in enumerate(model.classes_)}
     columns = [Column(n.removeprefix("out:"), ColumnType.FLOAT64) for n in list(outputs)[1:]]
     signature = Signature(_INPUTS, (Column("label", ColumnType.STRING), *columns))

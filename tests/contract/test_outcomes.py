@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,21 +15,24 @@ import polars as pl
 import pytest
 
 from modelyard.catalog.registry import Registry
+from modelyard.catalog.watch import Watching
 from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
-from modelyard.records.errors import InvalidError, MalformedError
+from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
+from modelyard.records.estimates import Judgement
 from modelyard.records.policies import Level, Promote, Retrain, read_stages
 from modelyard.records.predictions import Finding, Keeping, Performance
 from modelyard.records.rollouts import Rules
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving import outcomes
+from modelyard.serving.inputs import InputPlan
+from modelyard.serving.parquet import ParquetReader
 from modelyard.store import duties, segments, watch
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import LostLeaseError
 from modelyard.store.spool import SpoolWriter
-from modelyard.workers.wire import Value
 from tests.bundles import TAR, bundle_tar
 from tests.contract.recording import MODEL, Front
 
@@ -322,26 +327,85 @@ def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:
     assert (found.columns, found.height) == (["in:x"], 500)
 
 
-def test_a_day_without_outcomes_is_estimated(database: Database, registry: Registry, tmp_path: Path) -> None:
-    yard = Yard(database, registry, tmp_path, CLASSES)
+@pytest.mark.parametrize("names", [("no", "yes"), ("air", "rail", "road")], ids=["two", "three"])
+def test_a_day_without_outcomes_is_estimated(
+    database: Database, registry: Registry, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    chances = tuple(Column(f"probability:{name}", ColumnType.FLOAT64) for name in names)
+    yard = Yard(database, registry, tmp_path, Signature(CLASSES.inputs, (CLASSES.outputs[0], *chances)))
     chance = np.random.default_rng(1)
 
     def day(number: int, count: int) -> tuple[str, np.ndarray]:
-        p = chance.uniform(0.05, 0.95, count)
-        labels: list[Value] = ["yes" if x > 0.5 else "no" for x in p]
-        outputs: dict[str, Any] = {"label": labels, "probability:no": 1 - p, "probability:yes": p}
+        p = chance.dirichlet([2.0] * len(names), count)
+        outputs: dict[str, Any] = {"label": [names[k] for k in p.argmax(axis=1)]}
+        outputs |= {f"probability:{name}": p[:, k] for k, name in enumerate(names)}
         yard.now = DAY + timedelta(days=number)
-        return yard.front.answer({"x": p}, outputs, at=yard.now), p
+        return yard.front.answer({"x": p[:, 0]}, outputs, at=yard.now), p
 
     one, p = day(0, 3000)
-    came = ["yes" if c else "no" for c in chance.random(3000) < p]
-    yard.say(*({"request_id": one, "row": i, "actual": c} for i, c in enumerate(came)))
+    came = (chance.random((3000, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    yard.say(*({"request_id": one, "row": i, "actual": names[c]} for i, c in enumerate(came)))
     yard.look()
     _, later = day(1, 4000)
     yard.look()
     (found,) = [m for m in yard.metric("logloss") if m.estimated]
-    expected = float((-later * np.log(later) - (1 - later) * np.log(1 - later)).mean())
+    expected = float((-later * np.log(later)).sum(axis=1).mean())
     assert (found.day, found.labels) == (DAY + timedelta(days=1), 4000)
     assert found.value == pytest.approx(expected, rel=0.05)
     assert [m.day for m in yard.metric("logloss") if not m.estimated] == [DAY]
     yard.outcomes.close()
+
+
+def test_days_of_numbers_are_estimated_and_judged_when_outcomes_come(yard: Yard) -> None:
+    """Errors are as large as x: the estimate follows x from day to day, and `as before` does not."""
+    chance = np.random.default_rng(1)
+    asked: list[tuple[str, np.ndarray]] = []
+
+    def outcomes_of(number: int) -> None:
+        one, x = asked[number]
+        actual = x + chance.normal(0, 1, len(x)) * x
+        yard.say(*({"request_id": one, "row": i, "actual": v} for i, v in enumerate(actual.tolist())))
+        yard.look()
+
+    for number, size in enumerate((3.0, 1.0, 4.0, 2.0, 5.0)):
+        yard.now = DAY + timedelta(days=number)
+        x = chance.uniform(0.5, 2 * size, 1500)
+        asked.append((yard.front.answer({"x": x}, {"prediction": x}, at=yard.now), x))
+        yard.look()
+        outcomes_of(number)
+    estimated = {m.day: m for m in yard.metric("mae") if m.estimated}
+    assert sorted(estimated) == [DAY + timedelta(days=n) for n in range(1, 5)]
+    watched = Watching(yard.database).watched(MODEL, yard.now)
+    past = {e.metric: e for e in watched.estimates}
+    assert set(past) == {"mae", "rmse"}
+    assert past["mae"].judgement is Judgement.TRUSTED
+    assert past["mae"].error is not None
+    assert past["mae"].naive is not None
+    assert past["mae"].error < past["mae"].naive
+    assert [d.day for d in past["mae"].days] == sorted(estimated)
+
+
+def test_outcomes_as_parquet() -> None:
+    """Each column comes as JSON, read by a process of its own, as other bodies are."""
+
+    async def read(table: pl.DataFrame) -> outcomes.Rows:
+        body = io.BytesIO()
+        table.write_parquet(body)
+        reader = ParquetReader()
+        try:
+            found = await reader.read(InputPlan(Signature(()), 100), body.getvalue())
+        finally:
+            await reader.close()
+        return outcomes.from_keys(found.keys or (), NUMBERS)
+
+    by_id = pl.DataFrame({"request_id": ["a", "b"], "row": [0, 7], "actual": [1.5, 0.1 + 0.2]})
+    assert asyncio.run(read(by_id)) == [("a", 0, None, 1.5), ("b", 7, None, 0.1 + 0.2)]
+    by_key = pl.DataFrame({"flight": ["UA1", "UA2"], "actual": [1, 2]})
+    assert [row[2:] for row in asyncio.run(read(by_key))] == [
+        ('{"flight":"UA1"}', 1.0),
+        ('{"flight":"UA2"}', 2.0),
+    ]
+    with pytest.raises(InvalidError, match="Row 1 has no `actual`"):
+        asyncio.run(read(pl.DataFrame({"flight": ["UA1", "UA2"], "actual": [1.0, None]})))
+    with pytest.raises(TooLargeError):
+        asyncio.run(read(pl.DataFrame({"flight": ["UA1"] * 101, "actual": [1.0] * 101})))

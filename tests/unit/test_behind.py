@@ -77,9 +77,9 @@ def test_what_a_moved_column_costs() -> None:
     dear, cheap = (cost_of(model, window, before, f"in:{name}") for name in "xy")
     assert dear is not None
     assert cheap is not None
-    assert dear.cost > 0.15
-    assert dear.share > 0.1
-    assert abs(cheap.share) < 0.03
+    assert dear.cost > 0.5
+    assert dear.share > 0.4
+    assert abs(cheap.share) < 0.1
     assert cost_of(model, window, before, "in:gone") is None
     assert "worse by" in told(Metric.MAE, dear.cost, dear.share)
-    assert "hardly" in told(Metric.MAE, cheap.cost, 0.001)
+    assert "hardly" in told(Metric.MAE, cheap.cost, 0.02)

@@ -59,7 +59,7 @@ def commands() -> list[tuple[str, ...]]:
 
 def test_all_the_commands_are_there() -> None:
     assert {" ".join(c) for c in commands()} == {
-        *("outcomes", "watch", "keep", "audit"),
+        *("outcomes", "watch", "metric", "keep", "audit"),
         *("up", "demo", "doctor", "version", "login", "logout", "whoami"),
         *("users list", "users invite", "users reset", "users role", "users remove", "users disable"),
         *("users enable", "users join", "users department"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
@@ -82,7 +83,11 @@ def test_an_interval_holds_how_far_earlier_ones_were_off() -> None:
     known = estimator(of_numbers(2_000, 1, 0.0), NUMBERS)
     assert known is not None
     later = of_numbers(2_000, 2, 0.0)
-    narrow, wide = (performances(known(later), KEY, 2_000, lambda _, e=e: e)[0] for e in (0.0, 1.0))
+
+    def of(error: float) -> Callable[[str], float]:
+        return lambda _: error
+
+    narrow, wide = (performances(known(later), KEY, 2_000, of(error))[0] for error in (0.0, 1.0))
     assert wide.value == narrow.value
     assert wide.high - wide.value == pytest.approx(np.hypot(narrow.high - narrow.value, 1.959964))
 
@@ -112,5 +117,5 @@ def test_a_curve_never_falls() -> None:
     said = chance.random(2000)
     found = curve_of(said, chance.random(2000) < said**2)
     grid = found(np.linspace(0, 1, 200))
-    assert (np.diff(grid) >= -0.01).all()
+    assert (np.diff(grid) >= 0).all()
     assert found(np.array([0.5]))[0] == pytest.approx(0.25, abs=0.08)

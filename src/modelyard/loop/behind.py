@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Numbers, Summary, Texts
-from modelyard.loop.drift import most_changed
+from modelyard.loop.drift import most_grown
 from modelyard.loop.labelled import Rows, newest
 from modelyard.loop.losses import FEWEST, LossModel, cost_of, loss_model
 from modelyard.loop.quality import looks_like_number
@@ -29,7 +29,7 @@ _COSTED = 20_000  # rows that a cost is of
 _HALF, _STRONG = 0.5, 1.5  # times as far as all rows
 _SLICED = 5  # text columns where the policy names no slices
 _EXAMPLES = 5
-_LITTLE = 0.01  # of the metric: what changes less is hardly worth a word
+_LITTLE = 0.03  # of the metric: what changes less is hardly worth a word
 _EVERY = timedelta(minutes=10)
 _LEARNED = 32  # loss models that are kept in memory
 
@@ -174,7 +174,7 @@ def _number_moved(kind: str, series: pl.Series, before: Numbers) -> pl.Series | 
 
 def _text_moved(kind: str, texts: pl.Series, before: Texts, after: Texts) -> pl.Series | None:
     if kind in ("drift", "outputs"):
-        value, usual, _ = most_changed(before, after)
+        value, usual, _ = most_grown(before, after)
         return _share(texts == value) - usual
     if kind == "new-category":
         return _share(~texts.is_in(list(before.counts)))

@@ -189,9 +189,17 @@ def _of_texts(name: str, before: Texts, after: Texts, doubt: float) -> Iterator[
 
 def most_changed(before: Texts, after: Texts) -> tuple[str, float, float]:
     """The value whose share changed most, with its shares before and after."""
+    return max(_changes(before, after), key=lambda c: abs(c[2] - c[1]), default=("", 0.0, 0.0))
+
+
+def most_grown(before: Texts, after: Texts) -> tuple[str, float, float]:
+    """The value whose share grew most, with its shares before and after."""
+    return max(_changes(before, after), key=lambda c: c[2] - c[1], default=("", 0.0, 0.0))
+
+
+def _changes(before: Texts, after: Texts) -> Iterator[tuple[str, float, float]]:
     names = _comparable(before, after)
-    shares = _shares(names, before), _shares(names, after)
-    return max(zip(names, *shares, strict=False), key=lambda c: abs(c[2] - c[1]), default=("", 0.0, 0.0))
+    return zip(names, _shares(names, before), _shares(names, after), strict=False)
 
 
 def _comparable(before: Texts, after: Texts) -> list[str]:

@@ -157,7 +157,7 @@ def calibrated(labelled: pl.DataFrame, signature: Signature) -> Calibrated:
 def curve_of(said: Doubles, came: np.ndarray) -> Curve:
     """How often a class came by how probable it was said to be: the more probable, the more often.
 
-    Each step counts a row of the usual share more, so that none is quite sure.
+    No step is quite sure: it might have had one row more, of the usual share.
     """
     there = np.isfinite(said)
     chances, places = np.unique(said[there], return_inverse=True)
@@ -165,7 +165,8 @@ def curve_of(said: Doubles, came: np.ndarray) -> Curve:
     hits = np.bincount(places, came[there].astype(float))
     blocks = isotonic_regression(hits / counts, weights=counts).blocks
     counts, hits = (np.add.reduceat(each, blocks[:-1]) for each in (counts, hits))
-    shares = (hits + came.mean()) / (counts + 1)
+    unsure = 1 / (len(came) + 1)
+    shares = np.clip(hits / counts, unsure * came.mean(), 1 - unsure * (1 - came.mean()))
     return Curve(tuple(chances[blocks[1:-1] - 1].tolist()), tuple(shares.tolist()))
 
 

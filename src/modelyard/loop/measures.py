@@ -115,8 +115,8 @@ def own_interval(expression: str, table: pl.DataFrame) -> Interval | None:
     if len(values) == table.height > 1:
         known = values.drop_nulls().drop_nans().to_numpy()
         return _mean(known) if len(known) else None
-    if values[0] is None:
-        return None
+    if values[0] is None or table.height < 2:  # noqa: PLR2004 - of one row nothing can be left out
+        return None if values[0] is None else Interval(values[0], values[0], values[0])
     value, groups = float(values[0]), min(_GROUPS, table.height)
     places = np.arange(table.height) % groups
     left = [evaluated(expression, table.filter(pl.Series(places != g)))[0] for g in range(groups)]
