@@ -216,7 +216,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def fill(path: str, department: str, name: str = "fuel-cost") -> str:
     values = {"department": department, "name": name, "version": "1", "alias": "champion", "token": "999999"}
     values |= {"verdict": "1", "finding": "999999", "share": "999999", "user": "nobody", "job": "999999"}
-    values |= {"alert": "1", "node": "nobody"}
+    values |= {"alert": "1", "node": "nobody", "metric": "own"}
     return path.format(**values)
 
 
