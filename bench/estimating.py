@@ -127,7 +127,8 @@ def theirs(model: Model, folder: Path, metrics: list[str]) -> tuple[dict[str, li
     if len(classes) == 2:
         task, chances = "classification_binary", "p1"
         table = table.with_columns((pl.col("said", "actual") == classes[1]).cast(pl.Int64))
-    features = [c for c in table.columns if c.startswith("in:")]
+    table = table.rename({c: c.removeprefix("in:") for c in table.columns if c.startswith("in:")})
+    features = [*_NUMBERS, *_TEXTS]
     table = table.with_columns(pl.col(pl.String).exclude("said", "actual").cast(pl.Categorical))
     for name, months in (("reference", _KNOWN), ("later", _LATER)):
         table.filter(pl.col("month").is_in(months)).to_pandas().to_parquet(place / f"{name}.parquet")

@@ -48,7 +48,8 @@ def nannyml() -> Path:
     def install() -> None:
         uv = str(VENV / "bin/uv")
         run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
-        wanted = [f"nannyml=={VERSION}", "pyarrow"]
+        # It needs statsmodels and does not say so; with pandas 3 its direct loss estimation fails.
+        wanted = [f"nannyml=={VERSION}", "pandas<3", "pyarrow", "statsmodels"]
         run([uv, "pip", "install", "--python", folder / "bin/python", *wanted], uv_environment())
 
     return once(folder, f"NannyML {VERSION}", install)

@@ -110,7 +110,9 @@ class Front:
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000, files)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
         self.came: list[bytes] = []  # outcomes
-        self.outcomes = OutcomesDoor(lambda: self.table, self.came.extend, predictor.new_request_id, 10_000)
+        self.outcomes = OutcomesDoor(
+            lambda: self.table, self.came.extend, predictor.new_request_id, 10_000, 100
+        )
         self.metrics = Metrics(lambda: self.table, self._report)
         self.pool = pool
 
