@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from modelyard.cli import output
-from modelyard.client.connection import Connection
 from modelyard.records.estimates import PastError
 from modelyard.records.predictions import Finding, Performance
+
+if TYPE_CHECKING:
+    from modelyard.client.connection import Connection  # brings httpx: `yard --help` does without
 
 _SHOWN_DAYS = 14
 METRICS = ("metric", "version", "day", "value", "95 % interval", "labels", "past error")
