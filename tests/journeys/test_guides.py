@@ -102,6 +102,18 @@ def test_watching(tmp_path: Path, desk_of: Desk, r_library: Path) -> None:
     assert sum(w["labels"] for w in watched["windows"]) == 4
 
 
+def test_ledger(tmp_path: Path, desk_of: Desk) -> None:
+    quick = {"YARD_SHIP_AFTER": "0.2", "YARD_LEDGER_EVERY": "0.3"}
+    running, environment = desk_of(tmp_path, quick)
+    printed = "".join(run("ledger.md", (running, environment)))
+    assert "50 with an outcome; against always 14.3, the mean of what came" in printed
+    assert "81.60 EUR (64.42 to 98.78)" in printed
+    assert printed.count("No outcomes have come") == 1, "in January 2025"
+    assert "0% of 250.00 EUR" in printed
+    assert (tmp_path / "ledger.pdf").read_bytes().startswith(b"%PDF-")
+    assert "What changed this month" in (tmp_path / "ledger.html").read_text()
+
+
 def test_operator(desk: Yard) -> None:
     printed = "".join(run("operator.md", desk))
     assert "nightly batch" in printed
@@ -178,6 +190,7 @@ def test_every_page_with_code_is_run_here() -> None:
         "python.md",
         "r.md",
         "julia.md",
+        "ledger.md",
         "self-driving.md",
         "training.md",
         "watching.md",

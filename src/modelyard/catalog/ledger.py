@@ -85,7 +85,8 @@ class Ledgers:
             counted = store.counted(connection, month, model).get(model, Quantities())
             stated = store.statements(connection, model).get(model)
             measured = store.measured(connection, str(month), model).get(model)
-            return valued(model, str(month), stated, measured, (counted.rows, counted.failed))
+            numbers, came = (counted.rows, counted.failed), model in store.with_outcomes(connection, month)
+            return valued(model, str(month), stated, measured, numbers, labelled=came)
 
     # Rates and budgets
 
@@ -231,6 +232,7 @@ def _accounts(
     stated = store.statements(connection)
     measured = store.measured(connection, str(month))
     budgets = store.budgets(connection)
+    came = store.with_outcomes(connection, month) if stated else frozenset[str]()
     found: dict[str, list[Account]] = {}
     for model in sorted({*took, *(name for name in budgets if "/" in name), *stated}):
         place, _, name = model.partition("/")
@@ -239,7 +241,9 @@ def _accounts(
         value = None
         if model in stated:
             numbers = counted.get(model, (0, 0))
-            value = valued(model, str(month), stated[model], measured.get(model), numbers)
+            value = valued(
+                model, str(month), stated[model], measured.get(model), numbers, labelled=model in came
+            )
         quantities = took.get(model, Quantities())
         account = records.account(
             model if name else "", quantities, rates, month.days, value, budgets.get(model) if name else None

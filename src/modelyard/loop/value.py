@@ -18,7 +18,7 @@ import polars as pl
 from modelyard.loop.measures import answers_of
 from modelyard.loop.scores import Doubles, label_text
 from modelyard.records.signatures import Signature, Task
-from modelyard.records.worth import FEWEST, MAJORITY, MEAN, Cell, Measured, Tally, Worth
+from modelyard.records.worth import FEWEST, MAJORITY, MEAN, NO_OUTCOMES, Cell, Measured, Tally, Worth
 
 SHADOW = "shadow"  # records.rollouts: a copy whose answer nobody got
 _FEWEST_DAYS = 7
@@ -42,7 +42,7 @@ def measure(parts: Sequence[Part], worth: Worth, older: Sequence[Part] = ()) -> 
     """
     table = _table(parts, shadows=False)
     if not table.height:
-        return Measured(0, why="No outcomes have come for this month's answers, so nothing is known.")
+        return Measured(0, why=NO_OUTCOMES)
     if worth.version is not None:
         other = _table(older, shadows=True).select(*_ID, pl.col(_SAID).alias(_OTHER))
         table = table.join(other.unique(_ID), on=_ID, how="inner")

@@ -20,6 +20,7 @@ from modelyard.records.references import VERSION, shown
 from modelyard.records.signatures import Signature, Task
 
 MAJORITY, MEAN, CONSTANT, VERSION_WORD = "majority", "mean", "constant", "version"
+NO_OUTCOMES = "No outcomes have come for this month's answers, so nothing is known."
 FEWEST = 30  # rows with outcomes; of fewer no value is told
 _MOST_PAIRS = 2_500
 _MOST_TEXT = 1_000
@@ -265,11 +266,14 @@ def valued(
     stated: Statement | None,
     measured: Measured | None,
     counted: tuple[int, int],
+    *,
+    labelled: bool = True,
 ) -> Valued:
     """What follows from a statement and a measurement; nothing, with the reason, where one is missing.
 
     Args:
         counted: rows answered and requests failed in the month.
+        labelled: whether outcomes have come for any of its answers.
     """
     rows, failed = counted
 
@@ -287,7 +291,7 @@ def valued(
         saved = money.times(hours, money.amount(worth.hour, "hour"))
         return told(Value(saved, money.ZERO, missed, saved + missed, None, None, is_measured=False))
     if measured is None:
-        return told(None, "It is not computed yet.")
+        return told(None, "It is not computed yet." if labelled else NO_OUTCOMES)
     if measured.why:
         return told(None, measured.why)
     mine, other = measured.model.worth(worth), measured.baseline.worth(worth)

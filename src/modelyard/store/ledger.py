@@ -308,6 +308,12 @@ def labelled_months(
     return found
 
 
+def with_outcomes(connection: Connection, month: Month) -> frozenset[str]:
+    """The models for whose answers of a month outcomes have come."""
+    query = select(labelled.c.model).where(labelled.c.day >= month.begins, labelled.c.day < month.ends)
+    return frozenset(connection.scalars(query.distinct()))
+
+
 # What changed
 
 
