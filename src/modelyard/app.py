@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
@@ -18,8 +17,9 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from modelyard import __version__
+from modelyard import __version__, logs
 from modelyard.api.application import create_api
 from modelyard.api.auth import identify, take_used
 from modelyard.api.errors import REFUSED
@@ -31,10 +31,12 @@ from modelyard.api.predict import PredictDoor
 from modelyard.api.refusals import Refusals
 from modelyard.api.services import Services
 from modelyard.api.short import ShortWay, ShortWayProtocol
+from modelyard.api.traced import TracedFront, TracedPredictor
 from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit, Checkpoints
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.bundles import Limits as BundleLimits
+from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History, node_of
 from modelyard.catalog.jobs import Jobs, Queue
@@ -72,7 +74,7 @@ from modelyard.serving.counters import Counters
 from modelyard.serving.link import EngineLink
 from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
-from modelyard.serving.table import EMPTY, Confirmed, load_table
+from modelyard.serving.table import EMPTY, Confirmed, TableFile
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
 from modelyard.settings import Settings
@@ -80,6 +82,7 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.secrets import Keyring, Secrets, Signer
 from modelyard.store.spool import SpoolWriter
+from modelyard.traces import Tracing
 from modelyard.web.behind import Behind
 from modelyard.web.pages import create_pages
 from modelyard.web.provider import Accounts, read_provider
@@ -107,6 +110,7 @@ R = TypeVar("R")
 _ASKED = "/predict"  # the end of all addresses of predictions; what else begins as they do is a page
 _CAME = "/outcomes"
 _KEEP_ALIVE_SECONDS = 75
+DRAIN = signal.SIGUSR1  # to a front: say that this node is not ready any more, and go on answering
 
 
 def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
@@ -135,8 +139,10 @@ def _nodes(settings: Settings, database: Database) -> Nodes:
 
 def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     """Be the engine until SIGTERM."""
-    set_up_logging(settings.log_level)
-    database, blobs, registry = _records(settings)
+    logs.set_up(settings.log_level, settings.log_format, "engine")
+    tracing = _tracing(settings, "engine")
+    traced: Callable[[dict[str, Step]], dict[str, Step]] = tracing.steps if tracing else dict
+    database, blobs, registry = open_records(settings)
     nodes = _nodes(settings, database)
     beat = Beat(nodes, settings.node_address, __version__)
     leases = Leases(database, nodes.here, beat.now)
@@ -150,16 +156,18 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine.drive(Meter(database, node_of(spool), kept, meters, every, beat.now))
     tick = partial(Tick, database, nodes.here, clock=beat.now, may_act=beat.may_act)
     for steps in loop_steps(settings, database, blobs, registry, engine, beat.now):
-        engine.drive(tick(steps))
+        engine.drive(tick(traced(steps)))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry, beat.now)
-    engine.drive(tick({"train": train}, at_once=settings.jobs), train.close)
+    engine.drive(tick(traced({"train": train}), at_once=settings.jobs), train.close)
     for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now):
-        engine.drive(tick({kind: step}, standing={kind: subject}))
+        engine.drive(tick(traced({kind: step}), standing={kind: subject}))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_upgrade_at_last, args=(database,), name="upgrade", daemon=True).start()
     engine.run(ready)
+    if tracing:
+        tracing.close()
 
 
 def _upgrade_at_last(database: Database) -> None:
@@ -271,10 +279,16 @@ def _alerts(settings: Settings, database: Database, now: Clock = now) -> Alerts:
 
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
     """Be a front until SIGTERM: answer HTTP on this socket."""
-    set_up_logging(settings.log_level)
-    front = Front(settings, name, ready)
-    protocol = cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way))
-    uvicorn.Server(server_config(settings, front, protocol)).run(sockets=[listener])
+    logs.set_up(settings.log_level, settings.log_format, name)
+    tracing = _tracing(settings, name)
+    front = Front(settings, name, ready, tracing)
+    short_way = cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way))
+    config = server_config(settings, front, short_way)
+    if tracing:  # every request goes the longer way, where spans are made
+        config = server_config(settings, TracedFront(front, tracing), HttpToolsProtocol)
+    uvicorn.Server(config).run(sockets=[listener])
+    if tracing:
+        tracing.close()
 
 
 def server_config(
@@ -297,7 +311,14 @@ def server_config(
     )
 
 
-def _records(settings: Settings) -> tuple[Database, Blobs, Registry]:
+def _tracing(settings: Settings, process: str) -> Tracing | None:
+    if not settings.traces:
+        return None
+    return Tracing(settings.traces, settings.traces_share, process, __version__)
+
+
+def open_records(settings: Settings) -> tuple[Database, Blobs, Registry]:
+    """Database, blobs and registry as the settings say; nothing is connected to yet."""
     scratch = settings.data / "scratch"
     scratch.mkdir(exist_ok=True)
     database = Database(settings.database_url)
@@ -316,16 +337,6 @@ def _company(settings: Settings) -> Accounts | None:
     return Company(read_provider(settings.oidc_file))
 
 
-def set_up_logging(level: str) -> None:
-    """Log lines to standard error, once a process."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level,
-        format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s",
-        force=True,
-    )
-
-
 def _warning(settings: Settings) -> str:
     """What every page has to say of this node."""
     if not settings.allow_uncontained or not (why := sandbox.missing()):
@@ -339,13 +350,18 @@ class Front:
     It is an ASGI application; predictions go their own short way, everything else through the API.
     """
 
-    def __init__(self, settings: Settings, name: str, ready: Callable[[], object]) -> None:
+    def __init__(
+        self, settings: Settings, name: str, ready: Callable[[], object], tracing: Tracing | None = None
+    ) -> None:
         self._settings = settings
+        self._tracing = tracing
         self._ready: Callable[[], object] | None = ready
         self._name = name
         self._table: RouteTable = EMPTY
         self._tasks: set[asyncio.Task[None]] = set()
+        self._file = TableFile(settings.routes_file)
         self._counters = Counters()
+        self._draining = False
         self.short_way = ShortWay(lambda: self._predict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -384,8 +400,9 @@ class Front:
 
     def _start(self) -> None:
         settings = self._settings
+        asyncio.get_running_loop().add_signal_handler(DRAIN, self._drain)
         with contextlib.suppress(UnavailableError):  # the engine writes it anew and tells
-            self._table = load_table(settings.routes_file)
+            self._table = self._file.load()
         self._confirmed = Confirmed(settings.routes_file)
         self._look_confirmed()
         spool = SpoolWriter(
@@ -398,7 +415,8 @@ class Front:
         self._pool = Pool(limits, settings.max_rows, self._ensure, self._stuck, Tap(spool.append))
         self._trials = Trials(self._pool, settings.answer_timeout)
         self._trials.swap(self._table)
-        predictor = Predictor(self._pool, self._counters, self._trials)
+        parts = self._pool, self._counters, self._trials
+        predictor = TracedPredictor(self._tracing, *parts) if self._tracing else Predictor(*parts)
         files = FileLimits(settings.data / "scratch", _IN_MEMORY, settings.max_file)
         self._predict = PredictDoor(lambda: self._table, predictor, settings.max_body, files)
         self._outcomes = OutcomesDoor(
@@ -431,7 +449,7 @@ class Front:
         self._keep(self._note_uses(services.people))
 
     def _services(self) -> Services:
-        database, blobs, registry = _records(self._settings)
+        database, blobs, registry = open_records(self._settings)
         return Services(
             registry=registry,
             jobs=_jobs(self._settings, database, blobs),
@@ -440,6 +458,7 @@ class Front:
             sharing=Sharing(database),
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             nodes=_nodes(self._settings, database),
+            checkups=Checkups(database, self._settings.data, self._settings.data / "spool", now),
             datasets=registry.datasets,
             sources=self._sources(database, registry.datasets),
             alerts=_alerts(self._settings, database),
@@ -478,7 +497,13 @@ class Front:
         return list((await self._link.report()).workers)
 
     def _not_ready(self) -> str:
+        if self._draining:
+            return "this node is being stopped"
         return "the route table is not there yet" if self._table.generation < 0 else ""
+
+    def _drain(self) -> None:
+        """The node will stop soon: balancers are told to go elsewhere; what comes is answered as ever."""
+        self._draining = True
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -494,7 +519,7 @@ class Front:
     def _news(self, message: Message) -> None:
         match message:
             case Routes():
-                self._table = load_table(self._settings.routes_file)
+                self._table = self._file.load()
                 self._look_confirmed()
                 self._pool.swap(self._table)
                 self._trials.swap(self._table)

@@ -101,6 +101,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         allow_uncontained: whether models with code of their own run where no sandbox can be had. Whoever may
             publish then has the rights of the yard's own user on this machine.
         log_level: DEBUG, INFO, WARNING or ERROR: from where on lines are written to standard error.
+        log_format: `text` for people, or `json`: an object a line with stable keys.
+        drain: seconds for which a node that is told to stop says at `/health/ready` that it is not ready,
+            and answers as before, so that a load balancer goes elsewhere first. 0 where there is none.
+        traces: where traces go, as `http://collector:4318`: an OpenTelemetry collector that takes OTLP over
+            HTTP. Nothing is traced, and nothing sent, without it.
+        traces_share: of the requests that are not traced by their caller already, so many are: 0 to 1.
         portable: whether portable forms of new versions are tried; those that are there answer in any case.
         portable_timeout: seconds the converter may take, and the proof after it.
         portable_seconds: for so long a proof goes on with drawn rows, and for so long both forms are timed.
@@ -154,6 +160,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     cpu_hour_cost: float = 0.05
     allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    log_format: Literal["text", "json"] = "text"
+    drain: float = 0.0
+    traces: str = ""
+    traces_share: float = 1.0
     keys: str = ""
     backup: str = ""
     backup_every: float = 24.0
@@ -168,6 +178,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         _networks(self.proxies)
         if not 0 <= self.port <= _LARGEST_PORT:
             raise InvalidError(f"{self.port} is not a port.", f"Use --port 1 to {_LARGEST_PORT}.")
+        if self.drain < 0 or not 0 <= self.traces_share <= 1:
+            raise InvalidError(
+                f"drain is {self.drain} and traces_share {self.traces_share}.",
+                "Set YARD_DRAIN to 0 or more seconds, YARD_TRACES_SHARE to 0 to 1.",
+            )
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise InvalidError(
@@ -273,6 +288,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         values.update((k, v) for k, v in given.items() if v is not None)
         values["data"] = Path(str(values["data"])).resolve()
         return cls(**values)  # type: ignore[arg-type]
+
+
+def notify_socket() -> str:
+    """Where systemd wants to hear how a service of `Type=notify` stands (sd_notify); "" where it does not."""
+    return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def read_passphrase(path: Path) -> str:

@@ -20,9 +20,9 @@ from typing import IO
 
 import msgspec
 
-from modelyard import app
+from modelyard import app, logs, traces
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError, YardError
-from modelyard.settings import Settings
+from modelyard.settings import Settings, notify_socket
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,10 @@ def run(settings: Settings, announce: Announce | None = None) -> int:
         YardError: it cannot start: the folder, the port or the database; the message says which and why.
     """
     announce = announce or partial(print, flush=True)
-    lock = _take_folder(settings)
+    logs.set_up(settings.log_level, settings.log_format, "supervisor")
+    if settings.traces:
+        traces.check_installed()
+    lock = take_folder(settings)
     with contextlib.closing(lock):
         sockets = _listen(settings)
         settings = msgspec.structs.replace(settings, port=sockets[0].getsockname()[1])
@@ -63,7 +66,20 @@ def run(settings: Settings, announce: Announce | None = None) -> int:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             seconds = time.time() - _process_began()
             announce(f"Modelyard is up at http://{host}:{settings.port} (ready in {seconds:.1f} s)")
+            _tell_systemd(f"READY=1\nSTATUS=Up at http://{host}:{settings.port}")
         return supervisor.supervise()
+
+
+def _tell_systemd(state: str) -> None:
+    """Where a unit of `Type=notify` started us, say how we stand (sd_notify(3)); else nothing."""
+    if not (place := notify_socket()):
+        return
+    address = f"\0{place[1:]}" if place.startswith("@") else place
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as one:
+            one.sendto(state.encode(), address)
+    except OSError as error:
+        log.warning("systemd cannot be told %r: %s", state, error)
 
 
 def _process_began() -> float:
@@ -73,8 +89,13 @@ def _process_began() -> float:
     return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _take_folder(settings: Settings) -> IO[str]:
-    """The data folder, made if need be and locked against a second yard."""
+def take_folder(settings: Settings) -> IO[str]:
+    """The data folder, made if need be and locked against a second yard until the file is closed.
+
+    Raises:
+        ConflictError: a yard runs on it.
+        InvalidError: it cannot be used.
+    """
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in _OURS_ALONE:
@@ -207,6 +228,8 @@ class _Child:
 class _Supervisor:
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
         self._stopping = False
+        self._hurry = False
+        self._drain = settings.drain
         self._started = False
         self._failed = False
         self._ready, self._say_ready = os.pipe()
@@ -246,12 +269,25 @@ class _Supervisor:
         while not self._stopping:
             self._reap()
             self._wait()
+        _tell_systemd("STOPPING=1")
+        if self._started and not self._failed:
+            self._let_balancers_go()
         self._end(self._fronts, _FRONTS_SECONDS)
         self._end([self._engine], _ENGINE_SECONDS)
         _end_the_rest()
         return _FAILED if self._failed else 0
 
+    def _let_balancers_go(self) -> None:
+        """Say that this node is not ready, and answer on for a while; a second signal cuts that short."""
+        deadline = time.monotonic() + self._drain
+        for front in self._fronts if self._drain else ():
+            _signal(front.pid, app.DRAIN)
+        while not self._hurry and (left := deadline - time.monotonic()) > 0:
+            self._wait(timeout=left)
+            self._reap()
+
     def _stop(self, *_: object) -> None:
+        self._hurry = self._stopping
         self._stopping = True
 
     def _wait(self, *more: int, timeout: float = _LOOK_EVERY) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
@@ -18,6 +18,7 @@ from modelyard.api.services import Services
 from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
+from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.ledger import Ledgers
@@ -89,6 +90,7 @@ class House:
             sharing=Sharing(people._database),
             backups=Backups(registry._database),
             nodes=Nodes(registry._database, "here", folder / "pulse"),
+            checkups=Checkups(registry._database, folder, folder / "spool", lambda: datetime.now(UTC)),
             datasets=registry.datasets,
             sources=sources_of(registry, folder),
             alerts=Alerts(registry._database, Secrets(Keyring(folder / "keys")), ()),

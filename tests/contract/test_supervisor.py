@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -143,7 +144,7 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     if pid == 0:
         os.setuid(65534)
         try:
-            up._take_folder(Settings(data=folder / "yard"))
+            up.take_folder(Settings(data=folder / "yard"))
         except InvalidError as error:
             os._exit(0 if "cannot be used: Permission denied" in error.message else 2)
         finally:
@@ -168,19 +169,19 @@ def test_folders_that_were_open_to_others_are_closed(tmp_path: Path) -> None:
 
 def test_the_lock_is_of_one_yard_alone(tmp_path: Path) -> None:
     chosen = Settings(data=tmp_path / "yard")
-    lock = up._take_folder(chosen)
+    lock = up.take_folder(chosen)
     assert (tmp_path / "yard/lock").read_text() == f"{os.getpid()}\n"
     with pytest.raises(ConflictError, match="already runs"):
-        up._take_folder(chosen)
+        up.take_folder(chosen)
     assert (tmp_path / "yard/lock").read_text() == f"{os.getpid()}\n", "who was refused changed nothing"
     lock.close()
-    up._take_folder(chosen).close()
+    up.take_folder(chosen).close()
 
 
 def test_the_lock_of_a_killed_supervisor_is_waited_for(tmp_path: Path) -> None:
     """Its engine may still be ending workers."""
     chosen = Settings(data=tmp_path / "yard")
-    lock = up._take_folder(chosen)
+    lock = up.take_folder(chosen)
     dead = subprocess.Popen(["true"])
     dead.wait()
     (tmp_path / "yard/lock").write_text(f"{dead.pid}\n")
@@ -189,7 +190,7 @@ def test_the_lock_of_a_killed_supervisor_is_waited_for(tmp_path: Path) -> None:
         time.sleep(0.3)
         os._exit(0)  # the last to hold it
     lock.close()
-    up._take_folder(chosen).close()
+    up.take_folder(chosen).close()
     os.waitpid(child, 0)
 
 
@@ -297,3 +298,49 @@ def test_killed_all_at_once_the_next_start_adopts_the_workers(yard: RunningYard)
     yard.start()
     assert predicts(yard)
     assert worker_pids(yard) == pids
+
+
+def test_a_node_that_stops_lets_balancers_go_first(tmp_path: Path) -> None:
+    """Not ready, and answering as before, for as long as YARD_DRAIN says; a second signal cuts that short."""
+    with RunningYard(tmp_path / "yard", {"YARD_DRAIN": "300", "YARD_FRONTS": "1"}) as draining:
+        with draining.client() as client:
+            publish(client, MODEL, times(2))
+            assert client.get("/health/ready").status_code == 200
+            assert draining.process is not None
+            draining.process.send_signal(signal.SIGTERM)
+            until(lambda: client.get("/health/ready").status_code == 503)
+            assert client.get("/health/live").status_code == 200
+            assert "being stopped" in client.get("/api/v1/yard").json()["reason"]
+        assert predicts(draining), "on a new connection, too"
+        assert draining.stop() == 0
+
+
+def test_systemd_is_told_how_it_stands(tmp_path: Path) -> None:
+    place = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(place))
+        systemd.settimeout(30)
+        with RunningYard(tmp_path / "yard", {"NOTIFY_SOCKET": str(place), "YARD_FRONTS": "1"}) as told:
+            ready = systemd.recv(1000).decode().splitlines()
+            assert ready == ["READY=1", f"STATUS=Up at {told.url}"]
+        assert systemd.recv(1000) == b"STOPPING=1"
+    # Nobody listens any more: that is no reason not to run.
+    with RunningYard(tmp_path / "yard", {"NOTIFY_SOCKET": str(place), "YARD_FRONTS": "1"}) as alone:
+        assert "systemd cannot be told" in alone.said
+
+
+def test_logs_are_objects_where_that_is_wanted(tmp_path: Path) -> None:
+    variables = {"YARD_LOG_FORMAT": "json", "YARD_LOG_LEVEL": "INFO", "YARD_FRONTS": "1"}
+    with RunningYard(tmp_path / "yard", variables) as running:
+        with running.client() as client:
+            answer = client.get("/api/v1/models/no/where")
+            publish(client, MODEL, times(2))
+            refused = client.post(f"/models/{MODEL}/predict", json=[{"y": 1}])
+        running.stop()
+        lines = [json.loads(line) for line in running.output if line.startswith("{")]
+        said = {line["request_id"]: line for line in lines if "request_id" in line}
+        assert said[answer.headers["X-Request-Id"]]["process"] == "front-0"
+        assert refused.json().get("request_id", refused.headers["X-Request-Id"]) in said
+        assert {"engine", "front-0"} <= {line["process"] for line in lines}
+        assert running.token not in running.said
+        running.start()  # for the end of the block

@@ -75,6 +75,7 @@ def test_all_the_commands_are_there() -> None:
         *(f"data {verb}" for verb in ("clear", "clearances", "revoke")),
         *(f"data {verb}" for verb in ("connect", "connections", "disconnect", "snapshot")),
         *("train", "jobs", "job", "compare", "cancel", "backup", "restore"),
+        *("upgrade", "systemd"),
         *("keys list", "keys rotate", "keys sign", "users trust", "users distrust"),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from modelyard.api.errors import NOWHERE, MethodError, explain
+from modelyard.logs import REQUEST
 from modelyard.records.errors import (
     ForbiddenError,
     MalformedError,
@@ -67,6 +68,7 @@ class Door:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(8)
+        REQUEST.set(request_id)
         head = scope["method"] == "HEAD"
 
         async def guarded_send(message: Message) -> None:

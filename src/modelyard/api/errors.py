@@ -130,12 +130,13 @@ def explain(error: Exception, *, method: str, path: str, request_id: str, who: s
     answer = problem(mine, request_id)
     words = "%s %s %s: %s %s (%s) by %s"
     values = (request_id, method, shown(path), answer.status, mine.code, shown(mine.message), who or "-")
+    beside = {"request_id": request_id}
     if not isinstance(error, YardError | HTTPException | RecursionError):
-        log.error(words, *values, exc_info=error)
+        log.error(words, *values, exc_info=error, extra=beside)
     elif answer.status >= _INTERNAL:
-        log.warning(words, *values)
+        log.warning(words, *values, extra=beside)
     else:
-        log.info(words, *values)
+        log.info(words, *values, extra=beside)
     return answer
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from modelyard.catalog.alerts import Alerts
 from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
+from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
 from modelyard.catalog.jobs import Jobs
@@ -38,6 +39,7 @@ class Services:
         sharing: grants on single models and datasets. Blocking too.
         backups: the record of backups. Blocking too.
         nodes: the yard's nodes. Blocking too.
+        checkups: how the node and the queues stand. Blocking too.
         datasets: datasets and their versions. Blocking too.
         alerts: alerts and their channels. Blocking too.
         sources: databases that datasets come from. Blocking too.
@@ -66,6 +68,7 @@ class Services:
     sharing: Sharing
     backups: Backups
     nodes: Nodes
+    checkups: Checkups
     datasets: Datasets
     alerts: Alerts
     sources: Sources

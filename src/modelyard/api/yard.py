@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from modelyard.api.services import Services
 from modelyard.records.backups import BackupState
+from modelyard.records.checkup import Checkup
 from modelyard.records.people import Grant, Need
 from modelyard.workers.control import WorkerInfo
 
@@ -64,4 +65,15 @@ async def backups(services: NamedDependency[Services]) -> BackupState:
     return await to_thread.run_sync(services.backups.state)
 
 
-HANDLERS = (status, workers, backups)
+@get(
+    "/api/v1/checkup",
+    opt={"need": Need.OVERSEE},
+    tags=["yard"],
+    summary="What waits, what is late, and how much room there is on the node",
+)
+async def checkup(services: NamedDependency[Services]) -> Checkup:
+    """The queues of the yard, spool and disk of the node that answers; `yard doctor` explains them."""
+    return await to_thread.run_sync(services.checkups.look)
+
+
+HANDLERS = (status, workers, backups, checkup)

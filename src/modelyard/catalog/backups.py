@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from sqlalchemy import Connection
 
 from modelyard.catalog.audit import Audit
 from modelyard.records.audit import YARD
@@ -30,6 +31,7 @@ from modelyard.store.folder import whole_file
 from modelyard.store.vault import Vault, copied
 
 Say = Callable[[str], None]
+Make = Callable[[str, Callable[[Connection], None]], None]
 
 # Of the data folder: what cannot be made again. Predictions that are not shipped yet are in the spool.
 _FILES = ("admin.token", "keys", "audit.checkpoint")
@@ -225,7 +227,7 @@ def _restore(
         for file in manifest.files:
             _restore_file(vault, manifest.name, file, data)
         say("Writing the database.")
-        _load(vault, manifest, database, Path(scratch))  # last, and in one transaction
+        _load(vault, manifest, database.rebuild, Path(scratch))  # last, and in one transaction
 
 
 def _refuse_unless_empty(database: Database, blobs: Blobs, data: Path) -> None:
@@ -249,7 +251,19 @@ def _restore_blob(vault: Vault, blobs: Blobs, blob: KeptFile, scratch: Path) -> 
     blobs.put_file(scratch)
 
 
-def _load(vault: Vault, manifest: Manifest, database: Database, scratch: Path) -> None:
+def put_back(vault: Vault, name: str, database: Database, scratch: Path) -> None:
+    """Make a database again what it was in a backup; what was written since is lost.
+
+    Blobs never change and files of the data folder were not touched, so both stay as they are.
+
+    Raises:
+        MalformedError: the backup is damaged; the database stays as it is then.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="back-") as own:
+        _load(vault, vault.manifest(name), database.put_back, Path(own))
+
+
+def _load(vault: Vault, manifest: Manifest, make: Make, scratch: Path) -> None:
     for table in manifest.tables:
         packed = scratch / table.table
         with vault.read(f"{manifest.name}/tables/{table.table}") as source, packed.open("wb") as file:
@@ -263,7 +277,7 @@ def _load(vault: Vault, manifest: Manifest, database: Database, scratch: Path) -
             yield file
 
     dumped = tuple(dump.Dumped(table.table, table.rows) for table in manifest.tables)
-    database.rebuild(manifest.revision, lambda connection: dump.load(connection, dumped, source_of))
+    make(manifest.revision, lambda connection: dump.load(connection, dumped, source_of))
 
 
 def _restore_file(vault: Vault, name: str, kept: KeptFile, data: Path) -> None:

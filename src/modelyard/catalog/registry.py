@@ -65,6 +65,8 @@ class Registry:
         self._blobs = blobs
         self._scratch = scratch
         self._limits = limits or Limits()
+        self._words: models.Known = {}
+        self._served: dict[versions.Key, ServedVersion] = {}
         self.cards = Cards(database)
         self.scans = Scans(blobs, scratch)
         self.datasets = Datasets(database, blobs, scratch)
@@ -227,7 +229,7 @@ class Registry:
     ) -> list[Model]:
         """The models of these departments (None: of all), and those named beside, by name."""
         with self._database.read() as connection:
-            return models.of_departments(connection, departments, also)
+            return models.of_departments(connection, departments, also, self._words)
 
     def files(self, model: str, number: int) -> list[File]:
         """The files of a version, by path."""
@@ -320,7 +322,8 @@ class Registry:
         with self._database.read() as connection:
             pointers = aliases.of_all(connection)
             found: dict[str, dict[int, ServedVersion]] = {name: {} for name in models.names(connection)}
-            for version in versions.served(connection):
+            self._served = versions.served(connection, self._served)
+            for version in self._served.values():
                 found[version.model][version.version] = version
             trials = rollouts.trials(connection)
             return RouteTable(

@@ -48,7 +48,7 @@ def backup(  # noqa: PLR0913, PLR0917 - options of a command
         from modelyard.catalog import backups  # noqa: PLC0415 - an optional dependency
         from modelyard.store.vault import Vault  # noqa: PLC0415 - the same
     settings, store, files = _parts(data, database, blobs)
-    vault = Vault(folder, _words(passphrase_file), make=True)
+    vault = Vault(folder, words_of(passphrase_file), make=True)
     report = backups.back_up(vault, store, files, settings.data, modelyard.__version__, output.note)
     made = backups.Backups(store)
     made.record("backup", datetime.now(UTC), backups.in_words("backup", report), ok=True)
@@ -83,7 +83,7 @@ def restore(
     with installed():
         from modelyard.catalog import backups  # noqa: PLC0415 - an optional dependency
         from modelyard.store.vault import Vault  # noqa: PLC0415 - the same
-    vault = Vault(folder, _words(passphrase_file))
+    vault = Vault(folder, words_of(passphrase_file))
     settings, store, files = _parts(data, database, blobs)
     report = backups.restore(vault, name, store, files, settings.data, output.note)
     _tell(report, "is restored", as_json=as_json)
@@ -104,7 +104,8 @@ def _parts(data: Path | None, database: str | None, blobs: str | None) -> tuple:
     return settings, Store(settings.database_url), Files(settings.blobs_url, endpoint)
 
 
-def _words(path: Path | None) -> str:
+def words_of(path: Path | None) -> str:
+    """The passphrase in a file; "" without one."""
     from modelyard.settings import read_passphrase  # noqa: PLC0415 - an optional dependency
 
     return read_passphrase(path) if path else ""

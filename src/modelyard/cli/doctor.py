@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
-import sqlite3
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
 
 import modelyard
-from modelyard.cli import output
+from modelyard.cli import machine, output
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.server import NotInstalledError, installed
 from modelyard.records.backups import BackupState
+from modelyard.records.checkup import Checkup, Finding, of_backups, of_checkup, of_nodes, of_workers
 from modelyard.records.errors import ForbiddenError, YardError
 from modelyard.records.nodes import Node
 
-_OLD_BACKUP = timedelta(days=8)
-_LITTLE_DISK = 2 * 1024**3
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
-
-
-class Finding(Struct, frozen=True):
-    """One thing the doctor looked at.
-
-    Attributes:
-        state: `ok`; `note`, which one may want to know; or `problem`, which keeps something from working.
-        what: what was looked at.
-        words: what was found.
-        hint: what to do.
-    """
-
-    state: Literal["ok", "note", "problem"]
-    what: str
-    words: str
-    hint: str = ""
+_HANDBOOK = "docs/operator.md"
 
 
 def doctor(
@@ -52,7 +32,8 @@ def doctor(
 ) -> None:
     """Look for what is wrong, on this machine and in the yard, and say what to do.
 
-    The exit code is 1 if there is a problem.
+    Each finding has a code; the operator's handbook (docs/operator.md) has a paragraph for each. The exit
+    code is 1 if there is a problem.
 
     Example: yard doctor
     """
@@ -60,11 +41,20 @@ def doctor(
     if as_json:
         output.print_json(findings)
     else:
-        output.print_table(
-            ("", "what", "found", "what to do"),
-            [(_MARKS[f.state], f.what, f.words, f.hint) for f in findings],
-        )
+        _tell(findings)
     raise typer.Exit(1 if any(f.state == "problem" for f in findings) else 0)
+
+
+def _tell(findings: list[Finding]) -> None:
+    output.print_table(
+        ("", "what", "found", "what to do"),
+        [(_MARKS[f.state], f.what, f.words, f.hint) for f in findings],
+    )
+    for finding in findings:
+        if finding.code:
+            output.note(f"{finding.code}: {finding.command}")
+    if any(finding.code for finding in findings):
+        output.note(f"What each of these means, by its code: {_HANDBOOK}")
 
 
 def version(as_json: output.Json = False) -> None:
@@ -85,82 +75,20 @@ def _machine(data: Path | None) -> Iterator[Finding]:
         with installed():
             from modelyard import up  # noqa: F401, PLC0415 - an optional dependency
             from modelyard.settings import Settings  # noqa: PLC0415 - the same
+            from modelyard.web.provider import read_provider  # noqa: PLC0415 - the same
             from modelyard.workers import runtimes, sandbox  # noqa: PLC0415 - the same
     except NotInstalledError as error:
-        yield Finding("note", "server", "not installed here, only SDK and command", error.hint)
+        words = "not installed here, only SDK and command"
+        command = "pip install 'modelyard[server]'"
+        yield Finding("note", "server", words, error.hint, "server-missing", command)
         return
     settings = Settings.from_environment(data=data)
-    yield _folder(settings.data)
-    yield _sqlite()
-    for runtime in runtimes.find_runtimes().values():
-        yield _language(runtimes, runtime, settings.programs)
-    yield _walls(sandbox, allowed=settings.allow_uncontained)
-
-
-def _folder(folder: Path) -> Finding:
-    what = f"data folder {folder}"
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(there, os.W_OK):
-        return Finding(
-            "problem", what, "cannot be written to", "Correct its rights, or choose another --data."
-        )
-    free = shutil.disk_usage(there).free
-    if free < _LITTLE_DISK:
-        return Finding("problem", what, f"{output.size(free)} free", "Make room: predictions are kept there.")
-    state = "" if folder.exists() else "not there yet; "
-    return Finding("ok", what, f"{state}{output.size(free)} free")
-
-
-def _sqlite() -> Finding:
-    number = sqlite3.sqlite_version
-    if sqlite3.sqlite_version_info >= (3, 51, 3):
-        return Finding("ok", "SQLite", f"{number}, with a write-ahead log")
-    return Finding("ok", "SQLite", f"{number}, with a rollback journal (its write-ahead log has a fault)")
-
-
-def _language(runtimes: Any, runtime: Any, programs: dict[str, str]) -> Finding:  # noqa: ANN401 - optional parts
-    program = runtimes.program_of(runtime, programs)
-    try:
-        return Finding("ok", runtime.title, runtimes.installed_version(runtime, program))
-    except YardError as error:
-        return Finding("note", runtime.title, error.message, error.hint)
-
-
-def _walls(sandbox: Any, *, allowed: bool) -> Finding:  # noqa: ANN401 - an optional part
-    what, why = "walls of workers", sandbox.missing()
-    if not why:
-        return Finding("ok", what, "models run contained: no network, no other files, limits (bubblewrap)")
-    if allowed:
-        words = f"MODELS RUN UNCONTAINED, as YARD_ALLOW_UNCONTAINED says: {why}"
-        return Finding("problem", what, words, "Install bubblewrap and util-linux, and unset it.")
-    hint = "Install bubblewrap and util-linux. Until then, portable models alone are served."
-    return Finding("problem", what, f"models with code of their own are refused: {why}", hint)
-
-
-def _backups(state: BackupState) -> Iterator[Finding]:
-    what, now = "backups", datetime.now(UTC)
-    if state.failure is not None:
-        yield Finding("problem", what, state.failure.words, "Mend the cause; it is tried again by itself.")
-    if state.backup is None:
-        hint = "Now: yard backup DIR, on another disk. By itself: YARD_BACKUP=DIR yard up."
-        yield Finding("note", what, "the yard was never backed up", hint)
-        return
-    age = now - state.backup.at
-    old = age > max(_OLD_BACKUP, timedelta(hours=2 * state.every_hours))
-    drilled = f"; restored to look on {state.drill.at:%d %B}" if state.drill else "; never restored to look"
-    words = f"the newest is {age.days} days old{drilled}" if age.days else f"the newest is of today{drilled}"
-    yield Finding(
-        "problem" if old else "ok", what, words, "Make one: yard backup DIR --drill." if old else ""
-    )
-
-
-def _nodes(found: list[Node]) -> Iterator[Finding]:
-    for node in found:
-        what = f"node {node.address}"
-        if node.words:
-            yield Finding("problem", what, node.words, node.hint)
-        else:
-            yield Finding("ok", what, f"{node.state}, {node.release}")
+    yield from machine.folder(settings.data)
+    yield machine.sqlite()
+    yield from machine.languages(runtimes, settings.programs)
+    yield machine.walls(sandbox.missing(), allowed=settings.allow_uncontained)
+    issuer = read_provider(settings.oidc_file).issuer if settings.oidc_file else ""
+    yield from machine.certificates((settings.address, settings.blobs_endpoint, issuer))
 
 
 def _yard() -> Iterator[Finding]:
@@ -168,28 +96,49 @@ def _yard() -> Iterator[Finding]:
     try:
         url = yard.connection.address.url
     except YardError as error:
-        yield Finding("note", "yard", error.message, error.hint)
+        yield Finding("note", "yard", error.message, error.hint, "yard-unknown", "yard login URL")
         return
+    yield from machine.certificates((url,))
     try:
         said = yard.connection.get("/api/v1/yard", dict[str, Any])
     except YardError as error:
-        yield Finding("problem", f"yard {url}", error.message, error.hint)
+        command = f"curl -i {url}/health/live"
+        yield Finding("problem", f"yard {url}", error.message, error.hint, "yard-unreachable", command)
         return
-    ready = "ready" if said["ready"] else f"not ready: {said['reason']}"
-    words = f"{said['version']}, {ready}; {said['models']} models, {said['versions']} checked versions"
-    yield Finding("ok" if said["ready"] else "problem", f"yard {url}", words)
+    yield _readiness(url, said)
     try:
-        workers = yard.connection.get("/api/v1/workers", list[dict[str, Any]])
+        yield from _inside(yard.connection)
     except ForbiddenError:
         return
+
+
+def _readiness(url: str, said: dict[str, Any]) -> Finding:
+    what = f"yard {url}"
+    held = f"{said['models']} models, {said['versions']} checked versions"
+    if said["ready"]:
+        return Finding("ok", what, f"{said['version']}, ready; {held}")
+    words = f"{said['version']}, not ready: {said['reason']}; {held}"
+    hint = "It gets its routes from the engine; the log says what that waits for."
+    return Finding("problem", what, words, hint, "yard-not-ready", "journalctl -u modelyard -n 50")
+
+
+def _inside(connection: Any) -> Iterator[Finding]:  # noqa: ANN401 - of the SDK
+    """What those see who look after the yard."""
+    try:
+        workers = connection.get("/api/v1/workers", list[dict[str, Any]])
+    except ForbiddenError:
+        raise
     except YardError as error:
-        yield Finding("problem", "engine", error.message, error.hint)
-        return
-    yield from _backups(yard.connection.get("/api/v1/backups", BackupState))
-    yield from _nodes(yard.connection.get("/api/v1/nodes", list[Node]))
-    for worker in workers:
-        words = f"{worker['language']}, {worker['state']}, {output.size(worker['memory'])}"
-        dying = worker["restarts"] > 0
-        words += f", replaced {worker['restarts']} times" if dying else ""
-        hint = "Its model ends its own worker; see its log in the data folder." if dying else ""
-        yield Finding("note" if dying else "ok", f"worker of {worker['version_id']}", words, hint)
+        command = "journalctl -u modelyard -n 50"
+        yield Finding("problem", "engine", error.message, error.hint, "engine-away", command)
+        workers = []
+    try:
+        yield from of_checkup(connection.get("/api/v1/checkup", Checkup), datetime.now(UTC))
+        yield from of_nodes(connection.get("/api/v1/nodes", list[Node]))
+        yield from of_backups(connection.get("/api/v1/backups", BackupState), datetime.now(UTC))
+    except YardError as error:
+        command = "systemctl status postgresql"
+        yield Finding("problem", "database", error.message, error.hint, "database-away", command)
+    yield from of_workers(
+        (w["version_id"], w["language"], w["state"], w["memory"], w["restarts"]) for w in workers
+    )

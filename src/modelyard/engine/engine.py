@@ -28,7 +28,7 @@ from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStar
 from modelyard.records.models import Version, VersionState
 from modelyard.records.provenance import What
 from modelyard.records.rollouts import MANY_ROWS, RouteTable, ServedVersion, version_of
-from modelyard.serving.table import EMPTY, confirm_table, load_table, save_table
+from modelyard.serving.table import EMPTY, TableFile, confirm_table, load_table
 from modelyard.settings import Settings
 from modelyard.workers import control
 from modelyard.workers.control import (
@@ -75,6 +75,7 @@ class Engine:
         self._registry = registry
         self._workers = workers
         self._bundles = settings.data / "bundles"
+        self._file = TableFile(settings.routes_file)
         self._table = last_table(settings.routes_file)
         self._built = False
         self._refreshing = threading.Lock()
@@ -146,6 +147,12 @@ class Engine:
         self.portables.stop()
         self.keeper.stop()
 
+    def close(self) -> None:
+        """Let go of an engine that was never run, as `apart` alone needs one."""
+        self.hub.close()
+        os.close(self._end)
+        os.close(self._say_end)
+
     def stop(self) -> None:
         """Make `run` end, and the workers with it. Signal handlers may call it, so it takes no lock."""
         os.write(self._say_end, b".")
@@ -163,7 +170,7 @@ class Engine:
             is_kept = self._built and self._settings.routes_file.exists()  # else a backup may be older
             if table.generation != self._table.generation or not is_kept:
                 self._warm_new_champions(table)
-                save_table(table, self._settings.routes_file)
+                self._file.save(table)
                 self._table, self._built = table, True
                 self._swap_forms(table)
                 self._let_go_of_the_gone(table)

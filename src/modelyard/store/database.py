@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Table, event, func, select
+from sqlalchemy import Connection, Engine, MetaData, Table, event, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -20,8 +20,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Programmin
 from sqlalchemy.exc import DataError as BadDataError
 
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError
-from modelyard.store import audit
-from modelyard.store.migrations import HEAD, REVISIONS
+from modelyard.store import audit, state
+from modelyard.store.migrations import HEAD, REVISIONS, SERVES_FROM
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -33,6 +33,15 @@ SAFE_WAL = (3, 51, 3)  # docs/decisions/0002-sqlite-journal.md
 _SQLITE = "sqlite:///"
 _SQLITE_READS: dict[str, Any] = {"reads": True}
 _POSTGRESQL_READS: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_APPLICATION = "modelyard"
+_OTHERS = sqlalchemy.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = :name AND pid <> pg_backend_pid()"
+)
+_TRIGGERED = sqlalchemy.text(
+    "SELECT DISTINCT t.tgfoid::regprocedure::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace"
+)
 _UPGRADE_LOCK = 0x6D6F64656C796172  # "modelyar": PostgreSQL's advisory locks are numbers
 _MISTAKES = (
     IntegrityError,
@@ -118,21 +127,40 @@ class Database:
     def upgrade(self) -> None:
         """Bring the schema to this release's; safe from several processes at once, cheap where it is there.
 
+        A newer release's schema stays as it is, where that release has said that this one may go on with it.
+
         Raises:
-            ConflictError: the database was written by a newer release.
+            ConflictError: the database was written by a newer release that this one cannot go on with.
             UnavailableError: the database does not answer.
         """
         with self.read() as connection:
-            if _revision(connection) == HEAD:
+            if _is_fit(connection):
                 return
         with self.write(unaudited="the schema") as connection:
             if not self.is_sqlite:  # SQLite's write transaction is such a lock already
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-            if _revision(connection) != HEAD:
-                from modelyard.store.migrations.run import run  # noqa: PLC0415 - Alembic takes 0.2 s to load
+            if not _is_fit(connection):
+                _migrate(connection)
 
-                run(connection)
+    def revision(self) -> str | None:
+        """The schema's revision, as this or another release left it; None where there is no schema.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self.read() as connection:
+            return _revision(connection)
+
+    def others(self) -> int:
+        """Connections of other processes of the yard: other nodes, where this one does not run.
+
+        Always 0 with SQLite, whose folder only one yard can hold.
+        """
+        if self.is_sqlite:
+            return 0
+        with self.read() as connection:
+            return int(connection.execute(_OTHERS, {"name": _APPLICATION}).scalar_one())
 
     @contextmanager
     def snapshot(self, scratch: Path) -> Iterator[Database]:
@@ -173,16 +201,36 @@ class Database:
             ConflictError: the revision is a newer release's.
             UnavailableError: the database does not answer.
         """
+        self._make(revision, fill, _migrate)
+
+    def put_back(self, revision: str, fill: Callable[[Connection], None]) -> None:
+        """Drop all tables and make them anew as a release of that revision had them, rows by `fill`.
+
+        All of it is one transaction. What was written since those rows were kept is lost.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        self._make(revision, fill, lambda _: None, _drop_all)
+
+    def _make(
+        self,
+        revision: str,
+        fill: Callable[[Connection], None],
+        after: Callable[[Connection], None],
+        before: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
         if revision not in REVISIONS:
             raise _newer(revision)
         from modelyard.store.migrations.run import run  # noqa: PLC0415 - Alembic takes 0.2 s to load
 
-        with self.write() as connection:
+        with self.write(unaudited="what is in it comes with its own audit") as connection:
             if not self.is_sqlite:
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            before(connection)
             run(connection, revision)
             fill(connection)
-            run(connection)
+            after(connection)
 
     def close(self) -> None:
         """Let go of all connections; the next use makes new ones."""
@@ -279,7 +327,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgresql_engine(url: URL) -> Engine:
     limits: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT,
-        "application_name": "modelyard",
+        "application_name": _APPLICATION,
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c idle_in_transaction_session_timeout=60s"
         " -c timezone=UTC",
         "keepalives_idle": 30,
@@ -291,10 +339,36 @@ def _postgresql_engine(url: URL) -> Engine:
 def _revision(connection: Connection) -> str | None:
     if not sqlalchemy.inspect(connection).has_table("alembic_version"):
         return None
-    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if revision is not None and revision not in REVISIONS:
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _is_fit(connection: Connection) -> bool:
+    """Whether this release can work with the schema as it is; false where it must be brought up to date."""
+    revision = _revision(connection)
+    if revision is None or revision in REVISIONS:
+        return revision == HEAD
+    oldest = state.serves_from(connection)
+    if oldest is None or int(HEAD) < oldest:
         raise _newer(str(revision))
-    return None if revision is None else str(revision)
+    return True
+
+
+def _migrate(connection: Connection) -> None:
+    from modelyard.store.migrations.run import run  # noqa: PLC0415 - Alembic takes 0.2 s to load
+
+    run(connection)
+    state.keep_serves_from(connection, int(SERVES_FROM))
+
+
+def _drop_all(connection: Connection) -> None:
+    """All tables, and on PostgreSQL the functions that their triggers call."""
+    there = MetaData()
+    there.reflect(connection)
+    is_sqlite = connection.dialect.name == "sqlite"
+    functions = [] if is_sqlite else list(connection.scalars(_TRIGGERED))
+    there.drop_all(connection)
+    for function in functions:
+        connection.exec_driver_sql(f"DROP FUNCTION {function}")
 
 
 def _newer(revision: str) -> ConflictError:

@@ -191,6 +191,14 @@ def failing(connection: Connection) -> list[Duty]:
     return sorted((_record(row) for row in connection.execute(query)), key=lambda d: (d.kind, d.subject))
 
 
+def late(connection: Connection, now: datetime, most: int) -> list[Duty]:
+    """Duties that fail or should have been begun by now, at most so many; those due for longest first."""
+    idle = and_(duties.c.leased_until.is_(None), duties.c.due_at < now)
+    query = select(duties).where(or_(duties.c.failures > 0, idle))
+    rows = connection.execute(query.order_by(duties.c.due_at, duties.c.kind, duties.c.subject).limit(most))
+    return [_record(row) for row in rows]
+
+
 def _is(kind: str, subject: str) -> ColumnElement[bool]:
     return and_(duties.c.kind == kind, duties.c.subject == subject)
 

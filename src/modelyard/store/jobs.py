@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -106,6 +107,14 @@ def count(connection: Connection, department: str, state: JobState) -> int:
     """How many jobs of a department are in a state."""
     where = (jobs.c.department == department) & (jobs.c.state == state)
     return connection.scalar(select(func.count()).select_from(jobs).where(where)) or 0
+
+
+def queued(connection: Connection) -> tuple[int, datetime | None]:
+    """How many jobs wait in all departments, and since when the first of them does."""
+    since = func.min(jobs.c.created_at, type_=jobs.c.created_at.type)
+    query = select(func.count(), since).where(jobs.c.state == JobState.QUEUED)
+    count, first = connection.execute(query).one()
+    return int(count), first
 
 
 def first_queued(connection: Connection, department: str) -> int | None:

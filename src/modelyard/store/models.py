@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import Column, Connection, Row, Select, and_, or_, select, update
 
 from modelyard.records.models import Model
 from modelyard.records.references import CHAMPION
@@ -16,14 +17,16 @@ from modelyard.store.database import insert_missing
 from modelyard.store.schema import models, versions
 
 
-class _Words(Struct, frozen=True):
-    """The two words of a bundle that a list of models shows."""
+class Words(Struct, frozen=True):
+    """The two words of a version's bundle that a list of models shows; they never change."""
 
     language: str
     description: str = ""
 
 
-_words = msgspec.json.Decoder(_Words)
+Known = dict[tuple[str, int], Words]
+_words = msgspec.json.Decoder(Words)
+_FEW = 100  # models that are asked for by name; more are read with all others
 
 
 def add(connection: Connection, model: str, *, by: str, at: datetime) -> bool:
@@ -54,33 +57,54 @@ def names(connection: Connection) -> list[str]:
 
 def get(connection: Connection, model: str) -> Model | None:
     """One model, or None."""
-    row = connection.execute(_listing().where(models.c.model == model)).first()
-    return None if row is None else _record(row, aliases.of_model(connection, model))
+    row = connection.execute(_listing(_ROW, versions.c.bundle).where(models.c.model == model)).first()
+    if row is None:
+        return None
+    return _record(row, _words.decode(row.bundle), aliases.of_model(connection, model))
 
 
 def of_departments(
-    connection: Connection, departments: Iterable[str] | None, also: Iterable[str] = ()
+    connection: Connection,
+    departments: Iterable[str] | None,
+    also: Iterable[str] = (),
+    known: Known | None = None,
 ) -> list[Model]:
-    """The models of these departments (None: of all), and those named beside, by name."""
-    query = _listing()
+    """The models of these departments (None: of all), and those named beside, by name.
+
+    Args:
+        known: what earlier calls on the same database have read of bundles; added to.
+    """
+    query = _listing(_ROW)
     if departments is not None:
         theirs = models.c.department.in_(sorted(departments))
         query = query.where(or_(theirs, models.c.model.in_(sorted(also))))
+    rows = connection.execute(query).all()
+    words = _read(connection, {} if known is None else known, {(row.model, row.latest) for row in rows})
     pointers = aliases.of_all(connection)
-    found = [_record(row, pointers.get(row.model, {})) for row in connection.execute(query)]
+    found = [_record(row, words[row.model, row.latest], pointers.get(row.model, {})) for row in rows]
     return sorted(found, key=lambda m: m.model)  # here, because databases sort by the customs of a country
 
 
-def _listing() -> Select[tuple[str, int, datetime, str, str]]:
+_ROW = (models.c.model, models.c.latest, models.c.created_at, models.c.created_by)
+
+
+def _listing(columns: tuple[Column[Any], ...], *more: Column[Any]) -> Select[Any]:
     newest = and_(versions.c.model == models.c.model, versions.c.version == models.c.latest)
-    columns = (
-        models.c.model, models.c.latest, models.c.created_at, models.c.created_by, versions.c.bundle,
-    )  # fmt: skip
-    return select(*columns).join_from(models, versions, newest)
+    return select(*columns, *more).join_from(models, versions, newest)
 
 
-def _record(row: Row[tuple[str, int, datetime, str, str]], pointers: dict[str, int]) -> Model:
-    words = _words.decode(row.bundle)
+def _read(connection: Connection, known: Known, wanted: set[tuple[str, int]]) -> Known:
+    """What is known, with the wanted read where they were not."""
+    if new := {model for model, latest in wanted if (model, latest) not in known}:
+        query = _listing((models.c.model, models.c.latest), versions.c.bundle)
+        if len(new) <= _FEW:
+            query = query.where(models.c.model.in_(sorted(new)))
+        for row in connection.execute(query):
+            known[row.model, row.latest] = _words.decode(row.bundle)
+    return known
+
+
+def _record(row: Row[Any], words: Words, pointers: dict[str, int]) -> Model:
     return Model(
         model=row.model,
         created_at=row.created_at,

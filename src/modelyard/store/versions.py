@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -42,6 +42,8 @@ _served = msgspec.json.Decoder(_Served)
 _SAME_NAME = (
     "digest", "state", "reason", "progress", "log", "size", "form", "form_reason", "created_at", "created_by",
 )  # fmt: skip
+_FEW = 100  # models that are asked for by name; more are read with all others
+Key = tuple[str, int]
 _DUE = (VersionState.UNCHECKED, VersionState.CHECKING)
 
 
@@ -124,26 +126,36 @@ def checked_numbers(connection: Connection, model: str) -> frozenset[int]:
     return frozenset(connection.scalars(select(versions.c.version).where(checked)))
 
 
-def served(connection: Connection) -> list[ServedVersion]:
-    """The checked versions of all models, as serving sees them."""
-    columns = (
-        versions.c.model, versions.c.version, versions.c.bundle, versions.c.form, versions.c.native_from,
-    )  # fmt: skip
-    found = []
-    for row in connection.execute(select(*columns).where(versions.c.state == VersionState.CHECKED)):
-        words = _served.decode(row.bundle)
-        name = f"{row.model.replace('/', '.')}.{row.version}"
-        found.append(
-            ServedVersion(
-                name,
-                row.model,
-                row.version,
-                words.language,
-                words.signature,
-                form=row.form,
-                native_from=row.native_from,
-            )
-        )
+def served(connection: Connection, known: Mapping[Key, ServedVersion] = {}) -> dict[Key, ServedVersion]:
+    """The checked versions of all models, as serving sees them, by model and number.
+
+    Args:
+        known: those of an earlier call on the same database. Their signatures are not read again: what a
+            checked version takes and answers never changes.
+    """
+    columns = (versions.c.model, versions.c.version, versions.c.form, versions.c.native_from)
+    rows = connection.execute(select(*columns).where(versions.c.state == VersionState.CHECKED)).all()
+    new = {row.model for row in rows if (row.model, row.version) not in known}
+    read = _read_served(connection, new) if new else {}
+    found = {}
+    for model, number, form, native_from in rows:
+        one = known.get((model, number)) or read[model, number]
+        if (one.form, one.native_from) != (form, native_from):
+            one = msgspec.structs.replace(one, form=form, native_from=native_from)
+        found[model, number] = one
+    return found
+
+
+def _read_served(connection: Connection, models: set[str]) -> dict[Key, ServedVersion]:
+    query = select(versions.c.model, versions.c.version, versions.c.bundle)
+    query = query.where(versions.c.state == VersionState.CHECKED)
+    if len(models) <= _FEW:
+        query = query.where(versions.c.model.in_(sorted(models)))
+    found = {}
+    for model, number, bundle in connection.execute(query):
+        words = _served.decode(bundle)
+        name = f"{model.replace('/', '.')}.{number}"
+        found[model, number] = ServedVersion(name, model, number, words.language, words.signature)
     return found
 
 

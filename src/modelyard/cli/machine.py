@@ -1,0 +1,150 @@
+"""What `yard doctor` looks at on its machine: disk, rights, SQLite, languages, walls, certificates."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import ssl
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from modelyard.records.checkup import Finding, of_disk
+from modelyard.records.errors import YardError
+
+_OLDEST_SQLITE = (3, 35)  # RETURNING
+_SAFE_WAL = (3, 51, 3)  # docs/decisions/0002-sqlite-journal.md
+_SOON = timedelta(days=21)
+_CONNECT_SECONDS = 5.0
+_SECRET = ("admin.token", "keys", "oidc.toml", "routes", "yard.sqlite")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_INSTALL = {
+    "bubblewrap": "apt-get install bubblewrap util-linux",
+    "python": "python3 -m pip install 'modelyard[server]'",
+    "r": "apt-get install r-base-core",
+    "julia": "curl -fsSL https://install.julialang.org | sh",
+}
+
+
+def folder(data: Path) -> Iterator[Finding]:
+    """The data folder: that it can be written to, has room, and keeps its secrets."""
+    what = f"data folder {data}"
+    there = next(parent for parent in (data, *data.parents) if parent.exists())
+    if not os.access(there, os.W_OK):
+        hint = "Correct its rights, or choose another --data."
+        yield Finding(
+            "problem", what, "cannot be written to", hint, "data-readonly", f"chown -R $USER {there}"
+        )
+        return
+    found = of_disk(what, shutil.disk_usage(there).free)
+    yield found if data.exists() else Finding(found.state, what, f"not there yet; {found.words}", found.hint)
+    yield from _rights(data)
+
+
+def _rights(data: Path) -> Iterator[Finding]:
+    open_files = [name for name in _SECRET if (data / name).exists() and _is_open(data / name)]
+    # What is in the folder is closed to others by the folder itself.
+    if open_files and _is_open(data):
+        yield Finding(
+            "problem",
+            f"rights in {data}",
+            f"others on this machine can read {', '.join(open_files)}",
+            "Close the folder to others; make a new token if they may have read it.",
+            "data-open",
+            f"chmod 700 {data}",
+        )
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & _OTHERS)
+
+
+def sqlite() -> Finding:
+    """The library that the embedded database needs."""
+    number = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        hint = "The embedded database does not work with it: use a newer Python, or PostgreSQL."
+        words = f"{number} is older than 3.35, the oldest that works"
+        return Finding(
+            "problem", "SQLite", words, hint, "sqlite-old", "yard up --database postgresql://USER@HOST/NAME"
+        )
+    if sqlite3.sqlite_version_info >= _SAFE_WAL:
+        return Finding("ok", "SQLite", f"{number}, with a write-ahead log")
+    return Finding("ok", "SQLite", f"{number}, with a rollback journal (its write-ahead log has a fault)")
+
+
+def languages(runtimes: Any, programs: dict[str, str]) -> Iterator[Finding]:  # noqa: ANN401 - an optional part
+    """Which languages' models can run here."""
+    for runtime in runtimes.find_runtimes().values():
+        program = runtimes.program_of(runtime, programs)
+        try:
+            yield Finding("ok", runtime.title, runtimes.installed_version(runtime, program))
+        except YardError as error:
+            command = _INSTALL.get(
+                runtime.language, f"yard up  # with YARD_PROGRAM_{runtime.language.upper()}"
+            )
+            yield Finding("note", runtime.title, error.message, error.hint, "language-missing", command)
+
+
+def walls(why: str, *, allowed: bool) -> Finding:
+    """Whether models' code is contained.
+
+    Args:
+        why: it cannot be; empty if it can.
+        allowed: whether code runs all the same.
+    """
+    what, install = "walls of workers", _INSTALL["bubblewrap"]
+    if not why:
+        return Finding("ok", what, "models run contained: no network, no other files, limits (bubblewrap)")
+    if allowed:
+        words = f"MODELS RUN UNCONTAINED, as YARD_ALLOW_UNCONTAINED says: {why}"
+        hint = "Install bubblewrap and util-linux, and unset it."
+        return Finding("problem", what, words, hint, "uncontained", install)
+    hint = "Install bubblewrap and util-linux. Until then, portable models alone are served."
+    words = f"models with code of their own are refused: {why}"
+    return Finding("problem", what, words, hint, "walls-missing", install)
+
+
+def certificates(addresses: Iterable[str], now: datetime | None = None) -> Iterator[Finding]:
+    """The certificates of servers that are reached by https://: that they are trusted, and for how long."""
+    hosts = {
+        (parts.hostname, parts.port or 443)
+        for address in addresses
+        if (parts := urlsplit(address)).scheme == "https" and parts.hostname
+    }
+    for host, port in sorted(hosts):
+        yield _certificate(host, port, now or datetime.now(UTC))
+
+
+def _certificate(host: str, port: int, now: datetime) -> Finding:
+    what = f"certificate of {host}:{port}"
+    command = f"openssl s_client -connect {host}:{port} -servername {host} </dev/null"
+    try:
+        ends = _ends(host, port)
+    except ssl.SSLCertVerificationError as error:
+        hint = "Renew it, or have this machine trust who signed it (SSL_CERT_FILE)."
+        return Finding("problem", what, f"not trusted: {error.verify_message}", hint, "certificate", command)
+    except OSError as error:
+        hint = "See that the server runs and can be reached from here."
+        return Finding("problem", what, f"cannot be looked at: {error}", hint, "certificate", command)
+    left = ends - now
+    if left < _SOON:
+        hint = "Renew it; after that day nobody can connect."
+        words = f"ends on {ends:%d %B %Y}, in {left.days} days"
+        return Finding("problem", what, words, hint, "certificate", command)
+    return Finding("ok", what, f"trusted, ends on {ends:%d %B %Y}")
+
+
+def _ends(host: str, port: int) -> datetime:
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection((host, port), _CONNECT_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        told: Any = (secure.getpeercert() or {})["notAfter"]
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(told), UTC)
