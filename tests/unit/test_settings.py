@@ -43,6 +43,8 @@ TEXTS = {
     "allow_uncontained": "true",
     "seal_blobs": "true",
     "log_level": "DEBUG",
+    "log_format": "json",
+    "traces_share": "0.5",
 }
 
 
