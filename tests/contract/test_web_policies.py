@@ -257,3 +257,14 @@ def test_head_is_get_without_a_body_and_other_methods_are_refused(house: Visitor
             assert head.content == b""
         for other in ("OPTIONS", "PATCH", "TRACE"):
             assert house.go(other, address, Role.ADMINISTRATOR, None).status_code == 405
+
+
+def test_the_yards_page_tells_of_a_node_that_is_dead(house: Visitors) -> None:
+    nodes = house.services.nodes
+    nodes.enter("boot", "http://10.0.0.1:8080", "1.0")
+    with nodes._database.write(unaudited="a test") as connection:
+        connection.exec_driver_sql("UPDATE nodes SET seen_at = seen_at - 60000000")
+    text = house.go("GET", "/yard", Role.ADMINISTRATOR, None).text
+    assert "http://10.0.0.1:8080" in text
+    assert "It was not heard of for 1 min" in text
+    assert "yard nodes forget here" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 from litestar import Response, get
@@ -21,9 +22,10 @@ async def yard(
 ) -> Response[bytes]:
     """What runs here, and what to do about what does not."""
     trouble: YardError | None = None
-    workers = []
+    workers, nodes = [], []
     try:
         workers = await services.workers()
+        nodes = await asyncio.to_thread(services.nodes.listed)
     except YardError as error:
         trouble = error
     table = services.table()
@@ -36,6 +38,7 @@ async def yard(
         models=len(table.models),
         versions=sum(len(routes.versions) for routes in table.models.values()),
         workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
+        nodes=nodes,
         trouble=trouble,
         disk=shutil.disk_usage(services.scratch),
         rate=sum(behind.pulse.rates().values()),
