@@ -32,7 +32,7 @@ async def list_nodes(services: NamedDependency[Services]) -> list[Node]:
 async def forget_node(
     node: FromPath[str], services: NamedDependency[Services], grant: NamedDependency[Grant]
 ) -> list[Node]:
-    """The nodes that are left. One that lives is listed again at its next start."""
+    """The nodes that are left. One that lives is listed again at once."""
     await to_thread.run_sync(partial(services.nodes.forget, node, by=grant.principal))
     return await to_thread.run_sync(services.nodes.listed)
 

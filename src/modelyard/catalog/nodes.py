@@ -46,7 +46,7 @@ class Nodes:
         """Let go of a node that will not come back.
 
         Raises:
-            NotFoundError: there is none of that id. One that lives is there again at its next start.
+            NotFoundError: there is none of that id. One that lives is there again at once.
         """
         with self._database.write() as connection:
             known = nodes.get(connection, node_id)

@@ -29,7 +29,7 @@ def nodes(context: typer.Context, as_json: output.Json = False) -> None:
 def forget(
     node: Annotated[str, typer.Argument(help="Its id, as listed.")], as_json: output.Json = False
 ) -> None:
-    """Let go of a node that will not come back. One that lives is listed again at its next start.
+    """Let go of a node that will not come back. One that lives is listed again at once.
 
     Example: yard nodes forget 5f1c0a9b3d2e4f60
     """

@@ -330,7 +330,10 @@ def _postgresql_engine(url: URL) -> Engine:
         "application_name": _APPLICATION,
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c idle_in_transaction_session_timeout=60s"
         " -c timezone=UTC",
-        "keepalives_idle": 30,
+        "keepalives_idle": 10,  # a cable that was pulled is noticed within half a minute
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,  # milliseconds
     }
     limits.update({k: v for k, v in url.query.items() if k in limits})  # what the address says goes before
     return sqlalchemy.create_engine(url, connect_args=limits, pool_pre_ping=True, pool_timeout=10)
