@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench.always import cluster, many, outages, records
+from bench.always import cluster, outages, records
 
 
 def main(words: list[str]) -> int:
@@ -37,8 +37,6 @@ def main(words: list[str]) -> int:
     one = names.add_parser("restore", help="a backup of many models, restored on an empty place")
     one.add_argument("--models", type=int, default=1_000, help="(default %(default)s)")
     one.add_argument("--megabytes", type=int, default=10_000, help="in all (default %(default)s)")
-    one = names.add_parser("many", help="very many models: listing, routes, memory of a front")
-    one.add_argument("--models", type=int, default=10_000, help="(default %(default)s)")
     given = vars(parser.parse_args(words))
     print(_FIGURES[given.pop("name")](**given), flush=True)
     return 0
@@ -52,7 +50,6 @@ _FIGURES: dict[str, Callable[..., str]] = {
     "champions": records.violations,
     "crashes": records.crashes,
     "restore": records.restored,
-    "many": many.measure,
 }
 
 if __name__ == "__main__":
