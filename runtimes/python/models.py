@@ -34,6 +34,10 @@ _ONE_CALL = {
 }  # fmt: skip
 
 
+# And of these the very same numbers decide, so that a tie need not be asked about: that is a whole forest's work.
+_EXACT = {("sklearn", "RandomForestClassifier"), ("sklearn", "ExtraTreesClassifier")}
+
+
 class Model:
     """A loaded model.
 
@@ -164,7 +168,7 @@ def _classifier(model: object) -> object:
     probabilities = getattr(model, "predict_proba", None)
     if classes.ndim != 1 or probabilities is None:
         return None if classes.ndim != 1 else lambda given, rows: _labels(model, given, classes, rows)
-    one_call = is_one_call(model)
+    one_call, is_exact = is_one_call(model), _last(model) in _EXACT
 
     def ask(given: object, rows: int) -> list:
         chances = np.asarray(probabilities(given))
@@ -172,7 +176,10 @@ def _classifier(model: object) -> object:
             classes
         ):  # as many labels at once, or hinge losses
             return _labels(model, given, classes, rows)
-        labels = _best(model, given, chances, classes) if one_call else model.predict(given)
+        if one_call:
+            labels = _best(None if is_exact else model, given, chances, classes)
+        else:
+            labels = model.predict(given)
         return answers.labelled(labels, chances, classes, rows)
 
     return ask
@@ -189,16 +196,22 @@ def _nested(classes: list) -> bool:
 
 def is_one_call(model: object) -> bool:
     """Whether predict() is the most probable class, for this model or the last step of this pipeline."""
-    last = model
-    while type(last).__name__ == "Pipeline" and type(last).__module__.startswith("sklearn."):
-        last = last.steps[-1][1]
-    kind = type(last)
-    return kind.__name__ in _ONE_CALL.get(kind.__module__.partition(".")[0], ())
+    library, name = _last(model)
+    return name in _ONE_CALL.get(library, ())
+
+
+def _last(model: object) -> tuple:
+    """Library and class of a model, or of the last step of a pipeline."""
+    while type(model).__name__ == "Pipeline" and type(model).__module__.startswith("sklearn."):
+        model = model.steps[-1][1]
+    return type(model).__module__.partition(".")[0], type(model).__name__
 
 
 def _best(model: object, given: object, chances: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The most probable class of each row; the model itself is asked about rows that are as good as tied."""
+    """The most probable class of each row; a model is asked itself about rows that are as good as tied."""
     labels = classes[chances.argmax(axis=1)]
+    if model is None:
+        return labels
     tied = _tied(chances)
     if not tied.any():
         return labels

@@ -72,6 +72,7 @@ from modelyard.records.rollouts import Rollout, RouteTable
 from modelyard.serving.batcher import Fleet, Limits
 from modelyard.serving.counters import Counters
 from modelyard.serving.link import EngineLink
+from modelyard.serving.memory import keep_freed_memory
 from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
 from modelyard.serving.table import EMPTY, Confirmed, TableFile
@@ -280,6 +281,7 @@ def _alerts(settings: Settings, database: Database, now: Clock = now) -> Alerts:
 def run_front(settings: Settings, name: str, listener: socket.socket, ready: Callable[[], object]) -> None:
     """Be a front until SIGTERM: answer HTTP on this socket."""
     logs.set_up(settings.log_level, settings.log_format, name)
+    keep_freed_memory()
     tracing = _tracing(settings, name)
     front = Front(settings, name, ready, tracing)
     short_way = cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way))

@@ -12,8 +12,9 @@ from tests.rows import BOOL, FLOAT64, INT64, STRING, rows_of, signatures, values
 
 from modelyard.records.errors import InvalidError, MalformedError, TooLargeError, YardError
 from modelyard.records.signatures import Column, Signature
+from modelyard.serving import inputs
 from modelyard.serving.inputs import InputPlan, Inputs
-from modelyard.workers.wire import block_of
+from modelyard.workers.wire import block_of, to_values
 
 ALL = Signature(
     (
@@ -279,3 +280,28 @@ def test_whatever_comes_only_errors_of_ours_leave(data: bytes) -> None:
             plan.columns_of([plan.from_json(data)])
         except YardError as error:
             assert error.message  # noqa: PT017 - most inputs are refused, some are not
+
+
+_PIECES = st.sampled_from(
+    ['{"x": 1, "y": 2.5}', '{"y": -1e3, "x": 0}', ' {"x": 1,"y":2} ', '{"x": 1}', '{"x": 1, "y": null}',
+     '{"x": 1, "y": 2, "k": "}, {"}', '{"x": 1, "y": 2, "k": [{"a": 1}, {"b": 2}]}', '{"x": 1, "y": 2, "}, {": 3}',
+     '{"x": "}, {", "y": 2}', "{}", "[{}, {}]", "7", '{"x": 1, "y": 2, "x": 3}']
+)  # fmt: skip
+
+
+@given(pieces=st.lists(_PIECES, max_size=8), between=st.sampled_from([",", ", ", " ,\n ", "", ",,", "\f,"]))
+def test_records_decoded_in_parts_are_those_decoded_at_once(pieces: list[str], between: str) -> None:
+    """Wherever it is cut: within strings, nested arrays, and where it is no JSON at all."""
+    plan = InputPlan(Signature((Column("x", FLOAT64), Column("y", FLOAT64))), 6)
+    body = ("[" + between.join(pieces) + "]").encode()
+
+    def outcome(part: int) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inputs, "_PART", part)
+            try:
+                found = plan.table_from_json(body)
+            except YardError as error:
+                return f"{error.code}: {error.message}"
+        return repr((found.count, [to_values(c) for c in found.columns or ()], found.keys))
+
+    assert outcome(1) == outcome(10**6)

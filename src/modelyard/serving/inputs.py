@@ -7,10 +7,10 @@ the start.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,8 @@ _WORDS = {
 _LEVELS_SHOWN = 12
 _INT64 = range(-(2**63), 2**63)
 _LINES_KEPT = 256  # the header lines of so many rows and fewer
+_PART = 256 * 1024  # bytes of a large array of records that are decoded at once
+_BETWEEN = re.compile(rb"\}[ \t\n\r]*,[ \t\n\r]*\{")  # of what JSON takes for blank
 _NUL = b"\\u0000"  # the only way to write one in JSON
 
 Row = tuple[Value, ...]
@@ -109,11 +111,35 @@ class InputPlan:
         Raises:
             YardError: as `from_json` and `columns_of`.
         """
-        found = self._decoded(body)
-        if found is None:
-            inputs = self.from_json(body)
-            return Inputs(inputs.count, columns=self.columns_of([inputs]), keys=inputs.keys)
-        return Inputs(len(found), columns=self._columns(found))
+        if self._all_numbers and (quick := self._numbers_of(body)) is not None:
+            return quick
+        inputs = self.from_json(body)
+        return Inputs(inputs.count, columns=self.columns_of([inputs]), keys=inputs.keys)
+
+    def _numbers_of(self, body: bytes) -> Inputs | None:
+        """Records of numbers alone as columns; None where they are not plain, and a slower way must look.
+
+        Part by part: what a part is decoded to is still in the processor's cache when it is packed, and
+        other requests need not wait for all of it.
+        """
+        if self._decoder is None or not self.columns or _may_have_nul(body):
+            return None
+        pack, row_of = struct.Struct(f"<{len(self.columns)}d").pack, msgspec.structs.astuple
+        packed: list[bytes] = []
+        try:
+            for part in _parts_of(body):
+                packed += [pack(*row_of(record)) for record in self._decoder.decode(part)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, struct.error):
+            return None
+        count = len(packed)
+        check_count(count, self.max_rows)
+        table = np.frombuffer(b"".join(packed)).reshape(count, len(self.columns))
+        body, size = table.T.tobytes(), 8 * count
+        view = memoryview(body)
+        columns = [
+            ColumnData(c.name, c.type, view[i * size : (i + 1) * size]) for i, c in enumerate(self.columns)
+        ]
+        return Inputs(count, columns=tuple(columns))
 
     def _decoded(self, body: bytes) -> list[Struct] | None:
         """The records, where msgspec finds nothing wrong or odd with them."""
@@ -125,19 +151,6 @@ class InputPlan:
             return None  # the slower ways find the words, or accept it
         check_count(len(found), self.max_rows)
         return found
-
-    def _columns(self, records: list[Struct]) -> tuple[ColumnData, ...]:
-        """Records as columns; no tuple of a row outlives its turn, so the garbage collector has no work."""
-        rows = map(msgspec.structs.astuple, records)
-        if self._all_numbers:
-            with suppress(struct.error):  # a missing value
-                pack = struct.Struct(f"<{len(self.columns)}d").pack  # three times as fast as one array of all
-                table = np.frombuffer(b"".join([pack(*row) for row in rows]))
-                body = memoryview(table.reshape(len(records), len(self.columns)).T.tobytes())
-                size = 8 * len(records)
-                parts = [body[i * size : (i + 1) * size] for i in range(len(self.columns))]
-                return tuple(ColumnData(c.name, c.type, p) for c, p in zip(self.columns, parts, strict=True))
-        return self.columns_of([Inputs(len(records), rows=[msgspec.structs.astuple(r) for r in records])])
 
     def _rows(self, records: list[Any], *, quick: bool) -> list[Row]:
         if quick and self._wider is not None:
@@ -235,6 +248,22 @@ class InputPlan:
             if rows <= _LINES_KEPT:
                 self._lines[rows] = lines
         return lines
+
+
+def _parts_of(body: bytes) -> Iterator[bytes]:
+    """An array of records as several.
+
+    It is cut between two braces, wherever these are. Where that is within a string or another array, the part
+    before it does not end as an array does, so it cannot be decoded.
+
+    >>> list(_parts_of(b'[{"x": 1}]'))
+    [b'[{"x": 1}]']
+    """
+    start, open_, view = 0, b"", memoryview(body)
+    while cut := _BETWEEN.search(body, start + _PART):
+        yield b"".join((open_, view[start : cut.start() + 1], b"]"))
+        start, open_ = cut.end() - 1, b"["
+    yield b"".join((open_, view[start:])) if start else body
 
 
 def _may_have_nul(body: bytes) -> bool:
