@@ -34,7 +34,7 @@ _ONE_CALL = {
 }  # fmt: skip
 
 
-# And of these the very same numbers decide, so that a tie need not be asked about: that is a whole forest's work.
+# And of these the very same numbers decide, so a tie need not be asked about: that is a whole forest's work.
 _EXACT = {("sklearn", "RandomForestClassifier"), ("sklearn", "ExtraTreesClassifier")}
 
 
