@@ -7,7 +7,6 @@ refuses, and how its outputs are read. Nothing in this runtime unpickles or impo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import resource
@@ -24,8 +23,6 @@ MISSING = "\0missing"  # stands for a missing string in tensors: no string of th
 MAX_DESCRIPTION = 16 * 1024 * 1024
 _LOAD_ROOM = 256 * 1024 * 1024  # bytes of memory that loading may take, and as many times the file's size:
 _LOAD_TIMES = 16
-_WIDE_ROWS = 2_000  # from so many on a batch is worth waking other threads for
-_MOST_THREADS = 4
 _NUMPY = {"double": "<f8", "float": "<f4", "int64": "<i8"}
 
 
@@ -206,58 +203,19 @@ class Classification:
         return [("label", self._kind, labels, valid), *columns]
 
 
-class Sessions:
-    """A graph, opened for one thread; and for several, too, once a batch of many rows has come.
-
-    One session of several threads would not do: it wakes them for single rows of large forests as well.
-
-    Args:
-        data: the file's bytes.
-        path: where they can be read again, so that they need not be kept.
-    """
-
-    def __init__(self, data: bytes, path: str) -> None:
-        self._narrow, self._wide = _session(data, 1), None
-        self._path, self._digest = path, hashlib.sha256(data).digest()
-        self._threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-
-    def run(self, wanted: list, feeds: dict, rows: int) -> list:
-        """The graph's outputs of these names."""
-        return self._of(rows).run(wanted, feeds)
-
-    def _of(self, rows: int) -> onnxruntime.InferenceSession:
-        if rows < _WIDE_ROWS or self._threads == 1:
-            return self._narrow
-        if self._wide is None:
-            self._wide = self._opened_again() or self._narrow
-        return self._wide
-
-    def _opened_again(self) -> onnxruntime.InferenceSession | None:
-        """None where the file is not what it was, or there is no memory for it twice."""
-        with open(self._path, "rb") as file:
-            data = file.read(check.MAX_FILE + 1)
-        if hashlib.sha256(data).digest() != self._digest:
-            return None
-        try:
-            with _bounded(_LOAD_ROOM + _LOAD_TIMES * len(data)):
-                return _session(data, self._threads)
-        except Exception:  # noqa: BLE001  # onnxruntime's errors have no types that say more
-            return None
-
-
 class Portable:
     """A loaded portable form.
 
     Args:
-        sessions: the graph.
+        session: onnxruntime's session.
         told: the description.
         signature: an `Input` a column.
     """
 
-    def __init__(self, sessions: Sessions, told: dict, signature: list) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, told: dict, signature: list) -> None:
         self.names = [each.name for each in signature]
         places = {name: i for i, name in enumerate(self.names)}
-        self._sessions = sessions
+        self._session = session
         self._tensors = [Tensor(entry, places) for entry in told["inputs"]]
         refused = told.get("refuses", []), told.get("limits", {}), told.get("known", {})
         self._guards = [Guard(tensor, *refused) for tensor in self._tensors]
@@ -278,7 +236,7 @@ class Portable:
             for t in self._tensors
         }
         try:
-            self._sessions.run(self._reader.wanted, feeds, 1)
+            self._session.run(self._reader.wanted, feeds)
         except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no types that say more
             if "alloc" in str(error).lower():
                 raise MemoryError(f"One row takes more memory than it may: {error}") from None
@@ -299,7 +257,7 @@ class Portable:
                 with np.errstate(over="ignore"):
                     array = array.astype("<f4")
             feeds[tensor.name] = array
-        found = self._sessions.run(self._wanted, feeds, batch.rows)
+        found = self._session.run(self._wanted, feeds)
         if self._strange:
             self._strange.check(found.pop())
         return self._reader.columns(found, batch.rows)
@@ -314,12 +272,11 @@ def load(bundle: str, entry: str, options: dict, signature: list) -> Portable:  
         Exception: onnxruntime's own words.
     """
     told = _description(os.path.join(bundle, DESCRIPTION))
-    path = os.path.join(bundle, entry)
-    with open(path, "rb") as file:
+    with open(os.path.join(bundle, entry), "rb") as file:
         data = file.read(check.MAX_FILE + 1)
     check.check(data)
     with _bounded(_LOAD_ROOM + _LOAD_TIMES * len(data)):
-        found = Portable(Sessions(data, path), told, signature)
+        found = Portable(_session(data), told, signature)
         found.try_one()
         return found
 
@@ -332,10 +289,9 @@ def _description(path: str) -> dict:
     return told
 
 
-def _session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _session(data: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.use_deterministic_compute = True
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

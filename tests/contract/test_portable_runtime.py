@@ -164,22 +164,6 @@ def test_it_answers_and_refuses_what_its_native_form_refuses(folder: Path) -> No
         assert ask(talk, 1.0) == [2.0], "it goes on"
 
 
-def test_many_rows_are_answered_alike_and_a_file_that_was_changed_meanwhile_is_not_opened(
-    folder: Path,
-) -> None:
-    many = [float(n) for n in range(5_000)]
-    form = plan(folder, model().SerializeToString())
-    with started(LocalWorkers(settings(folder)), form) as worker, Talk(Path(worker.socket)) as talk:
-        assert ask(talk, *many) == [2 * n for n in many]
-        assert ask(talk, *many[:10]) == [2 * n for n in many[:10]]
-        with pytest.raises(ModelError, match="does not take a missing value"):
-            ask(talk, *many, None)
-    triples = helper.make_node("Sum", ["X", "X", "X"], ["Y"])
-    with started(LocalWorkers(settings(folder)), form) as worker, Talk(Path(worker.socket)) as talk:
-        (folder / "form/model.onnx").write_bytes(model(triples).SerializeToString())
-        assert ask(talk, *many) == [2 * n for n in many], "by the graph that was checked"
-
-
 def test_missing_unknown_and_odd_text_come_as_they_are(folder: Path) -> None:
     nodes = (
         helper.make_node("Equal", ["K", "k"], ["e"]),
@@ -254,9 +238,6 @@ def test_nothing_is_sent_and_nothing_written(folder: Path) -> None:
         with _connected(socket, worker) as talk:
             assert talk.ask(form.load_question(), 60).verb == "ready"
             assert ask(talk, 1.0) == [2.0]
-            assert ask(talk, *([1.0] * 3_000)) == [2.0] * 3_000, (
-                "many rows, for which the file is opened again"
-            )
             assert talk.ask(Frame("stop", (("id", "2"),)), 20).verb == "bye"
         worker.wait(20)
     finally:
