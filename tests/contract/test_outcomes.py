@@ -19,6 +19,7 @@ from modelyard.catalog.watch import Watching
 from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
+from modelyard.records.datasets import Mark
 from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.estimates import Judgement
 from modelyard.records.policies import Level, Promote, Retrain, read_stages
@@ -319,6 +320,32 @@ def test_drift_is_noticed_stays_and_is_over(yard: Yard) -> None:
     assert again["drift:x"].id == drift.id
     assert again["drift:x"].noticed_at == drift.noticed_at < again["drift:x"].seen_at
     assert hour(0.0) == []
+
+
+def test_no_finding_tells_values_of_a_marked_column(yard: Yard) -> None:
+    """Findings go to all who see the model, and out with alerts: of the column itself, and as a slice."""
+    yard.registry.datasets.push(
+        "ops/people",
+        [b"x\n1.0\n"],
+        "text/csv",
+        by="ann",
+        marks={"x": Mark.PERSONAL},
+        may_create_department=True,
+    )
+    yard.registry.publish(MODEL, [bundle_tar(b"three")], TAR, by="ann", lineage={"dataset:ops/people": "1"})
+    yard.now = datetime.now(UTC).replace(minute=30) + HOUR
+    for mean in (0.0, 0.0, 77.0):
+        x = np.random.default_rng(1).normal(mean, 10.0, 3000)
+        yard.front.answer({"x": x}, {"prediction": x * 0}, at=yard.now)
+        yard.look()
+        yard.now += HOUR
+    with yard.database.read() as connection:
+        found = {f.kind: f for f in watch.open_findings(connection, MODEL) if f.column == "x"}
+    assert found["drift"].level is Level.HIGH
+    for each in found.values():
+        assert each.words.startswith("x is not as it was")
+        assert "77" not in each.words
+        assert "marked in the data" in each.words
 
 
 def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:

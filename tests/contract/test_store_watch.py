@@ -76,7 +76,6 @@ def test_a_finding_opens_once_grows_and_ends(database: Database) -> None:
         watch.notice(connection, finding(Level.MEDIUM, DAY, column="y"))
     with database.read() as connection:
         assert [f.column for f in watch.open_findings(connection, MODEL)] == ["x", "y"]
-        assert [f.column for f in watch.findings_since(connection, MODEL, DAY)] == ["x"]
         assert watch.finding(connection, first.id) == graver
         assert watch.finding(connection, 999) is None
     with database.write() as connection:

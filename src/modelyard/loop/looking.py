@@ -13,6 +13,7 @@ from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Summary
 from modelyard.loop.behind import Looker
+from modelyard.loop.discretion import discreet
 from modelyard.loop.drift import noticed, since_good, with_good
 from modelyard.loop.labelled import Rows
 from modelyard.loop.noticing import FEWEST, Noticed
@@ -87,6 +88,8 @@ class Looking:
         if window.rows < FEWEST:  # nothing can be said, so nothing is over either
             return []
         findings = self._findings(version, reference, window, (since, min(until, now)))
+        marked = self._registry.datasets.marks_of_model(model)
+        findings = [discreet(finding, marked) for finding in findings]
         with self._database.write(unaudited="findings are a record themselves") as connection:
             duties.hold(connection, duty)
             kept = [watch.notice(connection, finding) for finding in findings]

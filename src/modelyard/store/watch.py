@@ -136,11 +136,6 @@ def open_findings(connection: Connection, model: str) -> list[Finding]:
     )
 
 
-def findings_since(connection: Connection, model: str, since: datetime) -> list[Finding]:
-    """The findings of a model that a window after this time showed, oldest first."""
-    return _findings(connection, (findings.c.model == model) & (findings.c.seen_at > since))
-
-
 def findings_of(
     connection: Connection, models: Iterable[str] | None = None, *, limit: int = 1000
 ) -> list[Finding]:

@@ -10,10 +10,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from modelyard.api.services import Services
-from modelyard.records.datasets import is_shown
-from modelyard.records.errors import NotFoundError
 from modelyard.records.findings import Asked, FindingState
-from modelyard.records.models import Version
 from modelyard.records.people import Grant, Need
 from modelyard.records.predictions import Finding
 from modelyard.web.behind import Behind
@@ -26,7 +23,6 @@ SPANS = {"1": "last day", "7": "last 7 days", "30": "last 30 days"}
 _USUAL = "7"
 _CHARTS = 24  # columns with a chart; the others are in the table
 _MOST_COLUMNS = 500
-_DATASET = "dataset:"
 
 
 class Columns(Struct, frozen=True):
@@ -99,37 +95,16 @@ def subject(finding: Finding) -> tuple[str, str]:
 def columns_of(
     services: Services, request: PageRequest, model: str, number: int, since: datetime, until: datetime
 ) -> Columns:
-    """The columns of a version then and now, as far as who asks may see them. Blocking.
-
-    Raises:
-        NotFoundError: there is no such version.
-    """
+    """The columns of a version then and now, as far as who asks may see them. Blocking."""
     grant = request.grant
     if grant is None or not grant.allows(Need.READ_DATA, model.partition("/")[0], model):
         return Columns("", 0, [], [])
     reference = services.watching.sightings.reference(model, number)
-    version = services.registry.version(model, number)
     window = services.history.window(model, number, since, until)
     if reference is None:
         return Columns("", window.rows, [], [])
-    hidden = sorted(hidden_columns(services, version, grant))
+    hidden = sorted(services.datasets.hidden_of_model(model, grant.principal))
     return Columns(reference.source, window.rows, compare(reference.summary, window, hidden), hidden)
-
-
-def hidden_columns(services: Services, version: Version, grant: Grant) -> set[str]:
-    """The columns that are marked in the version's training data, and not cleared for who asks."""
-    hidden: set[str] = set()
-    for key, number in version.bundle.lineage.items():
-        if not key.startswith(_DATASET) or not number.isdigit():
-            continue
-        name = key.removeprefix(_DATASET)
-        try:
-            columns = services.datasets.version(name, int(number)).columns
-        except NotFoundError:
-            continue
-        cleared = services.datasets.cleared(name, grant.principal)
-        hidden |= {column.name for column in columns if not is_shown(column.mark, cleared)}
-    return hidden
 
 
 HANDLERS = (show_drift,)
