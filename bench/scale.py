@@ -41,7 +41,7 @@ class Measured(Struct, frozen=True):
     Attributes:
         listing: `GET /api/v1/models`, all of them, with the whole answer read; `page`: the first page.
         first: the first listing after the start.
-        swap: from `PUT …/aliases/champion` until it is answered: written, and every front serves it.
+        swap: from `PUT …/aliases/stable` until it is answered: written, and every front serves it.
         check: the same for a token, which concerns no model.
         front: memory of a front (PSS, MB), `engine` of the engine.
         start: seconds until it is ready.
@@ -142,7 +142,7 @@ def measure(name: str, url: str, models: int, rounds: int, folder: Path) -> Meas
         first = 1000 * (time.perf_counter() - began)
         assert found == models, found
         number = iter(range(10**6))
-        promote = f"/api/v1/models/{rows_of(0)['models']['model']}/aliases/champion"
+        promote = f"/api/v1/models/{rows_of(0)['models']['model']}/aliases/stable"
         swap = timed(lambda: _ok(client.put(promote, json={"version": 2 - next(number) % 2})), 2 * rounds)
         made = {"principal": "bench", "role": "viewer"}
         tokens = "/api/v1/departments/department-000/tokens"

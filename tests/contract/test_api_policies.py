@@ -94,6 +94,7 @@ POLICIES = {
     ("GET", "/api/v1/models/{department}/{name}"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/history"): Need.SEE,
     ("GET", "/api/v1/backups"): Need.OVERSEE,
+    ("GET", "/api/v1/checkup"): Need.OVERSEE,
     ("GET", "/api/v1/trust"): Need.OVERSEE,
     ("PUT", "/api/v1/trust/{name}"): Need.ADMINISTER,
     ("GET", "/api/v1/models/{department}/{name}/card"): Need.SEE,
