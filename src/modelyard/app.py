@@ -52,6 +52,7 @@ from modelyard.catalog.signing import Signing
 from modelyard.catalog.sources import Sources
 from modelyard.catalog.training import Training
 from modelyard.catalog.watch import Watching
+from modelyard.engine.again import Again
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
@@ -160,8 +161,9 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
         engine.drive(tick(traced(steps)))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry, beat.now)
+    again = Again(engine.apart, settings.answer_timeout)
     engine.drive(tick(traced({"train": train}), at_once=settings.jobs), train.close)
-    for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now):
+    for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now, again):
         engine.drive(tick(traced({kind: step}), standing={kind: subject}))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
@@ -259,15 +261,15 @@ def _queue(settings: Settings) -> Queue:
 
 
 def own_ticks(
-    settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock, again: ledger.Again
 ) -> Iterator[tuple[str, str, Step]]:
     """Kind, subject and step of duties with a tick each: one may take long and must hold up nothing else.
 
     Alerts, whose places may not answer; the ledger; backups, on a node that is told where to keep them.
     """
     yield alert.KIND, alert.SUBJECT, alert.AlertStep(_alerts(settings, database, now), now)
-    scratch, every = settings.data / "scratch", settings.ledger_every
-    step = ledger.LedgerStep(database, blobs, registry, scratch, every, now)
+    scratch, rhythm = settings.data / "scratch", ledger.Rhythm(settings.ledger_every)
+    step = ledger.LedgerStep(database, blobs, registry, scratch, rhythm, now, again)
     yield ledger.KIND, ledger.SUBJECT, step
     if settings.backup:
         yield backup.KIND, backup.SUBJECT, backup.BackupStep(settings, database, blobs, __version__, now)

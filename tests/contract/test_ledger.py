@@ -8,16 +8,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from sqlalchemy import insert
 
 from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.registry import Registry
 from modelyard.engine.metering import Meter, of_fronts
-from modelyard.loop.ledger import KIND, SUBJECT, LedgerStep
+from modelyard.loop.ledger import KIND, SUBJECT, LedgerStep, Rhythm
 from modelyard.records.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from modelyard.records.ledger import BudgetWanted, Quantities, RatesWanted
 from modelyard.records.meters import Batch, Counts
+from modelyard.records.models import Version
 from modelyard.records.months import Month
 from modelyard.records.policies import Level
 from modelyard.records.worth import Valued, Worth, WorthKind
@@ -45,8 +47,18 @@ class Books:
         self.database, self.yard.now = database, DAY + 12 * HOUR
         self.ledgers = Ledgers(database, lambda: self.yard.now)
         self.step = LedgerStep(
-            database, self.yard.blobs, registry, folder / "scratch", 15.0, lambda: self.yard.now, rest=0
+            database,
+            self.yard.blobs,
+            registry,
+            folder / "scratch",
+            Rhythm(15.0, rest=0.0),
+            lambda: self.yard.now,
+            self.again,
         )
+
+    def again(self, version: Version, rows: pl.DataFrame) -> tuple[pl.DataFrame | None, str]:
+        """No worker is here; tests/journeys has a real one."""
+        return None, f"version {version.version} does not start: there is no engine for {rows.height} rows"
 
     def look(self) -> None:
         """The duty, as the tick does it."""

@@ -94,6 +94,15 @@ def test_from_rates_and_outcomes_to_a_sheet_for_leadership(tmp_path: Path) -> No
         assert Decimal(found["value"]["model"]) == -40
         assert Decimal(found["value"]["baseline"]) == -800
         assert Decimal(found["value"]["low"]) < Decimal(found["value"]["value"]) == 760
+        publish(client, MODEL, times(2.5))  # which is not in use, and never was
+        older = worth | {"baseline": "version:2"}
+        assert client.put(f"/api/v1/models/{MODEL}/worth", json=older).status_code == 200
+        again = until(lambda: (told := client.get(value).json())["value"] and told)
+        assert "version 2, on the 40 rows" in again["measured"]["against"]
+        # It says 2.5 x, 2 x + 1 came: too low by 1 and 0.5, right, then too high by 0.5 to 18.5.
+        assert Decimal(again["value"]["baseline"]) == Decimal("-1.5") - Decimal("0.5") * sum(range(1, 38))
+        assert client.put(f"/api/v1/models/{MODEL}/worth", json=worth).status_code == 200
+        until(lambda: client.get(value).json()["value"])
         assert client.get(value, params={"month": "2025-01"}).json()["value"] is None
         alert = until(
             lambda: next((a for a in client.get("/api/v1/alerts").json() if a["model"] == "ops"), None)

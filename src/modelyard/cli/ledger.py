@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,7 +179,7 @@ def value(  # noqa: PLR0913, PLR0917 - each is an option of the command
     wrong: Annotated[str, typer.Option(help="Classes: a wrong one; what costs is negative, as -10.")] = "",
     pair: Annotated[
         list[str] | None,
-        typer.Option(help="Classes: what one pair is worth, in place of these: ACTUAL PREDICTED AMOUNT."),
+        typer.Option(help='Classes: one pair, in place of these: "ACTUAL PREDICTED AMOUNT".'),
     ] = None,
     per_unit: Annotated[str, typer.Option(help="Numbers: each unit of error, as -0.40.")] = "",
     over: Annotated[str, typer.Option(help="Numbers: each unit too high, where it is not the same.")] = "",
@@ -242,7 +243,10 @@ def _worth(told: dict[str, Any], pairs: list[Pair], currency: str) -> Worth:
 
 
 def _pair(text: str) -> Pair:
-    words = text.split()
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that is not closed
+        words = []
     if len(words) != _FEWEST_WORDS:
         hint = 'Write --pair "late on-time -50": what came, what was predicted, what that is worth.'
         raise InvalidError(f"{text!r} is no pair.", hint)

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 import polars as pl
 
 from modelyard.catalog.ledger import KIND, SUBJECT, Ledgers
 from modelyard.catalog.registry import Registry
-from modelyard.loop.value import Part, measure
+from modelyard.loop.value import Part, asked_again, measure
 from modelyard.records.errors import NotFoundError
+from modelyard.records.models import Version
 from modelyard.records.months import Month
 from modelyard.records.predictions import Labelled
 from modelyard.records.worth import Measured, Statement, WorthKind
@@ -28,11 +30,13 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
-__all__ = ["KIND", "SUBJECT", "LedgerStep"]
+__all__ = ["KIND", "SUBJECT", "LedgerStep", "Rhythm"]
 
 _KEEPS = "the ledger: what stands elsewhere, added up"
 _MARGIN = timedelta(minutes=2)  # transactions that began before a look may end after it
 _REST = 100.0
+
+Again = Callable[[Version, pl.DataFrame], tuple[pl.DataFrame | None, str]]
 
 
 class Pace:
@@ -61,14 +65,21 @@ class Pace:
         self._next = now + self._rest * (now - self._began)
 
 
+class Rhythm(NamedTuple):
+    """How often to look: seconds between two looks, and how long work that grows with the yard rests."""
+
+    every: float
+    rest: float = _REST
+
+
 class LedgerStep:
     """The step of the duty `ledger`.
 
     Args:
         scratch: a folder for what is only needed for a moment.
-        every: seconds between two looks.
+        rhythm: how often to look.
         clock: what time it is.
-        rest: see `Pace`.
+        again: has a version answer recorded rows anew; what it answered, and why not to more.
     """
 
     def __init__(
@@ -77,19 +88,22 @@ class LedgerStep:
         blobs: Blobs,
         registry: Registry,
         scratch: Path,
-        every: float,
+        rhythm: Rhythm,
         clock: Callable[[], datetime],
-        rest: float = _REST,
+        again: Again,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._registry = registry
         self._ledgers = Ledgers(database, clock)
         self._scratch = scratch
-        self._every = timedelta(seconds=every)
+        self._every = timedelta(seconds=rhythm.every)
         self._clock = clock
         self._seen: datetime | None = None  # all that changed before has been looked at
-        self._storage, self._budgets = Pace(rest), Pace(rest)
+        self._again, self._rest = again, rhythm.rest
+        self._storage, self._budgets = Pace(rhythm.rest), Pace(rhythm.rest)
+        self._paces: dict[str, Pace] = {}  # of models whose baseline is asked again
+        self._later: dict[str, set[Month]] = {}  # months that were left for their next turn
 
     def __call__(self, duty: Duty) -> datetime:
         """Look once; when to look again."""
@@ -127,7 +141,7 @@ class LedgerStep:
             known = ledger.made_of(connection)
         this = Month.of(now)
         for model, statement in stated.items():
-            for month in sorted(months.get(model, set()) | {this}):
+            for month in sorted(months.get(model, set()) | self._later.pop(model, set()) | {this}):
                 self._measure_month(duty, model, month, statement, known.get((model, str(month)), ""))
         self._seen = now - _MARGIN
 
@@ -138,7 +152,12 @@ class LedgerStep:
         source = _made_of(stated, days)
         if source == known:
             return
-        found = self._measured(model, stated, days)
+        pace = self._paces.setdefault(model, Pace(self._rest))
+        if known and not pace.is_due():
+            self._later.setdefault(model, set()).add(month)
+            return
+        with pace:
+            found = self._measured(model, stated, days)
         with self._database.write(unaudited=_KEEPS) as connection:
             duties.hold(connection, duty)
             if ledger.statements(connection, model).get(model) == stated:  # else the next look does it
@@ -153,7 +172,19 @@ class LedgerStep:
             tasks = {part.signature.task for part in found}
             if len(tasks) > 1:
                 return Measured(0, why="Versions of this month answer numbers and classes: nothing adds up.")
-            return measure(found, stated.worth, older)
+            failed = "" if baseline is None else self._ask_again(model, baseline, found, older)
+            return measure(found, stated.worth, older, failed)
+
+    def _ask_again(self, model: str, baseline: int, found: list[Part], older: list[Part]) -> str:
+        """Add what the baseline answers to rows that it has not answered; why not to all."""
+        rows = asked_again(found, older)
+        if rows is None:
+            return ""
+        version = self._registry.version(model, baseline)
+        answered, why = self._again(version, rows)
+        if answered is not None:
+            older.append(Part(version.bundle.signature, answered))
+        return why
 
     def _part(self, model: str, day: Labelled, folder: Path) -> Part | None:
         try:

@@ -33,12 +33,13 @@ class Part(NamedTuple):
     rows: pl.DataFrame
 
 
-def measure(parts: Sequence[Part], worth: Worth, older: Sequence[Part] = ()) -> Measured:
+def measure(parts: Sequence[Part], worth: Worth, older: Sequence[Part] = (), failed: str = "") -> Measured:
     """What a month's labelled rows say of the model and of its baseline.
 
     Args:
         parts: what callers got; shadow copies among them are left out.
         older: what the version that is the baseline answered to the same rows, where there is one.
+        failed: why it did not answer more of them.
     """
     table = _table(parts, shadows=False)
     if not table.height:
@@ -53,16 +54,33 @@ def measure(parts: Sequence[Part], worth: Worth, older: Sequence[Part] = ()) -> 
     if table.height < FEWEST:
         what = "rows that both versions answered" if worth.version is not None else "answers of this month"
         why = f"Outcomes have come for {table.height} {what}; {FEWEST} are needed."
+        why += f" Why not more: {failed}" if failed else ""
         return Measured(table.height, against=against, why=why)
     is_numbers = parts[0].signature.task is Task.REGRESSION
     return _of_numbers(table, worth, against) if is_numbers else _of_classes(table, worth, against)
+
+
+def asked_again(parts: Sequence[Part], older: Sequence[Part]) -> pl.DataFrame | None:
+    """The rows that callers got answered, and the older version did not; None where there are none."""
+    mine = [part.rows.filter(_is_real(part.rows)) for part in parts]
+    if not any(rows.height for rows in mine):
+        return None
+    rows = pl.concat(mine, how="diagonal_relaxed").sort("at", *_ID)
+    for part in older:
+        rows = rows.join(part.rows.select(_ID), on=_ID, how="anti")
+    return rows if rows.height else None
+
+
+def _is_real(rows: pl.DataFrame) -> pl.Expr:
+    """Whether callers got the answers: no shadow copies."""
+    return pl.col("route") != SHADOW if "route" in rows.columns else pl.lit(value=True)
 
 
 def _table(parts: Sequence[Part], *, shadows: bool) -> pl.DataFrame:
     """Day, what came and what was said, row by row; rows without a number are left out."""
     tables = []
     for signature, rows in parts:
-        some = rows if shadows or "route" not in rows.columns else rows.filter(pl.col("route") != SHADOW)
+        some = rows if shadows else rows.filter(_is_real(rows))
         if not some.height:
             continue
         answers, came = answers_of(some, signature)
