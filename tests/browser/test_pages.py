@@ -22,6 +22,7 @@ PAGES = {
     "rollout": f"/models/{MODEL}/rollout",
     "history": f"/models/{MODEL}/history",
     "alerts": "/alerts",
+    "ledger": "/ledger",
     "watch": "/watch",
     "watch-all": "/watch?state=all&level=medium",
     "finding": f"/models/{AT_SEA}/findings/{{finding}}",

@@ -15,13 +15,14 @@ body { font: 13px/1.45 system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-se
 header { border-bottom: 3px solid #ad3d25; padding-bottom: 8px; margin-bottom: 14px }
 h1 { font-size: 22px; margin: 0 } h2 { font-size: 13px; margin: 16px 0 6px }
 header p, .note, footer { color: #4d606b; margin: 2px 0; font-size: 11.5px }
-.figures { display: grid; grid-template-columns: repeat(5, 1fr); gap: 8px }
+.figures { display: grid; grid-template-columns: 1fr 1fr 1.1fr 1.1fr 1.7fr; gap: 8px }
 .figures div { background: #f6f8f8; border: 1px solid #dbe2e5; border-radius: 6px; padding: 8px 10px }
-.figures b { display: block; font-size: 17px; line-height: 1.25; margin: 2px 0 }
+.figures b { display: block; white-space: nowrap; font-size: 17px; line-height: 1.25; margin: 2px 0 }
 .figures span { font-size: 11px; color: #4d606b }
 table { width: 100%; border-collapse: collapse; font-size: 11.5px }
 th { text-align: left; color: #4d606b; font-weight: 600; border-bottom: 1px solid #b4c1c7; padding: 3px 6px }
 td { border-bottom: 1px solid #dbe2e5; padding: 4px 6px; vertical-align: top }
+td:first-child { min-width: 30mm }
 .num { text-align: right; white-space: nowrap }
 ul { margin: 0; padding-left: 16px } li { margin: 1px 0 }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: 18px }
@@ -71,8 +72,9 @@ def html(report: Report) -> bytes:
 def _row(line: Line) -> Markup:
     cells = Markup('<td class="num">{}</td><td class="num">{}</td><td class="num">{}</td>')
     numbers = cells.format(line.answers, line.availability, line.out)
-    return Markup("<tr><td>{}</td>{}<td>{}</td><td>{}</td></tr>").format(
-        line.name, numbers, line.brought, line.basis
+    department, _, name = line.name.partition("/")
+    return Markup("<tr><td>{}/<wbr>{}</td>{}<td>{}</td><td>{}</td></tr>").format(
+        department, name, numbers, line.brought, line.basis
     )
 
 

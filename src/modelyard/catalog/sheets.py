@@ -19,7 +19,8 @@ _INK, _SOFT, _LINE, _LEAD, _WASH = (
     (173, 61, 37),
     (246, 248, 248),
 )
-_WIDTHS = (31, 18, 16, 20, 42, 55)
+_WIDTHS = (33, 18, 17, 19, 41, 54)
+_LAST = 1.5
 _SHORTER = (12, 8, 5, 3, 0)  # lines that are tried until all is on one sheet
 _PLAIN = str.maketrans(
     {"\N{EN DASH}": "-", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "\N{HORIZONTAL ELLIPSIS}": "..."}
@@ -45,6 +46,7 @@ def _sheet(report: Report, heads: Sequence[str]) -> FPDF:
     sheet.set_title(f"Models in {report.month}")
     sheet.set_lang("en")
     sheet.set_margin(_MARGIN)
+    sheet.c_margin = 0.0  # words begin where the rule does
     sheet.set_auto_page_break(auto=True, margin=_MARGIN)
     sheet.add_page()
     _words(sheet, f"Models in {report.month}", 17, bold=True)
@@ -64,14 +66,15 @@ def _sheet(report: Report, heads: Sequence[str]) -> FPDF:
 
 
 def _figures(sheet: FPDF, figures: Sequence[Figure]) -> None:
-    gap = 2.5
-    wide = (_WIDE - gap * (len(figures) - 1)) / len(figures)
-    top, high = sheet.get_y(), 25.0
+    gap, left = 2.5, _MARGIN
+    weights = [1.0] * (len(figures) - 1) + [_LAST]  # what came in has most to say
+    unit = (_WIDE - gap * (len(figures) - 1)) / sum(weights)
+    top, high = sheet.get_y(), 23.0
     sheet.set_draw_color(*_LINE)
     sheet.set_line_width(0.2)
     sheet.set_fill_color(*_WASH)
-    for place, figure in enumerate(figures):
-        left = _MARGIN + place * (wide + gap)
+    for figure, weight in zip(figures, weights, strict=True):
+        wide = unit * weight
         sheet.rect(left, top, wide, high, style="DF")
         for text, size, bold, down in (
             (figure.name, 8.0, False, 2.0),
@@ -82,6 +85,7 @@ def _figures(sheet: FPDF, figures: Sequence[Figure]) -> None:
             sheet.set_font(_FONT, "B" if bold else "", size)
             sheet.set_text_color(*(_INK if bold else _SOFT))
             sheet.multi_cell(wide - 4, size * 0.45, _plain(text), align="L")
+        left += wide + gap
     sheet.set_y(top + high + 3)
 
 
@@ -91,15 +95,16 @@ def _table(sheet: FPDF, report: Report, heads: Sequence[str]) -> None:
         words = report.more or "No model was used, kept or valued in this month."
         _words(sheet, words, 8, soft=True)
         return
-    sheet.set_font(_FONT, "", 7.5)
+    sheet.set_font(_FONT, "", 8)
     sheet.set_text_color(*_INK)
     sheet.set_draw_color(*_LINE)
+    sheet.set_fill_color(255)
     aligns = ("LEFT", "RIGHT", "RIGHT", "RIGHT", "LEFT", "LEFT")
     with sheet.table(
         col_widths=_WIDTHS,
         text_align=aligns,
-        line_height=3.6,
-        padding=0.8,
+        line_height=3.8,
+        padding=(0.9, 1.2, 0.9, 0.4),
         borders_layout=TableBordersLayout.HORIZONTAL_LINES,
         headings_style=FontFace(emphasis="BOLD", color=_SOFT),
         v_align="TOP",
@@ -116,13 +121,13 @@ def _list(sheet: FPDF, title: str, lines: Sequence[str], nothing: str) -> None:
     sheet.set_y(sheet.get_y() + 3)
     _words(sheet, title, 10, bold=True)
     for line in lines or [nothing]:
-        _words(sheet, line, 8, soft=not lines)
+        _words(sheet, line, 8.5, soft=not lines)
 
 
 def _words(sheet: FPDF, text: str, size: float, *, bold: bool = False, soft: bool = False) -> None:
     sheet.set_font(_FONT, "B" if bold else "", size)
     sheet.set_text_color(*(_SOFT if soft else _INK))
-    sheet.multi_cell(_WIDE, size * 0.48, _plain(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    sheet.multi_cell(_WIDE, size * 0.48, _plain(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,7 @@ DASH = "\N{EN DASH}"
 _LINES = 12  # models; the others are one line together
 _CHANGES = 8
 _STATED = 8
+_PAIRS = 2
 
 
 class Figure(Struct, frozen=True):
@@ -150,13 +151,19 @@ def statement_words(value: Valued | None) -> str:
         return ""
     worth, code = value.stated.worth, value.stated.worth.currency
     if worth.kind is WorthKind.TIME:
-        told = f"an answer saves {worth.minutes} minutes, an hour is worth {worth.hour} {code}"
+        told = f"an answer saves {worth.minutes} minutes, an hour is worth {exact(Decimal(worth.hour), code)}"
     elif worth.kind is WorthKind.ERROR:
-        told = f"a unit too high is worth {worth.over} {code}, too low {worth.under} {code}"
+        over, under = (exact(Decimal(amount), code) for amount in (worth.over, worth.under))
+        told = f"a unit too high is worth {over}, too low {under}"
     else:
-        told = f"right is worth {worth.right} {code}, wrong {worth.wrong} {code}"
-        told += f", with {len(worth.pairs)} pairs of their own" if worth.pairs else ""
-    told += f", no answer {worth.missed} {code}" if Decimal(worth.missed) else ""
+        right, wrong = (exact(Decimal(amount), code) for amount in (worth.right, worth.wrong))
+        told = f"right is worth {right}, wrong {wrong}"
+        told += "".join(
+            f", {pair.predicted} where {pair.actual} came {exact(Decimal(pair.worth), code)}"
+            for pair in worth.pairs[:_PAIRS]
+        )
+        told += f" and {len(worth.pairs) - _PAIRS} pairs more" if len(worth.pairs) > _PAIRS else ""
+    told += f", no answer {exact(Decimal(worth.missed), code)}" if Decimal(worth.missed) else ""
     return f"{value.model}: {told} ({value.stated.stated_by}, {value.stated.stated_at:%d %b %Y})"
 
 
@@ -169,12 +176,14 @@ def _weight(account: Account) -> tuple[Decimal, int, str]:
 
 def _line(account: Account, code: str) -> Line:
     cost = in_words(account.cost.total, code) if account.cost else DASH
+    value = account.value.value if account.value else None
+    stated = " (stated)" if value is not None and not value.is_measured else ""
     return Line(
         account.model,
         f"{account.took.rows:,}",
         percent(account.availability),
         cost,
-        value_words(account.value, code),
+        value_words(account.value, code) + stated,
         basis_words(account.value),
     )
 
@@ -209,8 +218,8 @@ def _in(ledger: Ledger, code: str) -> tuple[str, str]:
     stated = f"{in_words(brought.stated, currency)} stated, not measured" if brought.stated else ""
     if not brought.outcomes:
         return DASH, f"nothing measured; {stated}" if stated else "nothing measured"
-    measured = f"measured, {_bare(brought.low, currency)} to {_bare(brought.high, currency)}"
-    return in_words(brought.measured, currency), f"{measured}; and {stated}" if stated else measured
+    measured = f"measured; {_bare(brought.low, currency)} to {_bare(brought.high, currency)}"
+    return in_words(brought.measured, currency), f"{measured}; {stated}" if stated else measured
 
 
 def _bare(value: Decimal, code: str) -> str:

@@ -318,18 +318,26 @@ def with_outcomes(connection: Connection, month: Month) -> frozenset[str]:
 
 
 def happened(connection: Connection, month: Month) -> list[tuple[datetime, str, str, str]]:
-    """When, which model, what and by whom: models that came, versions, and champions that changed."""
-    found: list[tuple[datetime, str, str, str]] = []
+    """When, which model, what and by whom: models that came, and champions that changed."""
     made = select(models).where(models.c.created_at >= month.begins, models.c.created_at < month.ends)
-    found += [(r.created_at, r.model, "a new model", r.created_by) for r in connection.execute(made)]
+    new = {row.model: row for row in connection.execute(made)}
+    found = []
     moved = select(alias_history).where(
         alias_history.c.alias == "champion",
         alias_history.c.changed_at >= month.begins,
         alias_history.c.changed_at < month.ends,
     )
     for row in connection.execute(moved):
-        words = f"version {row.after} took over" if row.after else "no version is in use any more"
-        words += f" from version {row.before}" if row.before and row.after else ""
+        words = _moved(row.before, row.after)
+        if row.before is None and new.pop(row.model, None) is not None:
+            words = f"a new model; {words}"
         words += " (taken back)" if row.cause == "rollback" else ""
         found.append((row.changed_at, row.model, words, row.changed_by))
+    found += [(row.created_at, row.model, "a new model", row.created_by) for row in new.values()]
     return sorted(found)
+
+
+def _moved(before: int | None, after: int | None) -> str:
+    if after is None:
+        return "no version is in use any more"
+    return f"version {after} is in use" if before is None else f"version {after} took over from {before}"

@@ -31,7 +31,8 @@ async def show(
     places = places_of(grant, department)
     found = await asyncio.to_thread(partial(services.ledgers.month, places, month))
     daily = await asyncio.to_thread(partial(services.ledgers.daily, places, month))
-    seen = grant.seen
+    seen, now = grant.seen, services.ledgers.now()
+    shown = now.day if month == services.ledgers.this_month() else month.days
     every = await asyncio.to_thread(services.people.departments) if seen is None else sorted(seen)
     return page(
         request,
@@ -41,7 +42,7 @@ async def show(
         is_now=month >= services.ledgers.this_month(),
         department=department,
         departments=every if len(every) > 1 else [],
-        daily=daily,
+        daily={model: days[:shown] for model, days in daily.items()},
         code=found.rates.currency if found.rates else "",
         say=report,
         notes=report.notes(found),
