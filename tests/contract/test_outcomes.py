@@ -23,7 +23,7 @@ from modelyard.records.datasets import Mark
 from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.estimates import Judgement
 from modelyard.records.policies import Level, Promote, Retrain, read_stages
-from modelyard.records.predictions import Finding, Keeping, Performance
+from modelyard.records.predictions import Finding, Keeping, Performance, day_of
 from modelyard.records.rollouts import Rules
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving import outcomes
@@ -346,6 +346,48 @@ def test_no_finding_tells_values_of_a_marked_column(yard: Yard) -> None:
         assert each.words.startswith("x is not as it was")
         assert "77" not in each.words
         assert "marked in the data" in each.words
+
+
+def test_what_is_new_since_the_last_good_day_until_somebody_has_seen_it(yard: Yard) -> None:
+    """A jump is told against the reference and against the last good day; once it is acknowledged, days are
+    good again, and what is left is that the model was made on others. With labels it says what it costs.
+    """
+    chance = np.random.default_rng(1)
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+
+    def day(number: int, mean: float, *, labels: bool = False) -> dict[str, Finding]:
+        yard.now = first + timedelta(days=number, hours=23)
+        x = chance.normal(mean, 1.0, 2500)
+        one = yard.front.answer({"x": x}, {"prediction": x}, at=yard.now)
+        if labels:
+            errors = chance.normal(0, 1 + np.abs(x))
+            yard.say(
+                *({"request_id": one, "row": i, "actual": v} for i, v in enumerate((x + errors).tolist()))
+            )
+        yard.look()
+        with yard.database.read() as connection:
+            return {f.subject: f for f in watch.open_findings(connection, MODEL)}
+
+    assert [day(n, 0.0, labels=True) for n in range(4)] == [{}] * 4
+    found = day(4, 1.5)["drift:x"]
+    assert found.level is Level.HIGH
+    assert found.good_effect == pytest.approx(1.5, abs=0.15)
+    assert f"new since the last good day, {first + timedelta(days=3):%Y-%m-%d}" in found.words
+    assert found.metric == "mae"
+    assert found.cost is not None
+    assert found.cost > 0.2
+    assert "makes the mae worse by" in found.words
+    assert len(found.examples) == 5
+    assert found.against == "its first 2,500 predictions"
+    assert day(5, 1.5)["drift:x"].good_effect is not None, "nobody has seen it"
+    with yard.database.read() as connection:
+        numbers = [f.id for f in watch.open_findings(connection, MODEL)]
+    for number in numbers:
+        Watching(yard.database).acknowledge(MODEL, number, by="anna")
+    day(6, 1.5)
+    still = day(7, 1.5)["drift:x"]
+    assert (still.id, still.acknowledged_by, still.good_effect) == (found.id, "anna", None)
+    assert Watching(yard.database).watched(MODEL, yard.now).last_good == first + timedelta(days=6)
 
 
 def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:

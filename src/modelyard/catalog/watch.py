@@ -20,6 +20,7 @@ from modelyard.store import aliases, audit, models, segments, watch
 from modelyard.store.database import Database
 
 _SHOWN = timedelta(days=60)
+_JUDGED = timedelta(days=180)  # that estimates are judged by
 
 
 class OutcomesState(Struct, frozen=True):
@@ -54,7 +55,7 @@ class Watched(Struct, frozen=True):
     Attributes:
         windows: by day, of the last sixty, oldest first.
         metrics: by day, of the same days; estimates are among them.
-        estimates: how far each version's estimates were from what came, over all its days.
+        estimates: how far each version's estimates were from what came, over the last 180 days.
         findings: those that are not over, the gravest first.
         reference: what the champion's predictions are compared with, in words, or empty.
         last_good: the last day of the champion without a finding above low that nobody has seen, which they
@@ -94,7 +95,7 @@ class Watching:
             counts = segments.counts(connection, model, segments.DAY, since)
             labelled = {(d.version, d.day): d.rows for d in watch.labelled_days(connection, model)}
             profile = segments.profile(connection, model, champion) if champion is not None else None
-            every = watch.performances(connection, model)
+            every = watch.performances(connection, model, since=now - _JUDGED)
             until = hour_of(now) - timedelta(hours=23)
             good = last_good_days(connection, model, champion, until) if champion is not None else []
             return Watched(

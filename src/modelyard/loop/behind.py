@@ -102,8 +102,9 @@ class Looker:
         strong = {name: strongest(rows, IN + name) for name in names if IN + name != column}
         callers, caller = behind(rows, "caller")
         most = [f"{name}={value}" for name, value in strong.items() if value]
-        words = f" Most of it comes from the caller {caller}." if caller else ""
-        return Behind(callers, caller, tuple(most), examples_of(rows), words=words)
+        return Behind(
+            callers, caller, tuple(most), examples_of(rows), words=_of_callers(rows, callers, caller)
+        )
 
     def _cost(
         self, finding: Finding, version: Version, rows: pl.DataFrame, column: str, found: Behind
@@ -138,11 +139,18 @@ class Looker:
         return self._learned[digests]
 
 
+def _of_callers(rows: pl.DataFrame, share: float, caller: str) -> str:
+    """Who is behind it, in words: nobody is where there is one caller."""
+    if not caller or rows["caller"].n_unique() == 1:
+        return ""
+    return " All callers are behind it." if share == 1 else f" Most of it comes from the caller {caller}."
+
+
 def told(metric: Metric, cost: float, share: float) -> str:
     """What a finding costs, in words.
 
     >>> told(Metric.MAE, 0.8, 0.06)
-    ' By the losses of earlier rows it makes the mae worse by 0.8 (6 %).'
+    ' By the losses of earlier rows it makes the mae worse by 0.8 (6%).'
     """
     if abs(share) < _LITTLE:
         return f" By the losses of earlier rows it hardly touches the {metric}."

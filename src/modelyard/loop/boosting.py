@@ -3,7 +3,7 @@
 Friedman, "Greedy function approximation: a gradient boosting machine", Ann. Statist. 29 (2001), by squared
 error, so that its mean over rows is the mean it was made of. Columns are binned once, as in Ke et al.,
 "LightGBM", NeurIPS 2017; texts are ordered by their mean (Fisher, "On grouping for maximum homogeneity", JASA
-53, 1958). 50,000 rows of 20 columns take about a second of one core.
+53, 1958). 100,000 rows of 11 columns take about two seconds of one core.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _BINS = 32  # 0 is missing
 _OTHER = _BINS - 1  # texts that were rare
 _RARE = 20  # rows
 _TREES = 60
-_DEPTH = 3
+_DEPTH = 4
 _RATE = 0.1
 _SHRINK = 1.0  # a row of no error more in each leaf
 _LEAST = 50  # rows of a leaf, or
-_LEAST_SHARE = 50  # one in so many of all: losses are noisy
+_LEAST_SHARE = 200  # one in so many of all: losses are noisy
 
 
 class Encoder(Struct, frozen=True):

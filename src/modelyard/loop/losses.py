@@ -22,7 +22,7 @@ from modelyard.records.metrics import Metric
 from modelyard.records.signatures import Signature
 
 FEWEST = 500  # labelled rows that a loss is learned from
-_MOST = 50_000  # rows, the newest
+_MOST = 100_000  # rows, the newest
 _DONORS = 20_000  # rows that a column is drawn from
 _SEED = 20_130_101  # the same rows give the same answer
 
