@@ -11,13 +11,16 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+
+if TYPE_CHECKING:
+    from tests.contract.ray_house import RayHouse
 
 ROOT = Path(__file__).parents[1]
 CI = os.environ.get("CI", "").lower() == "true"
@@ -73,6 +76,7 @@ _NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "torch": (lambda: importlib.util.find_spec("torch"), "PyTorch is not installed"),
     "chromium": (lambda: shutil.which("chromium"), "Chromium is not installed"),
     "bubblewrap": (lambda: shutil.which("bwrap"), "bubblewrap is not installed"),
+    "ray": (lambda: importlib.util.find_spec("ray"), "Ray is not installed"),
     "curl": (lambda: shutil.which("curl"), "curl is not installed"),
 }
 
@@ -136,6 +140,16 @@ def r_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return library
+
+
+@pytest.fixture(scope="session")
+def ray_house() -> Iterator[RayHouse]:
+    """A Ray cluster with a head and a node of five cores, as Ray counts them. Mark the test `ray`."""
+    from tests.contract.ray_house import RayHouse  # noqa: PLC0415 - it imports this file
+
+    with RayHouse() as house:
+        house.add(cpus=5)
+        yield house
 
 
 @pytest.fixture

@@ -92,9 +92,12 @@ from modelyard.web.pulse import Pulse
 from modelyard.web.site import Site
 from modelyard.workers import outbound, sandbox
 from modelyard.workers.clerk import Clerk
+from modelyard.workers.clusters import read_clusters
 from modelyard.workers.control import Message, Routes, Stuck, Swapped, Tried, Used, WorkerInfo, Workers
 from modelyard.workers.local import LocalWorkers
+from modelyard.workers.plans import Workers as Hands
 from modelyard.workers.recipes import Recipes
+from modelyard.workers.tasks import Grounds, LocalGrounds
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +127,8 @@ def prepare(settings: Settings, keep: Callable[[str], None]) -> None:
     Raises:
         ConflictError: another yard answers that has the same records; see `loop.beat`.
     """
+    if settings.engine == "ray":
+        read_clusters(settings.ray_file)  # so that the command itself says what is wrong with it
     database = Database(settings.database_url)
     database.upgrade()
     nodes = _nodes(settings, database)
@@ -148,7 +153,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     nodes = _nodes(settings, database)
     beat = Beat(nodes, settings.node_address, __version__)
     leases = Leases(database, nodes.here, beat.now)
-    workers = Metered(LocalWorkers(settings))
+    hands, grounds = _hands(settings)
+    workers = Metered(hands)
     engine = Engine(settings, registry, workers, leases.hold)
     engine.drive(beat)  # the first, for the others go by its time
     spool, scratch = settings.data / "spool", settings.data / "scratch"
@@ -160,7 +166,7 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     for steps in loop_steps(settings, database, blobs, registry, engine, beat.now):
         engine.drive(tick(traced(steps)))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
-    train = train_step(settings, database, blobs, registry, beat.now)
+    train = train_step(settings, database, blobs, registry, grounds, beat.now)
     again = Again(engine.apart, settings.answer_timeout)
     engine.drive(tick(traced({"train": train}), at_once=settings.jobs), train.close)
     for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now, again):
@@ -171,6 +177,23 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine.run(ready)
     if tracing:
         tracing.close()
+
+
+def _hands(settings: Settings) -> tuple[Hands, Grounds]:
+    """Who starts workers, and who runs jobs: this machine, or Ray clusters."""
+    if settings.engine == "local":
+        return LocalWorkers(settings), LocalGrounds(_recipes(settings), settings.data)
+    from modelyard.workers.cluster import Places  # noqa: PLC0415 - only where they are used
+    from modelyard.workers.ray import RayWorkers  # noqa: PLC0415
+    from modelyard.workers.ray_jobs import RayGrounds  # noqa: PLC0415
+
+    places = Places(settings, read_clusters(settings.ray_file))
+    return RayWorkers(settings, places), RayGrounds(places)
+
+
+def _recipes(settings: Settings) -> Recipes:
+    threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    return Recipes(settings.programs, settings.data / "environments", threads, settings.allow_uncontained)
 
 
 def _upgrade_at_last(database: Database) -> None:
@@ -240,15 +263,12 @@ def _losses(
 
 
 def train_step(
-    settings: Settings, database: Database, blobs: Blobs, registry: Registry, now: Clock
+    settings: Settings, database: Database, blobs: Blobs, registry: Registry, grounds: Grounds, now: Clock
 ) -> TrainStep:
     """The step that runs jobs on this node; in a tick of its own, for a job takes as long as it takes."""
     jobs = _jobs(settings, database, blobs)
     holdings = Holdings(jobs, Training(database, jobs.queue), registry, registry.datasets)
-    threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
-    environments = settings.data / "environments"
-    recipes = Recipes(settings.programs, environments, threads, settings.allow_uncontained)
-    return TrainStep(holdings, recipes, settings.data / "jobs", settings.cpu_hour_cost, now)
+    return TrainStep(holdings, grounds, settings.data / "jobs", settings.cpu_hour_cost, now)
 
 
 def _jobs(settings: Settings, database: Database, blobs: Blobs) -> Jobs:
@@ -566,6 +586,6 @@ class Front:
 
     def _tell(self) -> None:
         """What was counted; also as the last word, or the last second would be missing."""
-        self._link.tell(Used(self._counters.values, self._pool.take_used()))
+        self._link.tell(Used(self._counters.values, self._pool.take_used(), self._pool.waits()))
         if evidence := self._trials.take():
             self._link.tell(Tried(evidence))

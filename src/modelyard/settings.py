@@ -24,6 +24,7 @@ _POSITIVE = (
     "load_timeout",
     "answer_timeout",
     "replicas",
+    "most_replicas",
     "idle_after",
     "max_body",
     "max_file",
@@ -63,6 +64,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         blobs_endpoint: the address of an S3 server that is not Amazon's; `http://` only where it is trusted.
         seal_blobs: whether new blobs are encrypted where they lie, under the newest of the keys; those that
             are there stay as they are.
+        engine: `local` runs workers on this machine, `ray` places them on Ray clusters.
+        ray: the file that names the clusters; by default `ray.toml` in the data folder.
         fronts: front processes; by default one for two cores, and at least one.
         address: where people reach the yard in a browser, `https://yard.example.com`. With `https://`
             cookies go over TLS alone; set it wherever a proxy ends TLS.
@@ -82,6 +85,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         load_timeout: seconds a model may take to load.
         answer_timeout: seconds a request may take in all before it is answered 504.
         replicas: workers each version that is asked for has.
+        most_replicas: workers a version gets at most on this node, whatever its model may have.
         idle_after: seconds without a request after which a model's workers are let go.
         max_body: bytes of a prediction request.
         max_file: bytes of one in CSV or Parquet that wants CSV or Parquet back; it goes by the disk.
@@ -130,6 +134,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     blobs_endpoint: str = ""
     seal_blobs: bool = False
     engine: str = "local"
+    ray: str = ""
     fronts: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     spool_sync: bool = False
     ship_after: float = 30.0
@@ -140,6 +145,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     load_timeout: float = 60.0
     answer_timeout: float = 30.0
     replicas: int = 1
+    most_replicas: int = 16
     idle_after: float = 1800.0
     max_body: int = 256 * MIB
     max_file: int = 16 * 1024 * MIB
@@ -172,8 +178,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     programs: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.engine != "local":
-            raise InvalidError(f"There is no engine {self.engine!r} in this release.", "Use --engine local.")
+        if self.engine not in ("local", "ray"):
+            raise InvalidError(f"There is no engine {self.engine!r}.", "Use --engine local or ray.")
         _check_address(self.address)
         _networks(self.proxies)
         if not 0 <= self.port <= _LARGEST_PORT:
@@ -220,6 +226,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             return Path(self.oidc)
         own = self.data / "oidc.toml"
         return own if own.exists() else None
+
+    @property
+    def ray_file(self) -> Path:
+        """The Ray clusters and whose workers are placed on which."""
+        return Path(self.ray) if self.ray else self.data / "ray.toml"
 
     @property
     def backup_passphrase(self) -> str:

@@ -45,7 +45,7 @@ def failing(workers: LocalWorkers, wanted: Plan) -> WorkerStartError:
     """The error of a start that fails; nothing of the worker is left."""
     with pytest.raises(WorkerStartError) as caught:
         workers.start(wanted, quiet)
-    assert list(workers._folder.iterdir()) == []
+    assert list(workers.folder.iterdir()) == []
     assert not workers._children
     return caught.value
 
@@ -62,7 +62,7 @@ def test_it_starts_loads_and_answers(workers: LocalWorkers, tmp_path: Path) -> N
     workers.stop(worker)
     assert not is_alive(worker.pid)
     assert workers.memory(worker) == 0
-    assert list(workers._folder.iterdir()) == []
+    assert list(workers.folder.iterdir()) == []
 
 
 def test_only_the_owner_may_connect(workers: LocalWorkers, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_the_next_engine_ends_what_was_still_loading(workers: LocalWorkers, tmp_
     wanted = plan(tmp_path / "bundle", "import time\ntime.sleep(99)")
     with ThreadPoolExecutor() as pool:
         start = pool.submit(workers.start, wanted, quiet)
-        record = until(lambda: next(workers._folder.glob("*.json"), None))
+        record = until(lambda: next(workers.folder.glob("*.json"), None))
         pid = msgspec.json.decode(record.read_bytes())["pid"]
         assert LocalWorkers(settings(tmp_path / "data")).alive() == []
         with pytest.raises(WorkerStartError, match="SIGKILL"):
@@ -317,18 +317,18 @@ def test_closing_ends_what_loads_and_starts_no_more(workers: LocalWorkers, tmp_p
     wanted = plan(tmp_path / "bundle", "import time\ntime.sleep(99)")
     with ThreadPoolExecutor() as pool:
         start = pool.submit(workers.start, wanted, quiet)
-        until(lambda: list(workers._folder.glob("*.json")))
+        until(lambda: list(workers.folder.glob("*.json")))
         workers.close()
         with pytest.raises(WorkerStartError, match="SIGKILL"):
             start.result(20)
     with pytest.raises(WorkerStartError, match="going down"):
         workers.start(wanted, quiet)
-    assert list(workers._folder.iterdir()) == []
+    assert list(workers.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("record", [b"", b"{}", b'{"pid": 1}', b"\xff"])
 def test_a_damaged_record_is_thrown_away(workers: LocalWorkers, record: bytes) -> None:
-    path = workers._folder / "0-0.json"
+    path = workers.folder / "0-0.json"
     path.write_bytes(record)
     assert workers.alive() == []
     assert not path.exists()

@@ -19,6 +19,7 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 from modelyard.workers.recipes import Recipes
+from modelyard.workers.tasks import Grounds, LocalGrounds
 from tests.bundles import TAR, tar_of
 
 MODEL = "finance/fuel-cost"
@@ -35,9 +36,16 @@ class TrainingHouse:
 
     Args:
         environments: where environments are kept, so that tests share them.
+        grounds: where jobs run; by default this machine.
     """
 
-    def __init__(self, folder: Path, environments: Path, programs: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environments: Path,
+        programs: Mapping[str, str] | None = None,
+        grounds: Grounds | None = None,
+    ) -> None:
         self.folder = folder
         self.database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
         self.database.upgrade()
@@ -47,13 +55,13 @@ class TrainingHouse:
         self.registry = Registry(self.database, blobs, scratch)
         self.datasets = Datasets(self.database, blobs, scratch)
         self.training = Training(self.database, queue)
-        self._recipes = Recipes(dict(programs or {}), environments)
+        self._grounds = grounds or LocalGrounds(Recipes(dict(programs or {}), environments), folder)
         self.step = self.new_step()
 
     def new_step(self) -> TrainStep:
         """The step as an engine that has just started has it."""
         holdings = Holdings(self.jobs, self.training, self.registry, self.datasets)
-        return TrainStep(holdings, self._recipes, self.folder / "jobs", 3_600.0, now)
+        return TrainStep(holdings, self._grounds, self.folder / "jobs", 3_600.0, now)
 
     def push(self, name: str, csv: str) -> None:
         """Keep a dataset."""

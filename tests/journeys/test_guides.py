@@ -119,6 +119,11 @@ def test_operator(desk: Yard) -> None:
     assert "nightly batch" in printed
 
 
+def test_ray(desk: Yard) -> None:
+    printed = "".join(run("ray.md", desk))
+    assert '"max_replicas": 2' in printed
+
+
 def test_auditors(desk: Yard) -> None:
     printed = "".join(run("auditors.md", desk))
     assert "finance/fuel/1" in printed, "what answered before the promotion"

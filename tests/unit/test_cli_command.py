@@ -69,7 +69,7 @@ def test_all_the_commands_are_there() -> None:
         *("grant matrix", "grant list", "grant give", "grant revoke"),
         *("token create", "token list", "token revoke"),
         *("publish", "models", "show", "history", "promote", "alias", "rollback", "predict", "predictions"),
-        *("card", "gate", "verdicts", "refits"),
+        *("capacity", "card", "gate", "verdicts", "refits"),
         *(f"data {verb}" for verb in ("push", "list", "show", "rows", "pull", "diff", "models", "mark")),
         *(f"alerts {verb}" for verb in ("list", "ack", "channels", "send", "test", "remove")),
         *(f"data {verb}" for verb in ("clear", "clearances", "revoke")),

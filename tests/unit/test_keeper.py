@@ -433,3 +433,32 @@ def test_workers_outlive_their_engine_and_are_adopted_by_the_next(tmp_path: Path
     assert ask(worker, 1.0) == [2.0]
     later.stop()
     until(lambda: not is_alive(worker.pid))
+
+
+def test_more_workers_are_started_without_counting_as_asked_for(stage: Stage) -> None:
+    stage.ready()
+    used = stage.keeper._fleets[ONE].used
+    grown = stage.callers.submit(stage.keeper.grow, ONE, 3)
+    second, third = stage.workers.finish(1), stage.workers.finish(2)
+    assert grown.result(10) is None
+    assert {second.pid, third.pid} <= {w.pid for w in stage.keeper.live()[ONE]}
+    assert len(stage.workers.starts) == 3
+    assert stage.keeper._fleets[ONE].used >= used
+    stage.keeper.grow("ops.none.1", 3)
+    assert "ops.none.1" not in stage.keeper.live()
+
+
+def test_of_too_many_workers_the_newest_replicas_leave_and_answer_first(stage: Stage) -> None:
+    first = stage.ready()
+    grown = stage.callers.submit(stage.keeper.grow, ONE, 2)
+    second = stage.workers.finish(1)
+    grown.result(10)
+    stage.keeper.shrink(ONE, 1)
+    assert stage.keeper.live()[ONE] == [first]
+    assert stage.told[-1] == (ONE, [first.pid])
+    assert stage.workers.stopped == [], "it may still be answering"
+    stage.keeper.shrink(ONE, 1)
+    stage.keeper.shrink("ops.none.1", 1)
+    assert stage.keeper.live()[ONE] == [first]
+    stage.keeper.stop()
+    assert set(stage.workers.stopped) == {first.pid, second.pid}, "the yard goes down: nobody is left behind"

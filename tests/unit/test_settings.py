@@ -100,7 +100,7 @@ def test_a_value_that_is_not_of_its_type_names_the_variable(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"engine": "ray"},
+        {"engine": "slurm"},
         {"fronts": 0},
         {"port": -1},
         {"port": 65536},

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from modelyard.catalog import bundles, champions, clock, looked_up, words
 from modelyard.catalog.bundles import Limits, Received
+from modelyard.catalog.capacities import Capacities
 from modelyard.catalog.cards import Cards
 from modelyard.catalog.checks import Checks
 from modelyard.catalog.datasets import Datasets
@@ -30,7 +31,7 @@ from modelyard.records.models import AliasChange, Bundle, File, Model, Version, 
 from modelyard.records.provenance import What
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
-from modelyard.store import aliases, audit, departments, models, rights, rollouts, state, versions
+from modelyard.store import aliases, audit, capacities, departments, models, rights, rollouts, state, versions
 from modelyard.store.aliases import Cause
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -77,6 +78,7 @@ class Registry:
         self.rollouts = Rollouts(database)
         self.gates = Gates(database)
         self.policies = Policies(database)
+        self.capacities = Capacities(database)
 
     # Publishing
 
@@ -325,11 +327,11 @@ class Registry:
             self._served = versions.served(connection, self._served)
             for version in self._served.values():
                 found[version.model][version.version] = version
-            trials = rollouts.trials(connection)
+            trials, demands = rollouts.trials(connection), capacities.demands(connection)
             return RouteTable(
                 generation=state.generation(connection),
                 models={
-                    name: ModelRoutes(pointers.get(name, {}), own, trials.get(name))
+                    name: ModelRoutes(pointers.get(name, {}), own, trials.get(name), demands.get(name))
                     for name, own in found.items()
                 },
                 tokens=rights.grants(connection, clock.now()),

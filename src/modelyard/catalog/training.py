@@ -10,6 +10,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelyard.catalog import words
+from modelyard.catalog.capacities import set_capacity
 from modelyard.catalog.jobs import DUTY, Queue, subject
 from modelyard.catalog.policies import policy_of, set_policy
 from modelyard.records.audit import YARD
@@ -267,3 +268,5 @@ def _set_policy(connection: Connection, job: Job) -> None:
     project, before = read_project(kept.description), policy_of(connection, job.model)
     retrain, promote = project.retrain or before.retrain, project.promote or before.promote
     set_policy(connection, job.model, retrain, promote, by=job.by, source=f"job {job.id}")
+    if project.serve is not None:
+        set_capacity(connection, job.model, project.serve, by=job.by, source=f"job {job.id}")

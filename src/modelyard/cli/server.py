@@ -51,7 +51,7 @@ def up(
     blobs: Annotated[
         str | None, typer.Option(help="A folder or s3://bucket/prefix; by default in the data folder.")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="local.")] = None,
+    engine: Annotated[str | None, typer.Option(help="local, or ray: see docs/ray.md.")] = None,
     fronts: Annotated[
         int | None, typer.Option(help="Front processes; by default one for two cores.", min=1)
     ] = None,

@@ -23,7 +23,9 @@ from modelyard.engine.hub import Hub
 from modelyard.engine.keeper import Keeper
 from modelyard.engine.portable import LANGUAGE as PORTABLE_LANGUAGE
 from modelyard.engine.portable import Portables, plan_of
+from modelyard.engine.sizing import Sizing
 from modelyard.engine.trying import Trying
+from modelyard.records.capacity import Demand
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.provenance import What
@@ -88,7 +90,8 @@ class Engine:
         self.checker = Checker(registry, self.keeper, settings.answer_timeout, self._checked, hold)
         self._forms: Forms = registry.forms
         self.portables = Portables(settings, self._forms, workers, self._native_plan, self.refresh, hold)
-        self.trying = Trying(registry.rollouts, self.keeper, self._replicas)
+        self.sizing = Sizing(self.keeper, self._demand, settings.replicas, settings.most_replicas)
+        self.trying = Trying(registry.rollouts, self.keeper, self.sizing.replicas)
         self.hub = Hub(settings.engine_socket, self._answer, self._tell, self._greet)
 
     @contextmanager
@@ -210,7 +213,7 @@ class Engine:
         return True
 
     def _ensure(self, version_id: str) -> list[Worker]:
-        replicas = self._replicas(version_id)
+        replicas = self.sizing.replicas(version_id)
         try:
             return self.keeper.ensure(version_id, replicas)
         except WorkerStartError as error:
@@ -225,7 +228,7 @@ class Engine:
             old = self._table.models[champion.model].champion
             if old is not None and old.id in live:
                 try:
-                    self.keeper.ensure(champion.id, self._replicas(champion.id))
+                    self.keeper.ensure(champion.id, self.sizing.replicas(champion.id))
                 except YardError as error:
                     log.warning("the new champion %s does not start: %s", champion.id, error)
 
@@ -255,6 +258,7 @@ class Engine:
         while not self._stopping.wait(_POLL_SECONDS):
             try:
                 self.keeper.sweep()
+                self.sizing.round()
                 self.trying.warm(self._table)
                 self.trying.write_down()
                 if self._registry.generation() != self._table.generation:
@@ -288,8 +292,9 @@ class Engine:
                 self.keeper.kill(version_id, socket, why)
             case Tried(evidence=evidence):
                 self.trying.tell(evidence)
-            case Used(versions=versions):
+            case Used(versions=versions, waits=waits):
                 self.keeper.used(versions)
+                self.sizing.tell(waits)
             case _:
                 log.warning("nothing to do for %s", type(message).__name__)
 
@@ -301,10 +306,10 @@ class Engine:
     def _changed(self, version_id: str, workers: list[Worker]) -> None:
         self.hub.broadcast(_workers_news(version_id, workers))
 
-    def _replicas(self, version_id: str) -> int:
-        """How many workers a version has: its own number, or the node's if that is larger."""
-        served = self._table.served(version_id)
-        return max(self._settings.replicas, served.replicas if served else 1)
+    def _demand(self, version_id: str) -> Demand | None:
+        """What the model of a version asks for, as the routes say."""
+        routes = self._table.models.get(version_of(version_id)[0])
+        return routes.demand if routes else None
 
     def _version(self, version_id: str) -> Version:
         return self._registry.version(*version_of(version_id))
@@ -324,7 +329,7 @@ class Engine:
             new = kept.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
             new.write_bytes(msgspec.json.encode(plan))
             new.replace(kept)
-        return msgspec.structs.replace(plan, replica=replica)
+        return msgspec.structs.replace(plan, replica=replica, demand=self._demand(version_id) or Demand())
 
     def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
         version = self._version(version_id)

@@ -125,6 +125,34 @@ class Keeper:
         missing = [replica for replica in range(replicas) if replica not in fleet.workers]
         return [self._start_soon(version_id, fleet, replica, progress) for replica in missing]
 
+    def grow(self, version_id: str, replicas: int) -> None:
+        """Have so many workers of a version that has some; returns when all have started.
+
+        It does not count as asking for the version: an idle one is let go all the same.
+
+        Raises:
+            WorkerStartError, UnavailableError: as `ensure`, of any of them.
+        """
+        with self._lock:
+            fleet = self._fleets.get(version_id)
+            if fleet is None or self._stopped:
+                return
+            starts = self._start_missing(version_id, fleet, replicas, None)
+        for start in starts:
+            start.result()
+
+    def shrink(self, version_id: str, replicas: int) -> None:
+        """Let go of a version's workers but for so many; they end when what they were asked is answered."""
+        with self._lock:
+            fleet = self._fleets.get(version_id)
+            beyond = sorted(fleet.workers)[replicas:] if fleet else []
+            workers = [fleet.workers.pop(replica) for replica in beyond] if fleet else []
+            self._leaving += workers
+        if workers:
+            self._announce(version_id)
+        for worker in workers:
+            self._leave_later(worker)
+
     def replace(self, version_id: str, fits: Callable[[Plan], bool]) -> None:
         """Have workers by the version's plan of now in place of those whose plan does not fit.
 
@@ -149,9 +177,12 @@ class Keeper:
                 return
             self._watch(new)
             self._announce(version_id)
-            later = threading.Timer(self._settings.answer_timeout, self._leave, (old,))
-            later.daemon = True
-            later.start()
+            self._leave_later(old)
+
+    def _leave_later(self, old: Worker) -> None:
+        later = threading.Timer(self._settings.answer_timeout, self._leave, (old,))
+        later.daemon = True
+        later.start()
 
     def _leave(self, old: Worker) -> None:
         with self._lock:
@@ -216,6 +247,7 @@ class Keeper:
                 since=w.since,
                 memory=self._workers.memory(w),
                 restarts=f.restarts,
+                node=w.node,
             )
             for f, w in pairs
         )
@@ -229,7 +261,7 @@ class Keeper:
         """End everything; for when the yard goes down."""
         with self._lock:
             self._stopped = True
-            workers = [w for f in self._fleets.values() for w in f.workers.values()]
+            workers = [w for f in self._fleets.values() for w in f.workers.values()] + self._leaving
             starts = [s for f in self._fleets.values() for s in f.starting.values()]
             self._fleets.clear()
         self._workers.close()
@@ -320,7 +352,7 @@ class Keeper:
 
     def _check(self, worker: Worker) -> None:
         memory = self._workers.memory(worker)
-        if memory > self._settings.worker_memory:
+        if memory > worker.plan.memory(self._settings.worker_memory):
             self.kill(worker.plan.version_id, worker.socket, f"it uses {memory >> 20} MiB of memory")
         self._workers.tame(worker)
         trim(Path(worker.log))

@@ -14,7 +14,7 @@ from modelyard.loop.output import MetricsReader
 from modelyard.records.errors import UnavailableError
 from modelyard.records.jobs import Point, Usage
 from modelyard.store.duties import Duty
-from modelyard.workers.commands import Running
+from modelyard.workers.tasks import Run
 
 _LOOK_EVERY = 0.2  # seconds
 _TELL_EVERY = 1.0
@@ -51,7 +51,7 @@ class Follower:
         training: Training,
         duty: Duty,
         job: int,
-        running: Running,
+        running: Run,
         metrics: MetricsReader,
         spent: Spending,
     ) -> None:

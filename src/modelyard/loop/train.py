@@ -21,6 +21,7 @@ from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
 from modelyard.loop.follow import Follower, Spending, Stop
 from modelyard.loop.output import MetricsReader, find_bundle, pack
+from modelyard.records.capacity import Demand
 from modelyard.records.errors import InvalidError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.jobs import Input, Job, JobState, Usage
 from modelyard.records.models import Version
@@ -28,9 +29,9 @@ from modelyard.records.projects import dataset_of
 from modelyard.records.references import shown
 from modelyard.store.duties import Duty, LostLeaseError
 from modelyard.workers import commands
-from modelyard.workers.commands import Command, Limits, Place, Running
+from modelyard.workers.commands import Limits, Place
 from modelyard.workers.processes import how_it_ended
-from modelyard.workers.recipes import Recipes
+from modelyard.workers.tasks import Grounds, Run, Task
 
 TAR = "application/x-tar"
 _PUBLISH_TRIES = 25
@@ -111,7 +112,7 @@ class TrainStep:
     """Runs jobs of this node.
 
     Args:
-        recipes: how commands of each language are run here.
+        grounds: who runs commands: this machine, or a cluster.
         folder: where jobs have their folders, on this node.
         cpu_hour_cost: what an hour of one core costs.
         clock: what time it is.
@@ -120,13 +121,13 @@ class TrainStep:
     def __init__(
         self,
         holdings: Holdings,
-        recipes: Recipes,
+        grounds: Grounds,
         folder: Path,
         cpu_hour_cost: float,
         clock: Callable[[], datetime],
     ) -> None:
         self._jobs, self._training, self._registry, self._datasets = holdings
-        self._recipes = recipes
+        self._grounds = grounds
         self._folder = folder
         self._cpu_hour_cost = cpu_hour_cost
         self._clock = clock
@@ -158,7 +159,7 @@ class TrainStep:
     def _attempt(self, duty: Duty, begun: Begun, place: Place) -> datetime | None:
         try:
             job = self._prepare(duty, begun, place)
-            command = self._command(duty, begun, place)
+            running = self._begin(duty, begun, place)
         except UnavailableError:
             raise
         except YardError as error:
@@ -166,8 +167,8 @@ class TrainStep:
                 self._training.tell(duty, begun.job.id, News(error.log.rstrip() + "\n"))
             self._training.end(duty, Ending(JobState.FAILED, str(error)), self._clock())
             return None
-        self._training.say(duty, job.id, f"runs {begun.project.train.run}")
-        with Running(command, place, (str(self._folder.parent),)) as running:
+        with running:
+            self._training.say(duty, job.id, f"runs {begun.project.train.run}")
             spent = Spending(job.usage, self._cpu_hour_cost)
             follower = Follower(self._training, duty, job.id, running, MetricsReader(place.output), spent)
             stop = follower.follow(self._closing)
@@ -219,7 +220,7 @@ class TrainStep:
             )
             yield Input(name, version.dataset, version.version, version.rows, held_out)
 
-    def _command(self, duty: Duty, begun: Begun, place: Place) -> Command:
+    def _begin(self, duty: Duty, begun: Begun, place: Place) -> Run:
         job, train = begun.job, begun.project.train
         limits = Limits(train.seconds, train.memory_bytes, train.disk_bytes)
         told = {"YARD_JOB": str(job.id), "YARD_MODEL": job.model}
@@ -227,9 +228,9 @@ class TrainStep:
         def progress(text: str) -> None:
             self._training.say(duty, job.id, text)
 
-        return self._recipes.command(
-            job.language, train.command, place, limits, told, job.parameters, progress
-        )
+        demand = Demand(cpus=train.cpus, gpus=train.gpus, memory=train.memory)
+        task = Task(job.department, job.language, train.command, limits, told, job.parameters, demand)
+        return self._grounds.begin(task, place, progress)
 
     def _publish(self, duty: Duty, job: Job, place: Place, ending: Ending) -> None:
         """Publish the model that it has left and end the job, in one transaction; else the job has failed."""

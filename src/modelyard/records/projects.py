@@ -11,6 +11,7 @@ from typing import Literal, NoReturn
 
 from msgspec import Struct, field
 
+from modelyard.records.capacity import Demand, check_demand
 from modelyard.records.errors import InvalidError, YardError
 from modelyard.records.policies import Promote, Retrain, read_promote, read_retrain
 from modelyard.records.references import Reference, shown
@@ -22,7 +23,7 @@ LANGUAGES = ("python", "r", "julia")
 
 Parameter = str | int | float | bool
 
-_TABLES = ("train", "parameters", "retrain", "promote")
+_TABLES = ("train", "parameters", "serve", "retrain", "promote")
 _KEYS = ("model", "language", *_TABLES)
 _FILE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -46,6 +47,7 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         time: the longest a job may take.
         memory: the most it may use, all its processes together.
         disk: the most it may write.
+        cpus, gpus: what is reserved for it where jobs are placed on a cluster.
 
     Raises:
         InvalidError: a value that means nothing; `key` names it.
@@ -58,6 +60,8 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     time: str = "1h"
     memory: str = "4 GB"
     disk: str = "4 GB"
+    cpus: float = 1.0
+    gpus: float = 0.0
 
     def __post_init__(self) -> None:
         try:
@@ -76,6 +80,7 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
             _refuse("train.time", self.time, "a number and s, m, h or d, as `2h`, of 30 days at most")
         if (bytes_of(self.memory) or 0) < _LEAST_MEMORY:
             _refuse("train.memory", self.memory, "a size, as `4 GB`, of 64 MB at least")
+        check_demand(self.cpus, self.gpus, "train")
         if not bytes_of(self.disk):
             _refuse("train.disk", self.disk, "a size, as `4 GB`")
 
@@ -107,13 +112,14 @@ class Project(Struct, frozen=True):
         model: `department/name`, which its jobs train.
         parameters: `[parameters]`: what a script reads by `yard.parameter()`, and a person may set for one
             job.
-        retrain, promote: None where the file has no such table.
+        serve, retrain, promote: None where the file has no such table.
     """
 
     model: str
     language: str
     train: Train
     parameters: dict[str, Parameter]
+    serve: Demand | None
     retrain: Retrain | None
     promote: Promote | None
 
@@ -190,12 +196,13 @@ def _project(document: dict[str, object]) -> Project:
     train = tables["train"]
     if train is None:
         raise InvalidError("There is no [train].", 'Write [train] and run = "python train.py".', key="train")
-    retrain, promote = tables["retrain"], tables["promote"]
+    serve, retrain, promote = tables["serve"], tables["retrain"], tables["promote"]
     return Project(
         model=_model(document.get("model")),
         language=_language(document.get("language")),
         train=read_table(train, Train, "train"),
         parameters=check_parameters(tables["parameters"] or {}),
+        serve=None if serve is None else read_table(serve, Demand, "serve"),
         retrain=None if retrain is None else read_retrain(retrain),
         promote=None if promote is None else read_promote(promote),
     )

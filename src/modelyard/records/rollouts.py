@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from modelyard.records.capacity import Demand
 from modelyard.records.people import Grant
 from modelyard.records.references import CHAMPION
 from modelyard.records.signatures import Signature
@@ -223,7 +224,6 @@ class ServedVersion(Struct, frozen=True):
         id: `department.name.version`.
         model: `department/name`.
         signature: its complete signature.
-        replicas: how many workers answer for it.
         form: `native` or `portable`: which of the two its workers hold.
         native_from: requests of so many rows and more are better answered by native workers; 0: none are.
     """
@@ -233,7 +233,6 @@ class ServedVersion(Struct, frozen=True):
     version: int
     language: str
     signature: Signature
-    replicas: int = 1
     form: str = "native"
     native_from: int = 0
 
@@ -258,11 +257,13 @@ class ModelRoutes(Struct, frozen=True):
 
     Attributes:
         rollout: None if there is none.
+        demand: what its workers ask of machines; None where nobody has said.
     """
 
     aliases: dict[str, int]
     versions: dict[int, ServedVersion]
     rollout: Trial | None = None
+    demand: Demand | None = None
 
     @property
     def champion(self) -> ServedVersion | None:

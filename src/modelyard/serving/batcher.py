@@ -212,6 +212,11 @@ class Batcher:
         """Nothing waits and nothing is on its way."""
         return not self._queue and not self._busy
 
+    @property
+    def backlog(self) -> float:
+        """Seconds until what waits now has been taken by the workers there are; 0 where nothing waits."""
+        return self._pace.wait(self._queue.rows, len(self._lines))
+
     def _kick(self) -> None:
         if not self._kicked:
             self._kicked = True

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from modelyard.records.errors import MalformedError
-from modelyard.workers import wire
+from modelyard.workers import remote, wire
 from modelyard.workers.wire import Frame
 
 _RETRY_SECONDS = 0.02
@@ -48,18 +48,27 @@ class Line(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._connect(then))
 
     async def _connect(self, then: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
         for _ in range(_GIVE_UP_AFTER):
             if self._closed:
                 return
             try:
-                await loop.create_unix_connection(lambda: self, self.path)
+                await self._reach()
             except OSError:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 then()
                 return
         self.connection_lost(None)
+
+    async def _reach(self) -> None:
+        loop = asyncio.get_running_loop()
+        far = remote.far_of(self.path)
+        if far is None:
+            await loop.create_unix_connection(lambda: self, self.path)
+            return
+        context = remote.context_to(far, remote.FRAMES)
+        transport, _ = await loop.create_connection(lambda: self, far.host, far.port, ssl=context)
+        remote.notice_silence(transport.get_extra_info("socket"))
 
     def send(self, frame: bytes) -> None:
         """Send a question."""

@@ -77,6 +77,11 @@ class Pool:
             if table.served(version_id) is None:
                 self._batchers.pop(version_id).close()
 
+    def waits(self) -> dict[str, float]:
+        """Versions with a queue, and the seconds that a newcomer would wait in it now."""
+        found = ((version_id, batcher.backlog) for version_id, batcher in self._batchers.items())
+        return {version_id: seconds for version_id, seconds in found if seconds}
+
     def take_used(self) -> tuple[str, ...]:
         """The versions asked for since the last call."""
         used, self._used = self._used, set()

@@ -64,10 +64,17 @@ class Stuck(Message, frozen=True):
 
 
 class Used(Message, frozen=True):
-    """A front's counters since it started, and the versions asked for since its last such message."""
+    """What a front counted.
+
+    Attributes:
+        counters: since it started.
+        versions: those asked for since its last such message.
+        waits: by version, the seconds that a newcomer would wait in its queue now.
+    """
 
     counters: dict[str, float]
     versions: tuple[str, ...] = ()
+    waits: dict[str, float] = field(default_factory=dict)
 
 
 class Tried(Message, frozen=True):
@@ -90,6 +97,7 @@ class WorkerInfo(Struct, frozen=True):
         memory: bytes resident.
         since: seconds since 1970.
         restarts: how often it was replaced because it died.
+        node: the machine it runs on, where that is not the yard's own.
     """
 
     version_id: str
@@ -101,6 +109,7 @@ class WorkerInfo(Struct, frozen=True):
     since: float
     memory: int = 0
     restarts: int = 0
+    node: str = ""
 
 
 class Reply(Message, frozen=True):

@@ -49,12 +49,21 @@ class LocalWorkers:
     """Starts workers on this machine.
 
     Args:
-        settings: the node's settings; workers' sockets and records are in `settings.run`.
+        settings: the node's settings.
+        environments: where model environments are kept; by default in the data folder.
+        outlives: whether workers outlive this process, to be adopted by the next.
+
+    Attributes:
+        folder: where workers' sockets and records are.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, environments: Path | None = None, outlives: bool = True
+    ) -> None:
         self._settings = settings
-        self._folder = settings.run / "workers"
+        self._environments = environments or settings.data / "environments"
+        self._outlives = outlives
+        self.folder = settings.run / "workers"
         self._logs = settings.data / "logs" / "workers"
         self._versions: dict[str, str] = {}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
@@ -62,7 +71,7 @@ class LocalWorkers:
         self._closed = False
         self._taming = Taming(cgroups.put_behind)
         self._lock = threading.Lock()
-        for folder in (self._folder, self._logs):
+        for folder in (self.folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)  # who can connect to a worker can ask it anything
 
@@ -76,7 +85,7 @@ class LocalWorkers:
         before = log.stat().st_size if log.exists() else 0
         # Each worker has a socket of its own: one that is still on its way out shares nothing with the next,
         # and a front that connects to a replaced worker's socket is refused instead of kept waiting.
-        path = self._folder / secrets.token_hex(8) / "s"
+        path = self.folder / secrets.token_hex(8) / "s"
         child = self._spawn(runtime, program, plan, path, log)
         worker = Worker(plan, str(path), child.pid, start_time(child.pid), log=str(log))
         try:
@@ -125,7 +134,7 @@ class LocalWorkers:
         A worker that was still loading is ended: nobody has its answer to `load`.
         """
         found = []
-        for path in sorted(self._folder.glob("*.json")):
+        for path in sorted(self.folder.glob("*.json")):
             try:
                 worker = msgspec.json.decode(path.read_bytes(), type=Worker)
             except (msgspec.MsgspecError, OSError):
@@ -176,7 +185,7 @@ class LocalWorkers:
 
     def _program(self, runtime: Runtime, plan: Plan, progress: Progress) -> str:
         if runtime.language == "python" and "python" not in self._settings.programs:
-            home = self._settings.data / "environments"
+            home = self._environments
             return environments.python_for(Path(plan.bundle), plan.language_version, home, progress)
         program = program_of(runtime, self._settings.programs)
         if program not in self._versions:
@@ -222,8 +231,9 @@ class LocalWorkers:
         self, command: list[str], runtime: Runtime, program: str, plan: Plan, home: Path
     ) -> list[str]:
         """The command within walls; without, where there are none and the model is data or trusted."""
+        memory = plan.memory(self._settings.worker_memory)
         if sandbox.missing():
-            return sandbox.limited(command, self._settings.worker_memory)
+            return sandbox.limited(command, memory)
         own = sandbox.needs(sys.executable) if runtime.transport == "pipes" else ()
         code = (str(runtimes_folder()), str(Path(__file__).with_name("bridge.py")))
         sandbox.show(Path(plan.bundle))
@@ -234,14 +244,16 @@ class LocalWorkers:
             hidden=(str(self._settings.data),),
             folder=plan.bundle,
             environment=environment_of(runtime, Path(sandbox.HOME)),
-            memory=self._settings.worker_memory,
-            groups=self._groups(home.name),
+            memory=memory,
+            groups=self._groups(home.name, memory),
+            dies_with_parent=not self._outlives,
         )
         return sandbox.contained(command, walls)
 
-    def _groups(self, name: str) -> tuple[str, ...]:
+    @staticmethod
+    def _groups(name: str, memory: int) -> tuple[str, ...]:
         scratch = sandbox.Walls().scratch  # memory as well, and counted by the group alone
-        return cgroups.make(name, self._settings.worker_memory + scratch, sandbox.Walls().processes)
+        return cgroups.make(name, memory + scratch, sandbox.Walls().processes)
 
     def _load(self, child: subprocess.Popen[bytes], path: Path, plan: Plan) -> Frame:
         deadline = time.monotonic() + self._settings.load_timeout

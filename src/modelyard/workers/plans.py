@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from modelyard.records.capacity import Demand
 from modelyard.records.signatures import Column
 from modelyard.workers.wire import Frame
 
@@ -24,6 +25,7 @@ class Plan(Struct, frozen=True):
         bundle: the folder its bundle is laid out in.
         language_version: of the session that made the model, or "".
         inputs: the signature's columns, for the worker's `load`.
+        demand: what its model asks of a machine.
         purpose: `serve`; a worker of a `proof` is nobody's once the engine that asked for it is gone.
     """
 
@@ -35,7 +37,12 @@ class Plan(Struct, frozen=True):
     entry: str
     options: dict[str, str]
     inputs: tuple[Column, ...]
+    demand: Demand = Demand()
     purpose: str = SERVE
+
+    def memory(self, limit: int) -> int:
+        """Bytes its worker may use: what the model asks for, and no more than the node allows any."""
+        return min(self.demand.memory_bytes or limit, limit)
 
     def load_question(self) -> Frame:
         """The `load` frame of `contract/wire.md`."""
@@ -51,7 +58,8 @@ class Worker(Struct, frozen=True):
     """A worker.
 
     Attributes:
-        socket: where it listens.
+        socket: where it listens; for one on another machine, the file that says where (`workers/remote.py`).
+        node: the name of that machine, or "".
         pid: the process to watch; its group is what is ended.
         started: the process's start time in clock ticks since boot, so that a reused pid is noticed.
         takes: the column types it takes.
@@ -68,6 +76,7 @@ class Worker(Struct, frozen=True):
     takes: tuple[str, ...] = ()
     runtime: str = ""
     since: float = 0.0
+    node: str = ""
 
 
 class Workers(Protocol):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from modelyard.records.errors import DeadlineError, MalformedError, ModelError, WorkerLostError
-from modelyard.workers import wire
+from modelyard.workers import remote, wire
 from modelyard.workers.wire import Frame
 
 
@@ -24,6 +24,9 @@ class Talk:
     """
 
     def __init__(self, path: Path) -> None:
+        if (far := remote.far_of(path)) is not None:
+            self._socket: socket.socket = remote.connect(far, remote.FRAMES)
+            return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(str(path))

@@ -9,6 +9,7 @@ from modelyard.store.schema.alerts import alerts, alerts_sent, channels
 from modelyard.store.schema.audit import audit, audit_head
 from modelyard.store.schema.backups import backup_runs
 from modelyard.store.schema.base import Moment, metadata
+from modelyard.store.schema.capacity import capacities
 from modelyard.store.schema.cards import cards
 from modelyard.store.schema.datasets import (
     clearances,
@@ -81,6 +82,7 @@ __all__ = [
     "audit_head",
     "backup_runs",
     "browsers",
+    "capacities",
     "cards",
     "channels",
     "clearances",
