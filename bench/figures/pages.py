@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 import shutil
 import statistics
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Thread
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import httpx
 from playwright.sync_api import Browser, sync_playwright
 from tests.browser.conftest import bundle
 
@@ -20,6 +25,10 @@ from bench.filled import Size, fill
 from bench.load import load
 from bench.report import Figure, spread
 from bench.yard import Yard
+from modelyard.catalog.people import hash_secret
+from modelyard.catalog.signing import Signing
+from modelyard.store import rights, state
+from modelyard.store.database import Database
 
 _MODEL = "bench/fuel-cost"
 _REACH_MS = 300.0
@@ -27,6 +36,7 @@ _REACH_BYTES = 250_000
 _REACH_COST = 0.02
 _OPEN = 100
 _CONNECTIONS = 8
+_PATIENCE = 300.0  # seconds
 _PAINT = """new Promise(told => new PerformanceObserver(list => {
     const found = list.getEntriesByName("first-contentful-paint")[0];
     if (found) told(found.startTime);
@@ -41,10 +51,12 @@ def measure(run: Run) -> Iterator[Figure]:
     with Yard(folder / "data") as yard, yard.client() as client:
         yard.publish(client, _MODEL, bundle(1, 12.1))
     names = fill(folder / "data", _MODEL, size)
+    cookie = session(folder / "data")
     with Yard(folder / "data") as yard:
         run.say(f"{size.words}: up after {yard.ready_after:.1f} s")
-        yield _paint(run, yard, names, size)
-        yield _open_pages(run, yard, names)
+        until_known(yard, cookie)
+        yield _paint(run, yard, cookie, names, size)
+        yield _open_pages(run, yard, cookie, names)
 
 
 _OF_THE_YARD = {
@@ -60,15 +72,17 @@ _OF_A_MODEL = {
 }  # fmt: skip
 
 
-def _paint(run: Run, yard: Yard, names: list[str], size: Size) -> Figure:
+def _paint(run: Run, yard: Yard, cookie: str, names: list[str], size: Size) -> Figure:
     pages = _OF_THE_YARD | {name: f"/models/{names[0]}{end}" for name, end in _OF_A_MODEL.items()}
     times: dict[str, list[float]] = {name: [] for name in pages}
     weights: dict[str, int] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        _look(browser, yard, {"home": "/"})  # the first look of a browser and of a front is not a figure
+        _look(
+            browser, yard, cookie, {"home": "/"}
+        )  # the first look of a browser and of a front is not a figure
         for _ in range(run.rounds):
-            for name, found in _look(browser, yard, pages).items():
+            for name, found in _look(browser, yard, cookie, pages).items():
                 times[name].append(found[0])
                 weights[name] = found[1]
         browser.close()
@@ -85,12 +99,12 @@ def _paint(run: Run, yard: Yard, names: list[str], size: Size) -> Figure:
     )
 
 
-def _look(browser: Browser, yard: Yard, pages: dict[str, str]) -> dict[str, tuple[float, int]]:
+def _look(browser: Browser, yard: Yard, cookie: str, pages: dict[str, str]) -> dict[str, tuple[float, int]]:
     """Milliseconds to the first contentful paint and bytes of each page; nothing is kept in between."""
     context = browser.new_context(base_url=yard.url)
     page = context.new_page()
-    token = yard.headers["Authorization"].removeprefix("Bearer ")
-    context.request.post("/sign-in", form={"token": token}, headers={"Origin": yard.url})
+    name, _, value = cookie.partition("=")
+    context.add_cookies([{"name": name, "value": value, "url": yard.url}])
     session = context.new_cdp_session(page)
     session.send("Network.enable")
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
@@ -100,14 +114,14 @@ def _look(browser: Browser, yard: Yard, pages: dict[str, str]) -> dict[str, tupl
     for name, address in pages.items():
         got.clear()
         answer = page.goto(address, wait_until="load")
-        if answer is None or answer.status != 200:
+        if answer is None or answer.status != 200 or "/sign-in" in page.url:
             raise RuntimeError(f"{name} answered {answer.status if answer else 'nothing'}")
         found[name] = (float(page.evaluate(_PAINT)), int(sum(got)))
     context.close()
     return found
 
 
-def _open_pages(run: Run, yard: Yard, names: list[str]) -> Figure:
+def _open_pages(run: Run, yard: Yard, cookie: str, names: list[str]) -> Figure:
     request = request_to(yard, _MODEL, b'[{"distance": 1400, "carrier": "DL"}]')
     with yard.client() as client:  # the worker starts with the first request
         client.post(f"/models/{_MODEL}/predict", content=request.body).raise_for_status()
@@ -115,7 +129,7 @@ def _open_pages(run: Run, yard: Yard, names: list[str]) -> Figure:
     ratios, without, with_them = [], [], []
     for _ in range(run.rounds):
         plain = load(request, _CONNECTIONS, run.seconds)
-        with _streams(yard, [_MODEL, *names[:59]]):
+        with _streams(yard, cookie, [_MODEL, *names[:59]]):
             watched = load(request, _CONNECTIONS, run.seconds)
         without.append(plain.rate)
         with_them.append(watched.rate)
@@ -132,21 +146,25 @@ def _open_pages(run: Run, yard: Yard, names: list[str]) -> Figure:
 
 
 @contextmanager
-def _streams(yard: Yard, models: list[str]) -> Iterator[None]:
-    """Open pages: their streams, read as browsers read them, from a process's thread of its own."""
+def _streams(yard: Yard, cookie: str, models: list[str]) -> Iterator[None]:
+    """Open pages: their streams, read as browsers read them, by a thread of its own.
+
+    Raises:
+        RuntimeError: one of them ended before the block did.
+    """
     ready, done = Event(), Event()
-    thread = Thread(target=lambda: asyncio.run(_read(yard, models, ready, done)))
-    thread.start()
-    ready.wait(60)
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join(60)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: asyncio.run(_read(yard, cookie, models, ready, done)))
+        try:
+            while not ready.wait(0.1) and not reading.done():
+                pass
+            yield
+        finally:
+            done.set()
+        reading.result()
 
 
-async def _read(yard: Yard, models: list[str], ready: Event, done: Event) -> None:
-    cookie = await asyncio.to_thread(_cookie, yard)
+async def _read(yard: Yard, cookie: str, models: list[str], ready: Event, done: Event) -> None:
     lanes = [asyncio.create_task(_lane(yard, cookie, models)) for _ in range(_OPEN)]
     await asyncio.sleep(3)  # one look of the pulse, so that all streams have begun
     ready.set()
@@ -176,8 +194,23 @@ async def _lane(yard: Yard, cookie: str, models: list[str]) -> None:
             writer.close()
 
 
-def _cookie(yard: Yard) -> str:
-    with yard.client() as client:
-        told = {"token": yard.headers["Authorization"].removeprefix("Bearer ")}
-        answer = client.post("/sign-in", data=told, headers={"Origin": yard.url})
-    return str(answer.headers["set-cookie"].partition(";")[0])
+def until_known(yard: Yard, cookie: str) -> None:
+    """Wait until the front serves what was filled in; it begins with the routes that were served last."""
+    end = time.monotonic() + _PATIENCE
+    while httpx.get(f"{yard.url}/me", headers={"Cookie": cookie}, timeout=60).status_code != 200:
+        if time.monotonic() > end:
+            raise RuntimeError(f"the routes were not there after {_PATIENCE:g} s")
+        time.sleep(0.5)
+
+
+def session(data: Path) -> str:
+    """A session of the administrator's as a cookie, begun while the yard is down: it comes up with it."""
+    database = Database(f"sqlite:///{data / 'yard.sqlite'}")
+    secret = (data / "admin.token").read_text().strip()
+    with database.read() as connection:
+        grant = rights.grants(connection, datetime.now(UTC))[hash_secret(secret)]
+    made = Signing(database).by_token(grant).secret
+    with database.write(unaudited="a benchmark's data") as connection:
+        state.bump_generation(connection)  # so that what was filled in is served, and not the last routes
+    database.close()
+    return f"yard_session={made}"
