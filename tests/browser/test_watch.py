@@ -69,11 +69,26 @@ def test_charts_of_performance_have_versions_intervals_and_a_table(owner: Page) 
     expect(chart.get_by_text("v2", exact=True)).to_be_visible()
     assert chart.locator("polygon.band").count() >= 1
     assert chart.locator("polygon.band.estimated").count() >= 1
+    expect(owner.get_by_text(re.compile("estimates have earned trust"))).to_be_visible()
     owner.get_by_text("mae as a table").click()
     table = owner.get_by_role("region", name="mae by day")
     assert table.get_by_role("row").count() > 350
     expect(table.get_by_role("row").nth(1)).to_contain_text("estimated")
     expect(owner.get_by_role("row", name=re.compile("carrier=AA")).first).to_contain_text("worse")
+
+
+def test_columns_are_compared_with_training_or_with_the_last_good_day(owner: Page) -> None:
+    owner.goto(f"{ROOT}/drift")
+    expect(owner.get_by_text("beside the data it was trained on, finance/flights/3")).to_be_visible()
+    moved = owner.get_by_role("row", name=re.compile(r"^distance")).last
+    expect(moved).to_contain_text("sd")
+    far = float(moved.get_by_role("cell").first.inner_text())
+    owner.get_by_role("link", name=re.compile("^the last good day")).click()
+    expect(owner.get_by_text(re.compile("beside .*, the last good day"))).to_be_visible()
+    near = float(
+        owner.get_by_role("row", name=re.compile(r"^distance")).last.get_by_role("cell").first.inner_text()
+    )
+    assert near < 0.05 < far
 
 
 def test_a_viewer_sees_what_moved_but_no_distribution_and_no_button(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from modelyard.catalog.sightings import Answering, Sightings, limit_of
@@ -13,7 +14,7 @@ from modelyard.records.metrics import Metric
 from modelyard.records.policies import Level, Policy, Promote, Retrain
 from modelyard.records.predictions import Finding, Performance
 from modelyard.records.signatures import Column, ColumnType, Signature
-from modelyard.store import departments, models, policies, sightings, watch
+from modelyard.store import departments, models, policies, segments, sightings, watch
 from modelyard.store.database import Database
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
@@ -127,5 +128,36 @@ def test_a_course_has_all_versions_and_slices_of_its_own_metric(database: Databa
     course = Sightings(database).course(FUEL, Answering(2, NUMBERS), NOW - 90 * DAY, NOW)
     assert {day.version for day in course.days} == {1, 2}
     assert course.standing is not None
+    assert course.estimates == ()
     assert course.standing.limit is None
     assert Sightings(database).course(FUEL, None, NOW - 90 * DAY, NOW).standing is None
+
+
+def test_estimates_that_were_worth_nothing_are_not_what_a_model_stands_by(database: Database) -> None:
+    """Measured a month ago; the week is estimated, and earlier estimates were far off."""
+    put(database, days(2, 90, 20, 10.0))
+    put(database, days(2, 30, 0, 15.0, estimated=True), estimated=True)
+    course = Sightings(database).course(FUEL, Answering(2, NUMBERS), NOW - 90 * DAY, NOW)
+    assert course.standing is not None
+    assert course.standing.measured is None
+    assert [past.judgement for past in course.estimates] == ["doubtful"]
+    put(database, days(2, 30, 0, 10.01, estimated=True), estimated=True)
+    course = Sightings(database).course(FUEL, Answering(2, NUMBERS), NOW - 90 * DAY, NOW)
+    assert [past.judgement for past in course.estimates] == ["trusted"]
+    assert course.standing is not None
+    assert course.standing.measured is not None
+    assert course.standing.measured.estimated
+
+
+def test_the_last_good_day_is_one_on_which_nothing_was_noticed(database: Database) -> None:
+    with database.write(unaudited="a test") as connection:
+        for ago in range(1, 8):
+            key = (FUEL, 2, segments.DAY, _day(ago))
+            segments.merge_summary(connection, key, 500, lambda _: b"x")
+    assert Sightings(database).last_good(FUEL, 2, NOW) == _day(1)
+    with database.write(unaudited="a test") as connection:
+        moved = noticed(FUEL, "a", Level.HIGH)
+        since = msgspec.structs.replace(moved, version=2, noticed_at=_day(4) + DAY / 2)
+        watch.notice(connection, since)
+    assert Sightings(database).last_good(FUEL, 2, NOW) == _day(5)
+    assert Sightings(database).last_good(DELAY, 1, NOW) is None

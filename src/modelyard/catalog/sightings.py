@@ -9,8 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from modelyard.catalog import facts, summaries
+from modelyard.catalog.good import last_good_days
 from modelyard.catalog.summaries import Summary
 from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.estimates import Judgement, PastError, past_errors
 from modelyard.records.findings import Asked, FindingState
 from modelyard.records.metrics import Metric, default_metric, metric_for
 from modelyard.records.models import AliasChange
@@ -72,6 +74,7 @@ class Course(Struct, frozen=True):
         slices: of `metric` alone.
         champions: which version became champion when, oldest first; the first is that which was it already.
         standing: of the champion now, or None where there is none.
+        estimates: how far its estimates were from what came, by metric.
     """
 
     metric: Metric
@@ -79,6 +82,7 @@ class Course(Struct, frozen=True):
     slices: tuple[Performance, ...]
     champions: tuple[AliasChange, ...]
     standing: Standing | None
+    estimates: tuple[PastError, ...]
 
 
 class Reference(Struct, frozen=True):
@@ -137,10 +141,9 @@ class Sightings:
             metric = _metric(policy, answering.signature) if answering else Metric.MAE
             days = watch.performances(connection, model, since=since)
             slices = watch.performances(connection, model, metric=metric, slices=True, since=since)
-            standing = None
-            if answering:
-                own = watch.performances(connection, model, answering.version, metric)
-                standing = _standing(metric, policy, own, since, now) if own else None
+            own = watch.performances(connection, model, answering.version) if answering else []
+            mine = [day for day in own if day.metric == metric]
+            standing = _standing(metric, policy, mine, since, now) if mine else None
             changes = [c for c in aliases.history(connection, model) if c.alias == CHAMPION]
         return Course(
             metric,
@@ -148,7 +151,14 @@ class Sightings:
             tuple(day for day in slices if day.slice),
             tuple(reversed(changes)),
             standing,
+            tuple(past_errors(own)),
         )
+
+    def last_good(self, model: str, version: int, now: datetime) -> datetime | None:
+        """The last whole day of a version on which nothing was noticed, or what was is acknowledged."""
+        with self._database.read() as connection:
+            found = last_good_days(connection, model, version, now)
+        return found[-1] if found else None
 
     def reference(self, model: str, version: int) -> Reference | None:
         """What a version's predictions are compared with; None where nothing is known yet."""
@@ -181,7 +191,9 @@ def _standing(
     kinds = {
         estimated: {day.day: day for day in days if day.estimated is estimated} for estimated in (False, True)
     }
-    known = [facts.measured(list(own.values()), metric, now) for own in kinds.values()]
+    doubtful = any(past.judgement is Judgement.DOUBTFUL for past in past_errors(days))
+    trusted = [own for estimated, own in kinds.items() if not (estimated and doubtful)]
+    known = [facts.measured(list(own.values()), metric, now) for own in trusted]
     every = kinds[True] | kinds[False]
     return Standing(
         metric=metric,

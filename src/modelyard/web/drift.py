@@ -10,9 +10,11 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from modelyard.api.services import Services
+from modelyard.catalog.sightings import Reference
+from modelyard.catalog.summaries import binned_on_itself
 from modelyard.records.findings import Asked, FindingState
 from modelyard.records.people import Grant, Need
-from modelyard.records.predictions import Finding
+from modelyard.records.predictions import Finding, hour_of
 from modelyard.web.behind import Behind
 from modelyard.web.distributions import Compared, compare
 from modelyard.web.look import page
@@ -23,6 +25,8 @@ SPANS = {"1": "last day", "7": "last 7 days", "30": "last 30 days"}
 _USUAL = "7"
 _CHARTS = 24  # columns with a chart; the others are in the table
 _MOST_COLUMNS = 500
+_GOOD = "good"
+_DAY = timedelta(days=1)
 
 
 class Columns(Struct, frozen=True):
@@ -32,12 +36,14 @@ class Columns(Struct, frozen=True):
         source: what they are compared with, in words; empty where nothing is known yet.
         rows: of the window.
         hidden: columns of which nothing is shown, because of their mark in the training data.
+        was: when the other side was, in two words.
     """
 
     source: str
     rows: int
     columns: list[Compared]
     hidden: list[str]
+    was: str = "in training"
 
 
 @get(ROOT + "/drift", opt=SEE)
@@ -55,10 +61,12 @@ async def show_drift(
     number = frame.model.champion
     reads = grant.allows(Need.READ_DATA, frame.department, model)
     now = datetime.now(UTC)
-    found = None
+    found, good = None, None
     if number is not None and reads:
-        since = now - timedelta(days=int(span))
-        found = await asyncio.to_thread(columns_of, services, request, model, number, since, now)
+        window = (now - timedelta(days=int(span)), now)
+        good = await asyncio.to_thread(services.watching.sightings.last_good, model, number, hour_of(now))
+        against = good if request.query_params.get("against") == _GOOD else None
+        found = await asyncio.to_thread(columns_of, services, request, model, number, window, against)
     noticed = await asyncio.to_thread(_going_on, services, model)
     wanted = request.query_params.get("column", "")
     shown = [c for c in found.columns if not wanted or c.name == wanted] if found else []
@@ -68,6 +76,7 @@ async def show_drift(
         frame=frame,
         tab="drift",
         found=found,
+        good=good,
         reads=reads,
         charts=shown[:_CHARTS],
         rows=shown[:_MOST_COLUMNS],
@@ -92,19 +101,33 @@ def subject(finding: Finding) -> tuple[str, str]:
     return ("output" if finding.kind == "outputs" else "input", finding.column)
 
 
-def columns_of(
-    services: Services, request: PageRequest, model: str, number: int, since: datetime, until: datetime
+def columns_of(  # whose, of which version, in which window, and beside which day
+    services: Services,
+    request: PageRequest,
+    model: str,
+    number: int,
+    window: tuple[datetime, datetime],
+    good: datetime | None = None,
 ) -> Columns:
-    """The columns of a version then and now, as far as who asks may see them. Blocking."""
+    """The columns of a version then and now, as far as who asks may see them. Blocking.
+
+    Args:
+        good: a day to compare with, in place of what the version was made on.
+    """
     grant = request.grant
     if grant is None or not grant.allows(Need.READ_DATA, model.partition("/")[0], model):
         return Columns("", 0, [], [])
-    reference = services.watching.sightings.reference(model, number)
-    window = services.history.window(model, number, since, until)
+    now = services.history.window(model, number, *window)
+    if good is not None:
+        before = binned_on_itself(services.history.window(model, number, good, good + _DAY))
+        reference: Reference | None = Reference(f"{good:%Y-%m-%d}, the last good day", before)
+    else:
+        reference = services.watching.sightings.reference(model, number)
     if reference is None:
-        return Columns("", window.rows, [], [])
+        return Columns("", now.rows, [], [])
     hidden = sorted(services.datasets.hidden_of_model(model, grant.principal))
-    return Columns(reference.source, window.rows, compare(reference.summary, window, hidden), hidden)
+    was = f"on {good:%-d %B}" if good else "in training" if "trained on" in reference.source else "at first"
+    return Columns(reference.source, now.rows, compare(reference.summary, now, hidden), hidden, was)
 
 
 HANDLERS = (show_drift,)

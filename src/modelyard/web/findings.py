@@ -113,7 +113,7 @@ async def show_finding(
     found = await asyncio.to_thread(services.watching.sightings.finding, model, number_of(finding, "finding"))
     frame = await frame_of(services, behind, model)
     story: Story = await asyncio.to_thread(services.registry.refits.story, model)
-    column = await asyncio.to_thread(_column, services, request, found)
+    column, was = await asyncio.to_thread(_column, services, request, found)
     return page(
         request,
         "finding.html",
@@ -121,21 +121,23 @@ async def show_finding(
         tab="drift",
         finding=found,
         column=column,
+        was=was,
         outlook=story.outlook,
         since=[refit for refit in story.refits if refit.at >= found.noticed_at][:5],
     )
 
 
-def _column(services: Services, request: PageRequest, finding: Finding) -> Compared | None:
-    """The finding's column then and in its window; None where nobody may see it or nothing is known."""
+def _column(services: Services, request: PageRequest, finding: Finding) -> tuple[Compared | None, str]:
+    """The finding's column then and in its window, and when "then" was; None where it is not to be seen."""
     if not finding.column:
-        return None
+        return None, ""
     try:
-        found = columns_of(services, request, finding.model, finding.version, finding.since, finding.until)
+        found = columns_of(services, request, finding.model, finding.version, (finding.since, finding.until))
     except YardError:  # a finding may outlive its version's data
-        return None
+        return None, ""
     side = "output" if finding.kind == "outputs" else "input"
-    return next((c for c in found.columns if (c.name, c.side) == (finding.column, side)), None)
+    own = next((c for c in found.columns if (c.name, c.side) == (finding.column, side)), None)
+    return own, found.was
 
 
 @post(FINDING + "/acknowledge", opt={"need": Need.PUBLISH, "takes": (FORM,)}, status_code=200)

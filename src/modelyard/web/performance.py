@@ -43,6 +43,7 @@ async def show_performance(
         course=course,
         lines=timelines(course, since, now),
         slices=slices(course),
+        past={past.metric: past for past in course.estimates},
         outcomes=await asyncio.to_thread(services.watching.outcomes, model),
         span=span,
         spans=SPANS,
