@@ -65,7 +65,9 @@ def test_many_days_are_drawn_as_a_line_and_a_band_alone() -> None:
 
 def test_a_limit_is_on_the_chart_and_in_its_words() -> None:
     made = line(day(1, 3.0), limit=9.5)
-    assert "a refit beyond 9.5" in str(draw(made, describe(made)))
+    drawn = str(draw(made, describe(made)))
+    assert drawn.count('class="limit"') == 1
+    assert "<title>a refit beyond 9.5</title>" in drawn
     assert describe(made).endswith("a refit beyond 9.5")
     assert "measured on 1 days, last 3 on 2026-01-02 by version 1" in describe(made)
 

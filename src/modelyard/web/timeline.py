@@ -148,14 +148,13 @@ def _marks(marks: Sequence[Mark], place: _Place) -> list[str]:
 
 
 def _limit(line: Timeline, place: _Place) -> list[str]:
+    """From where the version in use began: the limit is beside its first month."""
     if line.limit is None or not scales.can_be_drawn(line.limit):
         return []
     y = place.y(line.limit)
-    words = escape(f"{line.limit_words} {number(line.limit)}".strip())
-    return [
-        f'<line class="limit" x1="{_LEFT}%" x2="100%" y1="{y}%" y2="{y}%"/>',
-        f'<text class="limit-word end" x="100%" y="{y}%" dy="-4">{words}</text>',
-    ]
+    x = max((place.x(mark.at) for mark in line.marks), default=_LEFT)
+    title = f"<title>{escape(line.limit_words)} {escape(number(line.limit))}</title>"
+    return [f'<line class="limit" x1="{x}%" x2="100%" y1="{y}%" y2="{y}%">{title}</line>']
 
 
 def _runs(days: Sequence[Performance]) -> list[list[Performance]]:
