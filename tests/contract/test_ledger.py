@@ -98,7 +98,10 @@ def test_a_batch_counts_once_and_nodes_add_up(books: Books, database: Database) 
         found = ledger.counted(connection, MARCH)
         assert found == {MODEL: Quantities(answered=4, refused=3, failed=1, rows=11, cpu=157)}
         assert ledger.counted(connection, FEBRUARY) == {}
-        assert ledger.daily(connection, MARCH) == {MODEL: {DAY: 10, DAY + 24 * HOUR: 1}}
+        assert ledger.daily(connection, MARCH, [MODEL]) == {MODEL: {DAY: 10, DAY + 24 * HOUR: 1}}
+        assert ledger.daily(connection, MARCH, []) == {}
+        assert ledger.counted(connection, MARCH, ["fin", "finance-two"]) == {}
+        assert ledger.counted(connection, MARCH, ["finance"]) == found
 
 
 def test_a_meter_survives_engines_and_an_absent_database(

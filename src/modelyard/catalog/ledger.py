@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -68,21 +68,20 @@ class Ledgers:
                 _need_place(connection, place)
             return _ledger(connection, places, month)
 
-    def daily(self, places: frozenset[str] | None, month: Month) -> dict[str, list[int]]:
-        """Rows answered on each day of a month, by model of these departments (None: of all)."""
+    def daily(self, models: Iterable[str], month: Month) -> dict[str, list[int]]:
+        """Rows that models answered on each day of a month."""
         with self._database.read() as connection:
-            found = store.daily(connection, month)
+            found = store.daily(connection, month, models)
         return {
             model: [days.get(month.begins.replace(day=day), 0) for day in range(1, month.days + 1)]
             for model, days in found.items()
-            if places is None or model.partition("/")[0] in places
         }
 
     def value(self, model: str, month: Month) -> Valued:
         """What a model's answers were worth in a month: stated, measured, and what follows."""
         with self._database.read() as connection:
             _need_model(connection, model)
-            counted = store.counted(connection, month, model).get(model, Quantities())
+            counted = store.counted(connection, month, model=model).get(model, Quantities())
             stated = store.statements(connection, model).get(model)
             measured = store.measured(connection, str(month), model).get(model)
             numbers, came = (counted.rows, counted.failed), model in store.with_outcomes(connection, month)
@@ -227,7 +226,7 @@ def _accounts(
     connection: Connection, places: frozenset[str] | None, month: Month, rates: Rates | None
 ) -> dict[str, list[Account]]:
     """Accounts by department: of its models, and of what it keeps beside them."""
-    took = _took(connection, month)
+    took = _took(connection, places, month)
     counted = {name: (q.rows, q.failed) for name, q in took.items()}
     stated = store.statements(connection)
     measured = store.measured(connection, str(month))
@@ -252,17 +251,16 @@ def _accounts(
     return found
 
 
-def _took(connection: Connection, month: Month) -> dict[str, Quantities]:
-    """What a month took, by model; of datasets by department."""
-    found: dict[str, Quantities] = {}
+def _took(connection: Connection, places: frozenset[str] | None, month: Month) -> dict[str, Quantities]:
+    """What a month took, by model of these departments (None: of all); of datasets by department."""
+    found = store.counted(connection, month, places)
 
     def add(name: str, more: Quantities) -> None:
-        found[name] = found.get(name, Quantities()) + more
+        found[name] = found[name] + more if name in found else more
 
-    for part in (store.counted(connection, month), store.of_jobs(connection, month)):
-        for model, more in part.items():
-            add(model, more)
-    for (kind, name), amount in store.stored(connection, month).items():
+    for model, more in store.of_jobs(connection, month, places).items():
+        add(model, more)
+    for (kind, name), amount in store.stored(connection, month, places).items():
         if kind is Kept.DATASETS:
             add(name.partition("/")[0], Quantities(dataset_byte_days=amount))
         elif kind is Kept.VERSIONS:
@@ -279,11 +277,7 @@ def _cost_of(
     rates = records.rates_of(store.rates(connection), str(month))
     if rates is None or like is None or rates.currency != like.currency:
         return None
-    costs = [
-        records.Cost.of(took, rates, month.days)
-        for name, took in _took(connection, month).items()
-        if places is None or name.partition("/")[0] in places
-    ]
+    costs = [records.Cost.of(took, rates, month.days) for took in _took(connection, places, month).values()]
     return records.costs_of(costs).total
 
 

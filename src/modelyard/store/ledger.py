@@ -8,7 +8,19 @@ from enum import StrEnum
 
 import msgspec
 from msgspec import structs
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -82,11 +94,12 @@ def take(connection: Connection, node: str, batch: Batch, at: datetime) -> bool:
     return True
 
 
-def counted(connection: Connection, month: Month, model: str | None = None) -> dict[str, Quantities]:
-    """What was answered in a month, by model."""
+def counted(
+    connection: Connection, month: Month, places: Iterable[str] | None = None, model: str | None = None
+) -> dict[str, Quantities]:
+    """What was answered in a month, by model of these departments (None: of all), or of this one alone."""
     within = (ledger_counts.c.day >= month.begins) & (ledger_counts.c.day < month.ends)
-    if model is not None:
-        within &= ledger_counts.c.model == model
+    within &= _theirs(ledger_counts.c.model, places) if model is None else ledger_counts.c.model == model
     sums = [func.sum(ledger_counts.c[name]).label(name) for name in _COUNTED]
     query = select(ledger_counts.c.model, *sums).where(within).group_by(ledger_counts.c.model)
     return {
@@ -95,15 +108,21 @@ def counted(connection: Connection, month: Month, model: str | None = None) -> d
     }
 
 
-def daily(connection: Connection, month: Month) -> dict[str, dict[datetime, int]]:
-    """Rows answered by model and day of a month."""
+def daily(connection: Connection, month: Month, wanted: Iterable[str]) -> dict[str, dict[datetime, int]]:
+    """Rows that these models answered on each day of a month."""
     within = (ledger_counts.c.day >= month.begins) & (ledger_counts.c.day < month.ends)
+    within &= ledger_counts.c.model.in_(sorted(wanted))
     columns = (ledger_counts.c.model, ledger_counts.c.day)
     query = select(*columns, func.sum(ledger_counts.c.rows).label("n")).where(within).group_by(*columns)
     found: dict[str, dict[datetime, int]] = {}
     for row in connection.execute(query):
         found.setdefault(row.model, {})[row.day] = int(row.n)
     return found
+
+
+def _theirs(name: ColumnElement[str], places: Iterable[str] | None) -> ColumnElement[bool]:
+    """Whether what is called `department/…` is of one of these departments; a name has no wildcard in it."""
+    return true() if places is None else or_(false(), *(name.like(f"{place}/%") for place in sorted(places)))
 
 
 # What jobs took
@@ -124,9 +143,12 @@ def note_jobs(connection: Connection) -> int:
     return len(rows)
 
 
-def of_jobs(connection: Connection, month: Month) -> dict[str, Quantities]:
-    """What the jobs took that ended in a month, by model."""
+def of_jobs(
+    connection: Connection, month: Month, places: Iterable[str] | None = None
+) -> dict[str, Quantities]:
+    """What the jobs took that ended in a month, by model of these departments (None: of all)."""
     within = (ledger_jobs.c.ended_at >= month.begins) & (ledger_jobs.c.ended_at < month.ends)
+    within &= _theirs(ledger_jobs.c.model, places)
     columns = (
         ledger_jobs.c.model,
         func.count().label("n"),
@@ -185,9 +207,13 @@ def note_storage(connection: Connection, found: Mapping[tuple[Kept, str], int], 
         connection.execute(insert(ledger_storage), rows)
 
 
-def stored(connection: Connection, month: Month) -> dict[tuple[Kept, str], int]:
-    """Bytes times days of a month, by kind and model or dataset."""
-    query = select(ledger_storage).where(ledger_storage.c.month == str(month))
+def stored(
+    connection: Connection, month: Month, places: Iterable[str] | None = None
+) -> dict[tuple[Kept, str], int]:
+    """Bytes times days of a month, by kind and model or dataset of these departments (None: of all)."""
+    query = select(ledger_storage).where(
+        ledger_storage.c.month == str(month), _theirs(ledger_storage.c.name, places)
+    )
     return {(Kept(row.kind), row.name): int(row.byte_days + row.bytes) for row in connection.execute(query)}
 
 

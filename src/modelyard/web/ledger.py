@@ -13,12 +13,13 @@ from modelyard.api.ledger import Form, month_of, places_of, report_file
 from modelyard.api.services import Services
 from modelyard.records import report
 from modelyard.records.errors import NotFoundError
+from modelyard.records.ledger import Account, Ledger
 from modelyard.records.people import Grant, Need
 from modelyard.web.look import HEADERS, page
 from modelyard.web.requests import PageRequest, chosen
 
 _SIGNED_IN = {"need": Need.SIGNED_IN}
-_ON_A_PAGE = 500  # models of a department
+_ON_A_PAGE = 200  # models
 
 
 @get("/ledger", opt=_SIGNED_IN)
@@ -30,7 +31,9 @@ async def show(
     department = chosen(request.query_params, "department")
     places = places_of(grant, department)
     found = await asyncio.to_thread(partial(services.ledgers.month, places, month))
-    daily = await asyncio.to_thread(partial(services.ledgers.daily, places, month))
+    listed = _listed(found, is_one=bool(department))
+    of = [account.model for accounts in listed.values() for account in accounts]
+    daily = await asyncio.to_thread(partial(services.ledgers.daily, of, month))
     seen, now = grant.seen, services.ledgers.now()
     shown = now.day if month == services.ledgers.this_month() else month.days
     every = await asyncio.to_thread(services.people.departments) if seen is None else sorted(seen)
@@ -46,8 +49,23 @@ async def show(
         code=found.rates.currency if found.rates else "",
         say=report,
         notes=report.notes(found),
-        most=_ON_A_PAGE,
+        listed=listed,
+        valued=[a for s in found.departments for a in s.accounts if a.value and a.value.stated][:_ON_A_PAGE],
     )
+
+
+def _listed(found: Ledger, *, is_one: bool) -> dict[str, list[Account]]:
+    """The accounts that are shown, by department: all where there is room for them, the dearest of one."""
+    many = sum(len(s.accounts) for s in found.departments)
+    if many > _ON_A_PAGE and not is_one:
+        return {}
+    return {
+        s.department: sorted(s.accounts, key=lambda a: (-(a.cost.total if a.cost else 0), a.model))[
+            :_ON_A_PAGE
+        ]
+        for s in found.departments
+        if s.accounts
+    }
 
 
 @get("/ledger/report/{form:str}", opt=_SIGNED_IN)
