@@ -41,8 +41,8 @@ class Measured(Struct, frozen=True):
     Attributes:
         listing: `GET /api/v1/models`, all of them, with the whole answer read; `page`: the first page.
         first: the first listing after the start.
-        swap: from `PUT …/aliases/stable` until it is answered: written, and every front serves it.
-        check: the same for a token, which concerns no model.
+        swap: a new token, which makes the route table anew as every change of routes does: from the request
+            until it is answered, that is written and served by every front.
         front: memory of a front (PSS, MB), `engine` of the engine.
         start: seconds until it is ready.
         routes: bytes of the route table on disk, without the signatures beside it.
@@ -54,7 +54,6 @@ class Measured(Struct, frozen=True):
     listing: float
     page: float
     swap: float
-    token: float
     front: float
     engine: float
     start: float
@@ -110,9 +109,6 @@ def fill(url: str, models: int) -> None:
             made = [rows_of(number) for number in range(begin, min(models, begin + _AT_ONCE))]
             for table in (schema.models, schema.versions, schema.aliases):
                 connection.execute(table.insert(), [row[table.name] for row in made])
-        # A second version of one model, to promote to and fro.
-        row = rows_of(0)["versions"] | {"version": 2, "digest": "f" * 64}
-        connection.execute(schema.versions.insert(), row)
         state.bump_generation(connection)
     database.close()
 
@@ -142,11 +138,9 @@ def measure(name: str, url: str, models: int, rounds: int, folder: Path) -> Meas
         first = 1000 * (time.perf_counter() - began)
         assert found == models, found
         number = iter(range(10**6))
-        promote = f"/api/v1/models/{rows_of(0)['models']['model']}/aliases/stable"
-        swap = timed(lambda: _ok(client.put(promote, json={"version": 2 - next(number) % 2})), 2 * rounds)
         made = {"principal": "bench", "role": "viewer"}
         tokens = "/api/v1/departments/department-000/tokens"
-        token = timed(lambda: _ok(client.post(tokens, json={"name": f"t{next(number)}", **made})), rounds)
+        swap = timed(lambda: _ok(client.post(tokens, json={"name": f"t{next(number)}", **made})), rounds)
         roles = yard.processes()
         return Measured(
             database=name,
@@ -155,7 +149,6 @@ def measure(name: str, url: str, models: int, rounds: int, folder: Path) -> Meas
             listing=timed(lambda: _ok(client.get("/api/v1/models")), rounds),
             page=timed(lambda: _ok(client.get("/")), rounds),
             swap=swap,
-            token=token,
             front=memory_mb(roles["fronts"][0])[0],
             engine=memory_mb(roles["engine"][0])[0],
             start=yard.ready_after,

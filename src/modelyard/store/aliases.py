@@ -38,11 +38,13 @@ def of_model(connection: Connection, model: str) -> dict[str, int]:
 
 
 def of_all(connection: Connection) -> dict[str, dict[str, int]]:
-    """The aliases of all models that have any."""
+    """The aliases of all models that have any, of each by name."""
     found: dict[str, dict[str, int]] = {}
-    for row in sorted(connection.execute(select(aliases.c.model, aliases.c.alias, aliases.c.version))):
-        found.setdefault(row.model, {})[row.alias] = row.version
-    return found
+    query = select(aliases.c.model, aliases.c.alias, aliases.c.version)
+    for model, alias, version in connection.execute(query):
+        found.setdefault(model, {})[alias] = version
+    # Most models have one; sorting all rows took longer than all else of a listing of 10,000.
+    return {model: own if len(own) == 1 else dict(sorted(own.items())) for model, own in found.items()}
 
 
 def change(connection: Connection, change: AliasChange, *, cause: Cause) -> None:

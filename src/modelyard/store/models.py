@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Column, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import Column, Connection, Select, and_, or_, select, update
 
 from modelyard.records.models import Model
 from modelyard.records.references import CHAMPION
@@ -60,7 +60,8 @@ def get(connection: Connection, model: str) -> Model | None:
     row = connection.execute(_listing(_ROW, versions.c.bundle).where(models.c.model == model)).first()
     if row is None:
         return None
-    return _record(row, _words.decode(row.bundle), aliases.of_model(connection, model))
+    *of_model, bundle = row
+    return _record(tuple(of_model), _words.decode(bundle), aliases.of_model(connection, model))
 
 
 def of_departments(
@@ -78,11 +79,11 @@ def of_departments(
     if departments is not None:
         theirs = models.c.department.in_(sorted(departments))
         query = query.where(or_(theirs, models.c.model.in_(sorted(also))))
-    rows = connection.execute(query).all()
-    words = _read(connection, {} if known is None else known, {(row.model, row.latest) for row in rows})
+    # Sorted here, because databases sort by the customs of a country; the first column is the key.
+    rows = sorted(map(tuple, connection.execute(query)))
+    words = _read(connection, {} if known is None else known, {(model, latest) for model, latest, *_ in rows})
     pointers = aliases.of_all(connection)
-    found = [_record(row, words[row.model, row.latest], pointers.get(row.model, {})) for row in rows]
-    return sorted(found, key=lambda m: m.model)  # here, because databases sort by the customs of a country
+    return [_record(row, words[row[:2]], pointers.get(row[0], {})) for row in rows]
 
 
 _ROW = (models.c.model, models.c.latest, models.c.created_at, models.c.created_by)
@@ -104,13 +105,14 @@ def _read(connection: Connection, known: Known, wanted: set[tuple[str, int]]) ->
     return known
 
 
-def _record(row: Row[Any], words: Words, pointers: dict[str, int]) -> Model:
+def _record(row: tuple[Any, ...], words: Words, pointers: dict[str, int]) -> Model:
+    model, latest, created_at, created_by = row  # as in _ROW
     return Model(
-        model=row.model,
-        created_at=row.created_at,
-        created_by=row.created_by,
+        model=model,
+        created_at=created_at,
+        created_by=created_by,
         language=words.language,
-        latest=row.latest,
+        latest=latest,
         champion=pointers.get(CHAMPION),
         aliases=pointers,
         description=words.description,
