@@ -36,7 +36,7 @@ from modelyard.serving.table import EMPTY
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
 from modelyard.workers.control import Reply, WorkerInfo
-from modelyard.workers.wire import Frame, from_values, to_values
+from modelyard.workers.wire import Frame, decode, from_values, to_values
 from tests.contract.scripted import LIMITS, SIGNATURE, Dock, Worker, dock, doubles, error, numbers, run, turns
 from tests.rows import BOOL, FLOAT64, INT64, STRING
 
@@ -145,6 +145,7 @@ async def caller(who: str | None = "anna", least: int = 200, rows: int = 10) -> 
         async with Caller(front, who) as client:
             yield client
         await front.predict.close()
+        await front.outcomes.close()
         front.scratch.cleanup()
         front.pool.swap(EMPTY)
         await asyncio.sleep(0)
@@ -702,3 +703,30 @@ def test_a_wrong_content_length_harms_nobody(port: int) -> None:
             assert (await client.post(FUEL, json=[{"x": 1}])).json()["predictions"] == [2.0]
 
     run(test)
+
+
+def test_outcomes_come_as_parquet_too() -> None:
+    """Read by a process of its own; each column is the id, the row, the outcome or a key."""
+
+    async def test(client: Caller) -> None:
+        async def send(**columns: Any) -> httpx.Response:
+            headers = {"Content-Type": "application/vnd.apache.parquet"}
+            path = "/models/finance/fuel-cost/outcomes"
+            return await client.post(path, content=parquet(**columns), headers=headers)
+
+        answer = await send(request_id=["a", "b"], row=[0, 7], actual=[1.5, 0.1 + 0.2])
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
+        assert (await send(flight=["UA1", "UA2"], actual=[1, 2])).status_code == 202
+        by_id, by_key = ({c.name: to_values(c) for c in decode(f).columns} for f in client.front.came)
+        assert (by_id["request"], by_id["row"], by_id["actual"]) == (["a", "b"], [0, 7], [1.5, 0.1 + 0.2])
+        assert (by_key["keys"], by_key["actual"]) == (['{"flight":"UA1"}', '{"flight":"UA2"}'], [1, 2])
+        for columns, status, words in (
+            ({"flight": ["UA1", "UA2"], "actual": [1.0, None]}, 422, "Row 1 has no `actual`"),
+            ({"flight": ["UA1"] * 101, "actual": [1.0] * 101}, 413, "101"),
+            ({"flight": [["UA1"]], "actual": [1.0]}, 422, "flight"),
+        ):
+            refused = await send(**columns)
+            assert (refused.status_code, words in refused.json()["detail"]) == (status, True), refused.text
+        assert len(client.front.came) == 2
+
+    asks(test)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,15 +18,13 @@ from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.datasets import Mark
-from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
+from modelyard.records.errors import InvalidError, MalformedError
 from modelyard.records.estimates import Judgement
 from modelyard.records.policies import Level, Promote, Retrain, read_stages
 from modelyard.records.predictions import Finding, Keeping, Performance, day_of
 from modelyard.records.rollouts import Rules
 from modelyard.records.signatures import Column, ColumnType, Signature
 from modelyard.serving import outcomes
-from modelyard.serving.inputs import InputPlan
-from modelyard.serving.parquet import ParquetReader
 from modelyard.store import duties, segments, watch
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -390,6 +386,26 @@ def test_what_is_new_since_the_last_good_day_until_somebody_has_seen_it(yard: Ya
     assert Watching(yard.database).watched(MODEL, yard.now).last_good == first + timedelta(days=6)
 
 
+def test_that_it_has_become_worse_is_noticed_once_outcomes_come(yard: Yard) -> None:
+    """Inputs stay as they are; the errors of the last week are half as large again as in the first days."""
+    chance = np.random.default_rng(1)
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+    found: list[Finding] = []
+    for number, size in ((0, 1.0), (1, 1.0), (9, 1.0), (10, 1.5), (11, 1.5)):
+        yard.now = first + timedelta(days=number, hours=23)
+        x = chance.normal(0, 1.0, 2500)
+        one = yard.front.answer({"x": x}, {"prediction": x}, at=yard.now)
+        came = (x + chance.normal(0, size, 2500)).tolist()
+        yard.say(*({"request_id": one, "row": i, "actual": v} for i, v in enumerate(came)))
+        yard.look()
+        with yard.database.read() as connection:
+            found = watch.open_findings(connection, MODEL)
+        assert [f.kind for f in found] == (["performance"] if number > 9 else [])
+    assert found[0].level is Level.HIGH
+    assert "The mae of the last seven days is 1.0" in found[0].words
+    assert (found[0].column, found[0].against, found[0].rows) == ("", "its first month", 7500)
+
+
 def test_the_inputs_of_a_training_set_are_the_reference(yard: Yard) -> None:
     table = pl.DataFrame({"x": range(500), "late": [1.0] * 500})
     found = training_rows(table, yard.registry.version(MODEL, 1))
@@ -452,29 +468,3 @@ def test_days_of_numbers_are_estimated_and_judged_when_outcomes_come(yard: Yard)
     assert past["mae"].naive is not None
     assert past["mae"].error < past["mae"].naive
     assert [d.day for d in past["mae"].days] == sorted(estimated)
-
-
-def test_outcomes_as_parquet() -> None:
-    """Each column comes as JSON, read by a process of its own, as other bodies are."""
-
-    async def read(table: pl.DataFrame) -> outcomes.Rows:
-        body = io.BytesIO()
-        table.write_parquet(body)
-        reader = ParquetReader()
-        try:
-            found = await reader.read(InputPlan(Signature(()), 100), body.getvalue())
-        finally:
-            await reader.close()
-        return outcomes.from_keys(found.keys or (), NUMBERS)
-
-    by_id = pl.DataFrame({"request_id": ["a", "b"], "row": [0, 7], "actual": [1.5, 0.1 + 0.2]})
-    assert asyncio.run(read(by_id)) == [("a", 0, None, 1.5), ("b", 7, None, 0.1 + 0.2)]
-    by_key = pl.DataFrame({"flight": ["UA1", "UA2"], "actual": [1, 2]})
-    assert [row[2:] for row in asyncio.run(read(by_key))] == [
-        ('{"flight":"UA1"}', 1.0),
-        ('{"flight":"UA2"}', 2.0),
-    ]
-    with pytest.raises(InvalidError, match="Row 1 has no `actual`"):
-        asyncio.run(read(pl.DataFrame({"flight": ["UA1", "UA2"], "actual": [1.0, None]})))
-    with pytest.raises(TooLargeError):
-        asyncio.run(read(pl.DataFrame({"flight": ["UA1"] * 101, "actual": [1.0] * 101})))

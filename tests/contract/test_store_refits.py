@@ -178,6 +178,28 @@ def test_worse_performance_is_told_with_its_numbers(house: House) -> None:
     assert "rows) is 12, 20.0% worse than 10" in job.reason
 
 
+@pytest.mark.parametrize(("said", "starts"), [(12.1, True), (30.0, False)])
+def test_an_estimate_starts_a_training_unless_it_is_doubtful(
+    house: House, said: float, *, starts: bool
+) -> None:
+    """The last days have no outcomes; estimates of days that have were right, or far off."""
+    house.policy(Retrain(worse_by="5%"))
+    with house.database.write() as connection:
+        for day in range(60):
+            at = house.now + timedelta(days=day)
+            key = (MODEL, 1, at)
+            if day < 50:
+                value = 10.0 if day < 30 else 12.0
+                came = Performance(MODEL, 1, at, "mae", "", value, value - 1, value + 1, 50)
+                watch.put_performance(connection, key, [came])
+            guess = 10.0 if day < 30 else said
+            estimate = Performance(MODEL, 1, at, "mae", "", guess, guess - 1, guess + 1, 50, estimated=True)
+            watch.put_performance(connection, key, [estimate], estimated=True)
+    found = house.look(house.now + timedelta(days=60) - datetime.now(UTC))
+    assert [job.trigger for job in found] == (["performance"] if starts else [])
+    assert all("is estimated" in job.reason or "estimated" in job.reason for job in found)
+
+
 def test_performance_needs_rows_and_a_change_beyond_chance() -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
 
