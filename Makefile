@@ -5,7 +5,7 @@ RUN := $(SETUP) run
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-peers soak always lock clean
+.PHONY: help setup demo test lint bench bench-peers bench-refits soak always lock clean
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p; s/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | expand -t 16
@@ -33,6 +33,10 @@ bench:   ## the figures, as ratios in one run
 bench-peers: ## the same models served by eight other servers, into docs/benchmarks.md; installs 2 GB
 	@$(SETUP) test
 	@$(RUN) python -m bench.run --only peers features --write
+
+bench-refits: ## bad candidates stopped, good ones needlessly, rollouts under load, idle policies; ten minutes
+	@$(SETUP) test
+	@$(RUN) python -m bench.run --only planted needless policies rollouts
 
 soak:    ## two nodes for an hour with a kill every minute, of anything; MINUTES=5 for a shorter one
 	@$(SETUP) test

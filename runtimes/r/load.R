@@ -7,11 +7,15 @@ load_model <- function(frame) {
   entry <- field(frame, "entry")
   if (length(bundle) != 1L || length(entry) != 1L) stop("`load` names no bundle or no entry.")
   compare_r(options$r)
+  use_library(file.path(bundle, "environment", "library"))
   attach_packages(options$packages)
   for (file in options$source) sys.source(inside(bundle, file), envir = globalenv())
   inputs <- fields_of(frame, "input")
   list(model = read_model(inside(bundle, entry)), plan = input_plan(inputs, options$ordered))
 }
+
+# Packages that came with the model go before the server's.
+use_library <- function(folder) if (dir.exists(folder)) .libPaths(c(folder, .libPaths()))
 
 # The `option` fields as a named list; several values of one option stand on lines of their own.
 options_of <- function(frame) {

@@ -39,6 +39,7 @@ from modelyard.catalog.bundles import Limits as BundleLimits
 from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History, node_of
+from modelyard.catalog.hosts import Approvals
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.leases import Leases
 from modelyard.catalog.ledger import Ledgers
@@ -58,7 +59,7 @@ from modelyard.engine.engine import Engine
 from modelyard.engine.heldout import HeldOutRows
 from modelyard.engine.metering import Meter, Metered, of_fronts
 from modelyard.engine.portable import is_settled
-from modelyard.loop import alert, backup, ledger
+from modelyard.loop import alert, backup, forget, ledger
 from modelyard.loop.beat import Beat, refuse_twin
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
@@ -164,7 +165,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     engine.drive(Meter(database, node_of(spool), kept, meters, every, beat.now))
     tick = partial(Tick, database, nodes.here, clock=beat.now, may_act=beat.may_act)
     for steps in loop_steps(settings, database, blobs, registry, engine, beat.now):
-        engine.drive(tick(traced(steps)))
+        standing = {forget.KIND: forget.SUBJECT} if forget.KIND in steps else {}
+        engine.drive(tick(traced(steps), standing=standing))
     engine.drive(Checkpoints(Audit(database, settings.checkpoint_file)))
     train = train_step(settings, database, blobs, registry, grounds, beat.now)
     again = Again(engine.apart, settings.answer_timeout)
@@ -193,7 +195,14 @@ def _hands(settings: Settings) -> tuple[Hands, Grounds]:
 
 def _recipes(settings: Settings) -> Recipes:
     threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
-    return Recipes(settings.programs, settings.data / "environments", threads, settings.allow_uncontained)
+    return Recipes(
+        programs=settings.programs,
+        environments=settings.data / "environments",
+        threads=threads,
+        allow_uncontained=settings.allow_uncontained,
+        outbound=settings.outbound,
+        r_repository=settings.r_repository,
+    )
 
 
 def _upgrade_at_last(database: Database) -> None:
@@ -218,6 +227,7 @@ def loop_steps(
     They run in ticks of their own, so that a rollback does not wait for a comparison of models.
     """
     quick: dict[str, Step] = {
+        forget.KIND: forget.ForgetStep(database, settings.retention, now),
         "trigger": TriggerStep(Refits(database, _queue(settings)), now),
         "rollout": RolloutStep(
             registry.rollouts,
@@ -477,6 +487,7 @@ class Front:
         return Services(
             registry=registry,
             jobs=_jobs(self._settings, database, blobs),
+            approvals=Approvals(database),
             people=People(database),
             signing=Signing(database),
             sharing=Sharing(database),

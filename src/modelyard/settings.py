@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from modelyard.records.errors import InvalidError
+from modelyard.records.retention import Retention, read_retention
 
 MIB = 1024 * 1024
 _LARGEST_PORT = 65535
@@ -94,6 +95,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         max_dataset: bytes of a file of data that is pushed.
         outbound: networks within the house that the yard may connect to for snapshots and alerts, as
             `10.1.2.0/24, 127.0.0.1/32`; public addresses may be without.
+        r_repository: where sources of R packages are fetched that a project's renv.lock names and neither the
+            project nor the server has: the address of a CRAN mirror. None by default.
         smtp: the server that mail goes through: `smtp://user:password@host:587?from=yard@example.org`.
         queue_rows: rows that may wait for one version on one front before 503.
         queue_seconds: how long they may wait, as far as can be told from the batches before, before 503.
@@ -101,6 +104,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         jobs: trainings that this node runs at the same time.
         department_jobs: trainings that a department runs at the same time, on all nodes together.
         department_queue: trainings of a department that may wait; further ones are refused.
+        job_days: how many days after a job's end its log and curves are kept, also by department:
+            `365, finance=3650`; 0 for ever.
         cpu_hour_cost: what an hour of one core costs, in the currency your yard counts in.
         allow_uncontained: whether models with code of their own run where no sandbox can be had. Whoever may
             publish then has the rights of the yard's own user on this machine.
@@ -153,6 +158,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_bundle: int = 4096 * MIB
     max_dataset: int = 4096 * MIB
     outbound: str = ""
+    r_repository: str = ""
     smtp: str = ""
     queue_rows: int = 20_000
     queue_seconds: float = 5.0
@@ -163,6 +169,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0))))
     department_jobs: int = field(default_factory=lambda: max(1, len(os.sched_getaffinity(0)) // 2))
     department_queue: int = 100
+    job_days: str = "365"
     cpu_hour_cost: float = 0.05
     allow_uncontained: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
@@ -182,6 +189,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise InvalidError(f"There is no engine {self.engine!r}.", "Use --engine local or ray.")
         _check_address(self.address)
         _networks(self.proxies)
+        read_retention(self.job_days)
         if not 0 <= self.port <= _LARGEST_PORT:
             raise InvalidError(f"{self.port} is not a port.", f"Use --port 1 to {_LARGEST_PORT}.")
         if self.drain < 0 or not 0 <= self.traces_share <= 1:
@@ -218,6 +226,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Whose word on a caller's address is believed."""
         return _networks(self.proxies)
+
+    @property
+    def retention(self) -> Retention:
+        """How long logs and curves of jobs are kept."""
+        return read_retention(self.job_days)
 
     @property
     def oidc_file(self) -> Path | None:

@@ -168,3 +168,34 @@ def test_who_may_not_see_a_department_sees_none_of_its_jobs(
         assert answer is not None
         assert answer.status == 404
     context.close()
+
+
+def test_an_owner_approves_the_hosts_that_a_job_waits_for(
+    yard: Yard, browser: Browser, builder: Page
+) -> None:
+    model = MODEL.partition("/")[0] + "/with-hosts"
+    text = YARD.replace(MODEL, model).replace(
+        "[parameters]", 'hosts = ["files.example.org:443"]\n[parameters]'
+    )
+    answer = yard.client.post(
+        f"/api/v1/models/{model}/jobs",
+        content=tar_of({"yard.toml": text.encode(), "train.py": b"raise SystemExit('it went')"}),
+        headers={"Content-Type": "application/x-tar"},
+    )
+    address = f"/models/{model}/jobs/{answer.json()['id']}"
+    builder.goto(address)
+    expect(builder.locator("#hosts")).to_contain_text("files.example.org:443")
+    expect(builder.locator("#hosts")).to_contain_text("An owner of")
+    expect(builder.get_by_role("button", name="Approve")).to_have_count(0)
+    context = come_in(browser, yard, "owner")
+    page, said = watched(context)
+    page.goto(address)
+    keep(page, "job-hosts")
+    page.locator("#hosts").get_by_label("Why").fill("the price list")
+    page.get_by_role("button", name="Approve it for").click()
+    expect(page.locator("#log")).to_contain_text("it went", timeout=60_000)
+    page.reload()
+    expect(page.locator("#hosts")).to_have_count(0)
+    expect(page.locator("#job")).to_contain_text("files.example.org:443")
+    context.close()
+    assert said == []

@@ -20,6 +20,7 @@ from modelyard.catalog.audit import Audit
 from modelyard.catalog.backups import Backups
 from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.history import History
+from modelyard.catalog.hosts import Approvals
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.nodes import Nodes
@@ -85,6 +86,7 @@ class House:
         self.services = Services(
             registry=registry,
             jobs=Jobs(registry._database, Blobs(str(folder / "blobs")), folder / "scratch"),
+            approvals=Approvals(registry._database),
             people=people,
             signing=Signing(people._database),
             sharing=Sharing(people._database),

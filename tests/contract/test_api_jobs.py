@@ -121,6 +121,25 @@ def test_a_policy_comes_with_the_job_of_who_may_set_it_alone(house: House) -> No
         assert [jobs.sets_policy(connection, number) for number in (1, 2)] == [False, True]
 
 
+def test_an_owner_approves_the_hosts_of_a_job(house: House) -> None:
+    place = f"/api/v1/models/{MODEL}/hosts"
+    assert send(house, YARD + 'hosts = ["files.example.org:443"]').json()["hosts"] == [
+        "files.example.org:443"
+    ]
+    told = house.ask("GET", place, Role.VIEWER).json()
+    assert (told["approved"], told["asked"]) == ([], [{"job": 1, "hosts": ["files.example.org:443"]}])
+    wanted = {"hosts": ["files.example.org:443"], "why": "the price list"}
+    assert house.ask("PUT", place, Role.BUILDER, json=wanted).status_code == 403, (
+        "who sends it does not decide"
+    )
+    answer = house.ask("PUT", place, Role.OWNER, json=wanted)
+    assert (answer.status_code, answer.json()["approved"]) == (200, ["files.example.org:443"])
+    assert answer.json()["by"] == "owner-finance"
+    wrong = house.ask("PUT", place, Role.OWNER, json={"hosts": ["https://files.example.org"]})
+    assert (wrong.status_code, wrong.json()["key"]) == (422, "hosts")
+    assert house.ask("GET", "/api/v1/models/finance/none/hosts", Role.VIEWER).status_code == 404
+
+
 def test_a_log_is_followed_as_it_comes_and_metrics_are_told(house: House) -> None:
     send(house)
     training, duty = begin(house)

@@ -86,6 +86,8 @@ POLICIES = {
     ("GET", "/api/v1/jobs"): Need.SIGNED_IN,
     ("POST", "/api/v1/models/{department}/{name}/jobs"): Need.PUBLISH,
     ("POST", "/api/v1/models/{department}/{name}/jobs/again"): Need.PUBLISH,
+    ("GET", "/api/v1/models/{department}/{name}/hosts"): Need.SEE,
+    ("PUT", "/api/v1/models/{department}/{name}/hosts"): Need.MANAGE,
     ("GET", "/api/v1/models/{department}/{name}/jobs/{job}"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/jobs/{job}/log"): Need.SEE,
     ("GET", "/api/v1/models/{department}/{name}/jobs/{job}/metrics"): Need.SEE,
@@ -160,6 +162,7 @@ POLICIES = {
 }
 OF_THE_YARD = {Need.SIGNED_IN, Need.OVERSEE, Need.ADMINISTER}
 BODIES: dict[str, dict[str, Any]] = {
+    "hosts": {"json": {"hosts": ["files.example.org:443"]}},
     "versions": {"content": b"no tar", "headers": {"Content-Type": "application/x-tar"}},
     "file": {
         "content": b"x\n1\n",

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from modelyard.catalog.hosts import Approvals
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
+from modelyard.loop.forget import ForgetStep
+from modelyard.records.audit import Query
 from modelyard.records.errors import BusyError, ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.jobs import MOST_ATTEMPTS, Job, JobState, Point, Usage
-from modelyard.store import duties
+from modelyard.records.retention import read_retention
+from modelyard.store import audit, duties
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty, LostLeaseError
-from tests.bundles import TAR, bundle_tar, tar_of
+from tests.bundles import SIGNATURE, TAR, bundle_tar, tar_of
 
 MODEL = "finance/fuel-cost"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -43,6 +48,7 @@ class House:
         self.jobs = Jobs(self.database, blobs, folder / "scratch")
         self.training = Training(self.database, Queue())
         self.registry = Registry(self.database, blobs, folder / "scratch")
+        self.approvals = Approvals(self.database)
 
     def submit(self, text: str = YARD, **told: object) -> Job:
         project = tar_of({"yard.toml": text.encode(), "train.py": b"print(1)"})
@@ -145,6 +151,68 @@ def test_a_department_has_its_turn_and_a_full_queue_says_so(house: House) -> Non
         duty = duties.get(connection, "train", "2")
     assert duty is not None
     assert duty.due_at == LATER
+
+
+WITH_HOSTS = YARD.replace("[parameters]", 'hosts = ["b.example:443", "A.example:443"]\n[parameters]')
+BOTH = ("a.example:443", "b.example:443")
+
+
+def test_a_job_with_hosts_waits_for_exactly_these_to_be_approved_and_holds_nobody_up(house: House) -> None:
+    assert house.submit(WITH_HOSTS).hosts == BOTH
+    first = house.claim(LATER)
+    assert house.training.begin(first, LATER) is None
+    waits = house.jobs.job(1)
+    assert waits.state is JobState.QUEUED
+    assert waits.progress.endswith(f"approve its hosts: yard hosts approve {MODEL} {' '.join(BOTH)}")
+    with house.database.write() as connection:
+        duties.finish(connection, first, None)
+    house.submit()
+    second, begun = house.begin(LATER)
+    assert begun.job.id == 2, "another one goes first"
+    house.submit()
+    third = house.claim(LATER)
+    assert house.training.begin(third, LATER) == LATER + timedelta(seconds=30)
+    with house.database.write() as connection:
+        duties.finish(connection, third, LATER + timedelta(seconds=30))
+    house.training.end(second, Ending(JobState.FAILED, "so"), LATER)
+    with house.database.read() as connection:
+        asleep, woken = (duties.get(connection, "train", number) for number in "13")
+    assert asleep is not None
+    assert woken is not None
+    assert (asleep.due_at, woken.due_at) == (None, LATER), "whose turn it is are told, not those who wait"
+    house.approvals.approve(MODEL, ["a.example:443"], by="olga")
+    assert house.training.begin(first, LATER) is None, "a part of them is not these"
+    asked = house.approvals.hosts(MODEL)
+    assert [(each.job, each.hosts) for each in asked.asked] == [(1, BOTH)]
+    house.approvals.approve(MODEL, BOTH, by="olga", why="the price list")
+    approved = house.approvals.hosts(MODEL)
+    assert (approved.approved, approved.by, approved.why) == (BOTH, "olga", "the price list")
+    duty, begun = house.begin(LATER)
+    assert (begun.job.id, begun.job.hosts) == (1, BOTH)
+    assert house.training.why_end(1) == ""
+    house.approvals.approve(MODEL, [], by="olga")
+    assert "was taken back" in house.training.why_end(1)
+    assert "was taken back" in house.training.tell(duty, 1, News("here\n"))
+
+
+def test_an_approval_is_in_the_audit_with_what_was_before(house: House) -> None:
+    with pytest.raises(NotFoundError, match="no model"):
+        house.approvals.approve(MODEL, BOTH, by="olga")
+    house.submit(WITH_HOSTS)
+    for hosts in (BOTH[:1], BOTH, BOTH, ()):
+        house.approvals.approve(MODEL, hosts, by="olga", why="so")
+    with house.database.read() as connection:
+        entries = audit.found(connection, Query(action="hosts.approve"), None, 10)
+    told = [
+        (e.by, e.subject, json.loads(e.before or ""), json.loads(e.after or "")) for e in reversed(entries)
+    ]
+    assert told == [
+        ("olga", MODEL, {"hosts": []}, {"hosts": [BOTH[0]], "why": "so"}),
+        ("olga", MODEL, {"hosts": [BOTH[0]]}, {"hosts": list(BOTH), "why": "so"}),
+        ("olga", MODEL, {"hosts": list(BOTH)}, {"hosts": [], "why": "so"}),
+    ]
+    with pytest.raises(InvalidError, match="a name and a port"):
+        house.approvals.approve(MODEL, ["10.0.0.1:443"], by="olga")
 
 
 def test_an_engine_that_died_is_a_machine_fault_three_times_at_most(house: House) -> None:
@@ -271,3 +339,39 @@ def test_a_project_is_laid_out_as_it_was_sent(house: House, tmp_path: Path) -> N
     house.jobs.lay_out(job.project, tmp_path / "out")
     assert (tmp_path / "out" / "train.py").read_bytes() == b"print(1)"
     assert house.jobs.project(job.project).parameters == {"trees": 40}
+
+
+def test_logs_go_after_their_days_but_those_of_models_in_use_and_jobs_stay(house: House) -> None:
+    house.submit()
+    duty, begun = house.begin(LATER)
+    house.training.tell(duty, 1, News("learned\n", [Point(1, NOW, "mae", 2.0)]))
+    house.publish(duty, begun.job)
+    house.registry.checks.start(MODEL, 1)
+    house.registry.checks.passed(MODEL, 1, SIGNATURE)
+    house.registry.set_alias(MODEL, "steady", 1, by="ann")
+    with house.database.write() as connection:
+        duties.finish(connection, duty, None)
+    for number in (2, 3):
+        house.submit()
+        duty, begun = house.begin(LATER)
+        house.training.tell(duty, number, News("tried\n", [Point(1, NOW, "mae", 3.0)]))
+        if number == 2:
+            house.training.end(duty, Ending(JobState.FAILED, "so"), begun.job.created_at)
+
+    def forget(days: str, after: timedelta) -> list[bool]:
+        step = ForgetStep(house.database, read_retention(days), lambda: begun.job.created_at + after)
+        assert step(duty) == begun.job.created_at + after + timedelta(hours=6)
+        return [bool(house.jobs.log(n).text) for n in (1, 2, 3)]
+
+    assert forget("30", timedelta(days=29)) == [True, True, True]
+    assert forget("30, finance=90", timedelta(days=31)) == [True, True, True]
+    assert forget("0", timedelta(days=9_000)) == [True, True, True]
+    assert forget("30", timedelta(days=31)) == [True, False, True], "one is in use, one runs"
+    gone = house.jobs.job(2)
+    assert gone.forgotten_at == begun.job.created_at + timedelta(days=31)
+    assert (gone.metrics, gone.words, house.jobs.points(2)) == ({"mae": 3.0}, "so", [])
+    with house.database.read() as connection:
+        entries = audit.found(connection, Query(action="jobs.forget"), None, 10)
+    assert [(e.by, e.subject) for e in entries] == [("yard", "finance")], (
+        "once, and not when nothing is to be done"
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.records.datasets import Mark
 from modelyard.records.jobs import Input, JobState
 from modelyard.store import duties
 from modelyard.workers.processes import tree
@@ -248,6 +249,23 @@ def test_a_job_sees_neither_the_yard_nor_its_secrets(
     assert "admin.token" not in log
     assert "yard.sqlite" not in log
     assert "yard_0123456789" not in log
+
+
+def test_personal_columns_are_for_jobs_that_nothing_leaves(house: TrainingHouse) -> None:
+    house.push("operations/flights", FLIGHTS)
+    house.datasets.set_marks("operations/flights", {"km": Mark.PERSONAL}, by="ann")
+    script = "import os\nprint(open(os.environ['YARD_DATA'] + '/flights.csv').readline())"
+    seen = {}
+    for hosts in ("[]", '["files.example.org:443"]'):
+        train = f'data = {{ flights = "operations/flights" }}\nhosts = {hosts}'
+        job = house.submit(project(script, train))
+        if job.hosts:
+            house.approvals.approve(MODEL, job.hosts, by="olga")
+        house.do()
+        seen[hosts] = house.jobs.log(job.id).text
+    assert "km,cost" in seen["[]"]
+    assert "km" not in seen['["files.example.org:443"]']
+    assert "cost\n" in seen['["files.example.org:443"]']
 
 
 def test_a_running_job_is_cancelled_within_seconds(house: TrainingHouse) -> None:

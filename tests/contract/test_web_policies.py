@@ -102,6 +102,7 @@ POLICIES = {
         ("POST", "/people/{department}"),
         ("POST", "/people/{department}/tokens/{token}/revoke"),
         ("POST", "/people/{department}/members"),
+        ("POST", _M + "/jobs/{job}/hosts"),
         ("POST", _D + "/clearances"),
         ("POST", _D + "/clearances/revoke"),
         ("POST", _D + "/marks"),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.hosts import Approvals
 from modelyard.catalog.jobs import Jobs, Queue
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Training
@@ -36,6 +37,7 @@ class TrainingHouse:
 
     Args:
         environments: where environments are kept, so that tests share them.
+        more: further fields of the recipes: `outbound`, `r_repository`.
         grounds: where jobs run; by default this machine.
     """
 
@@ -45,6 +47,7 @@ class TrainingHouse:
         environments: Path,
         programs: Mapping[str, str] | None = None,
         grounds: Grounds | None = None,
+        **more: str,
     ) -> None:
         self.folder = folder
         self.database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
@@ -55,7 +58,9 @@ class TrainingHouse:
         self.registry = Registry(self.database, blobs, scratch)
         self.datasets = Datasets(self.database, blobs, scratch)
         self.training = Training(self.database, queue)
-        self._grounds = grounds or LocalGrounds(Recipes(dict(programs or {}), environments), folder)
+        recipes = Recipes(programs=dict(programs or {}), environments=environments, **more)  # type: ignore[arg-type]
+        self._grounds = grounds or LocalGrounds(recipes, folder)
+        self.approvals = Approvals(self.database)
         self.step = self.new_step()
 
     def new_step(self) -> TrainStep:
@@ -67,9 +72,11 @@ class TrainingHouse:
         """Keep a dataset."""
         self.datasets.push(name, [csv.encode()], "text/csv", by="ann", may_create_department=True)
 
-    def submit(self, files: Mapping[str, str], **told: object) -> Job:
+    def submit(self, files: Mapping[str, str | bytes], **told: object) -> Job:
         """Queue a job of these files."""
-        project = tar_of({name: text.encode() for name, text in files.items()})
+        project = tar_of(
+            {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        )
         return self.jobs.submit(MODEL, [project], TAR, by="ann", may_create_department=True, **told)  # type: ignore[arg-type]
 
     def claim(self) -> Duty:
@@ -79,7 +86,7 @@ class TrainingHouse:
         assert duty is not None
         return duty
 
-    def run(self, files: Mapping[str, str], **told: object) -> Job:
+    def run(self, files: Mapping[str, str | bytes], **told: object) -> Job:
         """Queue a job and do its step; the job as it is then."""
         job = self.submit(files, **told)
         self.due = self.do()
@@ -93,7 +100,7 @@ class TrainingHouse:
             duties.finish(connection, duty, due)
         return due
 
-    def begin(self, files: Mapping[str, str], until: str) -> tuple[threading.Thread, int]:
+    def begin(self, files: Mapping[str, str | bytes], until: str) -> tuple[threading.Thread, int]:
         """Start a job in a thread, and wait until its log says so; the thread and the job's number."""
         job = self.submit(files)
         thread = threading.Thread(target=self.do)

@@ -16,7 +16,8 @@ import pytest
 from modelyard.catalog.datasets import Datasets
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
-from tests.journeys.running import RunningYard, until
+from tests.journeys.models import times
+from tests.journeys.running import RunningYard, publish, until
 
 MODEL = "finance/fuel"
 TRAIN = """
@@ -75,10 +76,10 @@ def command(yard: RunningYard, *words: str, code: int = 0) -> str:
     return done.stdout
 
 
-def look_now(client: httpx.Client) -> None:
+def look_now(client: httpx.Client, model: str = MODEL) -> None:
     """Have the trigger look at once instead of within a minute."""
     for paused in (True, False):
-        client.put(f"/api/v1/models/{MODEL}/policy/paused", json={"paused": paused}).raise_for_status()
+        client.put(f"/api/v1/models/{model}/policy/paused", json={"paused": paused}).raise_for_status()
 
 
 def refits(client: httpx.Client) -> list[dict[str, Any]]:
@@ -90,6 +91,7 @@ def champion(client: httpx.Client) -> int:
     return int(client.get(f"/api/v1/models/{MODEL}").json()["champion"])
 
 
+@pytest.mark.curl
 def test_new_data_becomes_a_new_champion_by_itself(
     yard: RunningYard, client: httpx.Client, datasets: Datasets, tmp_path: Path
 ) -> None:
@@ -121,13 +123,57 @@ def test_new_data_becomes_a_new_champion_by_itself(
 
 
 def a_webhook_asks_for_a_training_that_brings_nothing(yard: RunningYard, client: httpx.Client) -> None:
-    asked = client.post(f"/api/v1/models/{MODEL}/refits", json={"why": "the month is complete"})
+    place = f"/api/v1/models/{MODEL}/refits"
+    asked = client.post(place, json={"event": "closed", "why": "the month is complete", "by": "eve"})
     assert asked.status_code == 202
     told = until(lambda: (r := refits(client)[0])["job"] == 3 and not r["next"] and r, 90)
     assert told["noticed"] == "administrator asked for it: the month is complete."
     assert "It made the same model as finance/fuel/2" in told["tried"] or "tie" in told["compared"]
     assert champion(client) == 2
     assert "looks again" in command(yard, "refits", MODEL)
+    # A bare POST, as a timer or a pipeline sends it; two at once are one training.
+    words = ["curl", "-sf", "-X", "POST", "-H", f"Authorization: Bearer {yard.token}"]
+    for _ in range(2):
+        subprocess.run([*words, f"{yard.url}{place}?why=the+night"], check=True, stdout=subprocess.DEVNULL)
+    told = until(lambda: (r := refits(client)[0])["job"] == 4 and not r["next"] and r, 90)
+    assert told["noticed"].startswith("administrator asked for it: the night.")
+
+
+DOWNSTREAM = "finance/surcharge"
+
+
+def test_a_new_champion_of_what_a_model_builds_on_has_it_trained_anew(
+    yard: RunningYard, client: httpx.Client, tmp_path: Path
+) -> None:
+    """What it builds on is published and promoted by people here: who does it is all the same."""
+    upstream = "finance/tariff"
+    assert publish(client, upstream, times(2))["state"] == "checked"
+    text = f'model = "{DOWNSTREAM}"\nlanguage = "python"\n[train]\nrun = "python train.py"\n'
+    (tmp_path / "yard.toml").write_text(
+        f'{text}[retrain]\nupstream = ["{upstream}"]\ncooldown = "1s"\n'
+        '[promote]\nmust_beat = "nothing"\nrollout = []\n'
+    )
+    (tmp_path / "train.py").write_text(
+        "import os\nimport modelyard as yard\njob = float(os.environ['YARD_JOB'])\n"
+        "yard.save(lambda rows: [job * x for x in rows['x']], example={'x': [1.0, 2.0]})\n"
+    )
+    command(yard, "train", str(tmp_path))
+    place = f"/api/v1/models/{DOWNSTREAM}"
+
+    def story() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.get(f"{place}/refits").json()["refits"]
+        return found
+
+    until(lambda: client.get(place).json().get("champion") == 1, 60)
+    assert publish(client, upstream, times(3))["state"] == "checked"
+    command(yard, "promote", f"{upstream}/2")
+    look_now(client, DOWNSTREAM)
+    until(lambda: client.get(place).json()["champion"] == 2, 90)
+    told = story()[0]
+    assert told["noticed"] == "finance/tariff, which it builds on, has the new champion 2."
+    assert len(story()) == 2
+    look_now(client, DOWNSTREAM)
+    assert "Nothing" in until(lambda: client.get(f"{place}/refits").json()["outlook"]["words"], 30)
 
 
 def _audit(yard: RunningYard) -> list[dict[str, Any]]:

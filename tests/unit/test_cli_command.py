@@ -79,6 +79,7 @@ def test_all_the_commands_are_there() -> None:
         *("keys list", "keys rotate", "keys sign", "users trust", "users distrust"),
         *("rollout start", "rollout show", "rollout list", "rollout approve", "rollout stop"),
         *("policy show", "policy set", "policy pause", "policy resume"),
+        *("hosts show", "hosts approve", "hosts withdraw"),
     }
 
 

@@ -10,12 +10,22 @@ import pytest
 from rich.console import Console
 
 from modelyard.demo import flights, months
-from modelyard.demo.months import LATENESS, MINUTES, Month
+from modelyard.demo.months import LATENESS, MINUTES, Month, Side
 from modelyard.records.projects import read_project
 
 YEAR = [
-    Month(2, 0.22, 100, 0.50, 0.50, 0.50, 1, "passed: better, so version 2 took over", 0),
-    Month(3, 0.23, 300, 0.60, 0.52, 0.50, 2, "refused: a tie", 0),
+    Month(
+        2,
+        0.22,
+        100,
+        Side(0.5, 0.2),
+        Side(0.5, 0.2),
+        Side(0.5, 0.2),
+        1,
+        "passed: better, so version 2 took over",
+        0,
+    ),
+    Month(3, 0.23, 300, Side(0.6, 0.1), Side(0.52, 0.2), Side(0.5, 0.22), 2, "refused: a tie", 0),
 ]
 
 
@@ -30,18 +40,19 @@ def test_after_a_month_the_last_three_are_known() -> None:
 
 def test_losses_are_of_what_came() -> None:
     sure = {"label": True, "probabilities": {"false": 0.1, "true": 0.9}}
-    assert months.loss(LATENESS, [sure, sure], [True, False]) == pytest.approx(
-        -(math.log(0.9) + math.log(0.1)) / 2
-    )
+    found = months.side(LATENESS, [sure, sure], [True, False])
+    assert found.loss == pytest.approx(-(math.log(0.9) + math.log(0.1)) / 2)
+    assert found.said == pytest.approx(0.9)
     never = {"label": True, "probabilities": {"false": 0.0, "true": 1.0}}
-    assert months.loss(LATENESS, [never], [False]) == pytest.approx(34.54, abs=0.01)
+    assert months.side(LATENESS, [never], [False]).loss == pytest.approx(34.54, abs=0.01)
 
 
 def test_months_count_by_their_flights() -> None:
     assert months.totals(YEAR) == pytest.approx((0.575, 0.515, 0.5))
     told = months.summary(LATENESS, YEAR)
-    assert "13.0% better than January's left alone" in told
+    assert "13.0% better than January's model left alone" in told
     assert "no better than the yard's own" in told
+    assert "furthest off in March: 23% came late; it had said 10%, the yard's own 22%." in told
 
 
 def test_the_table_fits_a_terminal() -> None:

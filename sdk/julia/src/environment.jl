@@ -19,8 +19,19 @@ function captured_environment()
         manifest = joinpath(dirname(project), name)
         isfile(manifest) || continue
         files["environment/Manifest.toml"] = manifest
-        packages = manifest_versions(read(manifest, String))
+        text = read(manifest, String)
+        packages = manifest_versions(text)
+        foreach(path -> carry_package!(files, dirname(manifest), path), manifest_paths(text))
         break
     end
     return files, packages
+end
+
+"Adds a package that lies below the project, so that its place beside the manifest is the same in the bundle."
+function carry_package!(files, root, path)
+    parts = split(normpath(path), '/')
+    (isabspath(path) || first(parts) == ".." || !isdir(joinpath(root, path))) && return
+    for name in files_under(joinpath(root, path))
+        files[join(["environment", parts..., replace(name, '\\' => '/')], '/')] = joinpath(root, path, name)
+    end
 end

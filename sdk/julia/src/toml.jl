@@ -54,3 +54,9 @@ function manifest_versions(text::AbstractString)
     end
     return versions
 end
+
+"The folders that a Manifest.toml names for packages which lie somewhere on this machine."
+function manifest_paths(text::AbstractString)
+    found = (match(r"^\s*path\s*=\s*\"([^\"]+)\"", line) for line in split(text, '\n'))
+    return String[path[1] for path in found if path !== nothing]
+end

@@ -52,3 +52,14 @@ lock_text <- function(packages) {
   )
   jsonlite::toJSON(lock, auto_unbox = TRUE, pretty = TRUE, null = "null")
 }
+
+# Copies the packages that a job has of its own (YARD_R_LIBRARY, not in the server's R) into the bundle, so that its workers have them, too.
+carry_library <- function(packages, to, own = Sys.getenv("YARD_R_LIBRARY")) {
+  if (!nzchar(own)) return(invisible())
+  for (package in intersect(with_dependencies(packages), list.files(own))) {
+    if (normalizePath(find.package(package)) != normalizePath(file.path(own, package))) next
+    dir.create(to, recursive = TRUE, showWarnings = FALSE)
+    file.copy(file.path(own, package), to, recursive = TRUE)
+    unlink(file.path(to, package, c("help", "html", "doc", "demo", "tests")), recursive = TRUE)
+  }
+}

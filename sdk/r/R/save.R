@@ -22,6 +22,7 @@ yard_save <- function(model, dir = yard_output(), example, metrics = list(), des
   write_lines(csv_lines(as.list(rows)), file.path(dir, "example.csv"))
   write_lines(csv_lines(answers), file.path(dir, "expected.csv"))
   write_lines(lock_text(packages), file.path(dir, "environment", "renv.lock"))
+  carry_library(packages, file.path(dir, "environment", "library"))
   write_lines(bundle_lines(about, inputs, infer_outputs(answers)), file.path(dir, "yardbundle.toml"))
   invisible(dir)
 }

@@ -12,6 +12,7 @@ from modelyard.catalog.backups import Backups
 from modelyard.catalog.checkup import Checkups
 from modelyard.catalog.datasets import Datasets
 from modelyard.catalog.history import History
+from modelyard.catalog.hosts import Approvals
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.ledger import Ledgers
 from modelyard.catalog.nodes import Nodes
@@ -34,6 +35,7 @@ class Services:
     Attributes:
         registry: models, versions, aliases. Blocking: call it in a thread.
         jobs: projects and their jobs. Blocking too.
+        approvals: hosts that jobs may reach. Blocking too.
         people: principals, roles and tokens. Blocking too.
         signing: who comes in, and by what. Blocking too.
         sharing: grants on single models and datasets. Blocking too.
@@ -63,6 +65,7 @@ class Services:
 
     registry: Registry
     jobs: Jobs
+    approvals: Approvals
     people: People
     signing: Signing
     sharing: Sharing

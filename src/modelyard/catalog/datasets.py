@@ -50,6 +50,7 @@ KINDS = {
 }
 FORMS = ("csv", "parquet")
 OF_JOBS = frozenset({Mark.PERSONAL})  # what a training job may read beside unmarked columns
+NOTHING_MARKED = frozenset[Mark]()
 MAX_PREVIEW = 1_000
 
 Maker = Callable[[Path], Made]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from modelyard.catalog import bundles, clock, words
 from modelyard.catalog.bundles import Limits, Received
 from modelyard.records.errors import BusyError, ConflictError, InvalidError, NotFoundError, UnavailableError
+from modelyard.records.hosts import check_hosts
 from modelyard.records.jobs import Job, JobState, LogPart, Point
 from modelyard.records.projects import (
     PROJECT_FILE,
@@ -251,13 +252,14 @@ def enqueue(
         code=code,
         target=project.train.target,
         created_at=now,
+        hosts=check_hosts(project.train.hosts),
         progress="waits for its turn",
         parameters={**project.parameters, **parameters},
     )
     number = jobs.add(connection, job, sets_policy=sets_policy)
     duties.ensure(connection, DUTY, str(number), now)
     told: dict[str, object] = {"project": kept.digest, "trigger": trigger, "reason": reason, "code": code}
-    told["parameters"], told["sets_policy"] = job.parameters, sets_policy
+    told |= {"parameters": job.parameters, "hosts": job.hosts, "sets_policy": sets_policy}
     audit.append(connection, by=by, action="job.submit", subject=subject(job.model, number), after=told)
     return msgspec.structs.replace(job, id=number)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from modelyard.catalog import words
 from modelyard.catalog.capacities import set_capacity
+from modelyard.catalog.hosts import are_approved, command
 from modelyard.catalog.jobs import DUTY, Queue, subject
 from modelyard.catalog.policies import policy_of, set_policy
 from modelyard.records.audit import YARD
@@ -89,6 +90,10 @@ class Training:
             if why := _why_end(connection, job):
                 _end(connection, job, Ending(JobState.CANCELLED, why), now)
                 return None
+            if not are_approved(connection, job):
+                told = f"waits for an owner of {job.department} to approve its hosts: {command(job)}"
+                jobs.change(connection, msgspec.structs.replace(job, progress=told))
+                return None  # the approval asks for it
             if jobs.count(connection, job.department, JobState.RUNNING) >= self._queue.running:
                 told = f"waits for its turn: {job.department} runs {self._queue.running} at a time"
                 jobs.change(connection, msgspec.structs.replace(job, progress=told))
@@ -184,13 +189,15 @@ class Training:
 
 
 def _why_end(connection: Connection, job: Job) -> str:
-    """A person said so, or the department may not bring code any more."""
+    """A person said so, or the department may not bring code any more, or not these hosts."""
     if job.cancelled_by:
         return job.words or f"Cancelled by {job.cancelled_by}."
     try:
         departments.need_trust(connection, job.department)
     except ForbiddenError as error:
         return str(error)
+    if job.state is JobState.RUNNING and not are_approved(connection, job):
+        return f"The approval of its hosts was taken back. Anew: {command(job)}"
     return ""
 
 

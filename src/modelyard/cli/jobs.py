@@ -230,11 +230,16 @@ def _print_job(job: Job) -> None:
             ("queued", f"{output.when(job.created_at)} by {job.by}"),
             ("started", output.when(job.started_at)),
             ("ended", output.when(job.ended_at)),
+            (
+                "log",
+                f"let go {output.when(job.forgotten_at)}, as YARD_JOB_DAYS says" if job.forgotten_at else "",
+            ),
             ("took", took if usage.seconds else ""),
             ("cost", f"{usage.cost:.6f}" if usage.cost else ""),
             ("code", job.code),
             ("project", job.project[:16]),
             ("parameters", ", ".join(f"{k} = {v}" for k, v in sorted(job.parameters.items()))),
+            ("hosts", ", ".join(job.hosts)),
             ("data", ", ".join(_data(job))),
             ("metrics", ", ".join(f"{k} = {_short(v)}" for k, v in sorted(job.metrics.items()))),
         ]

@@ -21,6 +21,7 @@ from modelyard.cli import (
     doctor,
     gates,
     grants,
+    hosts,
     jobs,
     keys,
     ledger,
@@ -103,6 +104,7 @@ data.app.registered_commands += data_access.app.registered_commands
 app.add_typer(grants.app, name="grant", rich_help_panel="Come in")
 app.add_typer(rollouts.rollout, name="rollout", rich_help_panel="Models")
 app.add_typer(rollouts.policy, name="policy", rich_help_panel="Models")
+app.add_typer(hosts.app, name="hosts", rich_help_panel="Training")
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ import modelyard
 from modelyard.cli import output
 from modelyard.cli.audit import read_time
 from modelyard.cli.audit_calls import AuditCalls
+from modelyard.cli.host_calls import HostCalls, print_hosts
 from modelyard.cli.key_calls import KeyCalls
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.stories import print_refit, refit_rows, story_of
@@ -82,6 +83,8 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
     for refit in story_of(yard.connection, version.model).refits:
         if refit.version == version.version:
             output.print_facts([("\nrefit", output.when(refit.at)), *refit_rows(refit)])
+    if (hosts := HostCalls(yard.connection, version.model).hosts()).approved:
+        print_hosts(hosts)
     others = yard.versions(version.model)
     if len(others) > 1:
         output.print_table(

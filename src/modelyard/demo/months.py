@@ -40,6 +40,16 @@ class Model(Struct, frozen=True):
         return Path(__file__).parent / "projects" / "year" / self.model.partition("/")[0]
 
     @property
+    def average(self) -> str:
+        """What its answers and outcomes come to on average."""
+        return "the share that was late" if self.classes else "the mean minutes"
+
+    @property
+    def what(self) -> str:
+        """What came, after a number."""
+        return "came late" if self.classes else "in the air on average"
+
+    @property
     def loss(self) -> str:
         """The name of what is measured; smaller is better."""
         return "log-loss" if self.classes else "minutes off"
@@ -64,14 +74,20 @@ MINUTES = Model(
 )
 
 
+class Side(Struct, frozen=True):
+    """How one version did in a month: its loss, and what it said on average (as `Month.real`)."""
+
+    loss: float
+    said: float
+
+
 class Month(Struct, frozen=True):
     """What a month came to for one model.
 
     Attributes:
         real: the share that was late, or the mean minutes.
         flights: how many were asked.
-        alone, blind, own: the loss of January's version, of the newest whatever it was worth, and of the
-            yard's champion.
+        alone, blind, own: January's version, the newest whatever it was worth, and the yard's champion.
         champion: that answered.
         words: what the month's refit came to.
         failed: live requests that failed while it went on.
@@ -80,9 +96,9 @@ class Month(Struct, frozen=True):
     month: int
     real: float
     flights: int
-    alone: float
-    blind: float
-    own: float
+    alone: Side
+    blind: Side
+    own: Side
     champion: int
     words: str
     failed: int
@@ -99,13 +115,15 @@ def until(flights: pl.DataFrame, model: Model, month: int) -> pl.DataFrame:
     return last.select(*model.columns, model.target)
 
 
-def loss(model: Model, predictions: Sequence[Any], came: Sequence[Any]) -> float:
-    """The mean loss: -ln of the probability of what came, or the distance from it.
+def side(model: Model, predictions: Sequence[Any], came: Sequence[Any]) -> Side:
+    """The mean loss, -ln of the probability of what came or the distance from it; and the mean said.
 
-    >>> loss(MINUTES, [100.0, 90.0], [110, 90])
-    5.0
+    >>> side(MINUTES, [100.0, 90.0], [110, 90])
+    Side(loss=5.0, said=95.0)
     """
-    return math.fsum(_loss(model, p, c) for p, c in zip(predictions, came, strict=True)) / len(came)
+    losses = math.fsum(_loss(model, p, c) for p, c in zip(predictions, came, strict=True))
+    said = math.fsum(p["probabilities"]["true"] if model.classes else float(p) for p in predictions)
+    return Side(losses / len(came), said / len(came))
 
 
 def _loss(model: Model, predicted: Any, came: Any) -> float:  # noqa: ANN401 - as JSON has them
@@ -119,7 +137,7 @@ def totals(months: Sequence[Month]) -> tuple[float, float, float]:
     """The losses of the year, each month counted by its flights: left alone, blind, the yard's own."""
     flights = sum(month.flights for month in months)
     sums = [
-        math.fsum(getattr(month, name) * month.flights for month in months)
+        math.fsum(getattr(month, name).loss * month.flights for month in months)
         for name in ("alone", "blind", "own")
     ]
     alone, blind, own = (each / flights for each in sums)
@@ -131,37 +149,54 @@ def table(model: Model, months: Sequence[Month]) -> Table:
     made = Table(
         title=f"{model.model}: {model.title}",
         title_justify="left",
-        caption=f"{model.loss} of three ways, smaller is better; blind: every new version, with no gate",
+        caption=(
+            f"came, said: {model.average}. Then {model.loss} of three ways, smaller is better: January's "
+            "model all year; blind: each new version, with no gate; the versions that the yard let through."
+        ),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for heading in ("month", "real", "January\nalone", "blind", "yard's\nown", "cham-\npion"):
+    headings = (
+        "month",
+        "came",
+        "January\nsaid",
+        "yard\nsaid",
+        "January\nalone",
+        "blind",
+        "yard's\nown",
+        "ver-\nsion",
+    )
+    for heading in headings:
         made.add_column(heading, justify="left" if heading == "month" else "right", no_wrap=True)
     made.add_column("what its flights led to", overflow="fold")
     for month in months:
         made.add_row(
             calendar.month_abbr[month.month],
-            f"{month.real:.0%}" if model.classes else f"{month.real:.0f} min",
-            *(_shown(model, each) for each in (month.alone, month.blind, month.own)),
+            *(_average(model, each) for each in (month.real, month.alone.said, month.own.said)),
+            *(_shown(model, each.loss) for each in (month.alone, month.blind, month.own)),
             str(month.champion),
             month.words,
         )
     made.add_section()
-    made.add_row("year", "", *(_shown(model, each) for each in totals(months)), "", "")
+    made.add_row("year", "", "", "", *(_shown(model, each) for each in totals(months)), "", "")
     return made
 
 
 def summary(model: Model, months: Sequence[Month]) -> str:
-    """The year in one sentence."""
+    """The year in a few sentences."""
     alone, blind, own = totals(months)
     share = 1 - own / alone
     than = "no better" if blind >= own else f"{1 - blind / own:.1%} better"
+    far = max(months, key=lambda month: abs(month.alone.said - month.real))
+    came, first, yard = (_average(model, value) for value in (far.real, far.alone.said, far.own.said))
     return (
-        f"{model.model}: the yard's own champion was {abs(share):.1%} {'better' if share > 0 else 'worse'} "
-        f"than January's left alone; training blindly each month was {than} than the yard's own."
+        f"{model.model}: over the year the yard's own champion was {abs(share):.1%} "
+        f"{'better' if share > 0 else 'worse'} than January's model left alone ({model.loss}); taking each "
+        f"new version with no gate was {than} than the yard's own. January's model was furthest off in "
+        f"{calendar.month_name[far.month]}: {came} {model.what}; it had said {first}, the yard's own {yard}."
     )
 
 
@@ -180,6 +215,10 @@ def short(words: str) -> str:
     if words.startswith("Refused"):
         return "refused: " + words.split(". ", 1)[-1][:50]
     return words[:60]
+
+
+def _average(model: Model, value: float) -> str:
+    return f"{value:.0%}" if model.classes else f"{value:.0f} min"
 
 
 def _shown(model: Model, value: float) -> str:

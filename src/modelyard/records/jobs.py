@@ -80,6 +80,7 @@ class Job(Struct, frozen=True):
         code: the commit the project was sent from, as `git 4f1c2e (with changes)`; empty outside git.
         parameters: what the script reads by `yard.parameter()`.
         target: the column that is learned, or "".
+        hosts: outside the yard that its project names; it goes once an owner has approved exactly these.
         data: the datasets as the last attempt got them.
         attempt: 1, 2 …; more than one where a machine failed.
         progress: what happens now, in words.
@@ -88,6 +89,7 @@ class Job(Struct, frozen=True):
         version: of the model, that it published.
         metrics: the last value of each that the script logged.
         cancelled_by: who wants it to end.
+        forgotten_at: when its log and its curves were let go, as the yard keeps them for some time alone.
     """
 
     id: int
@@ -109,7 +111,9 @@ class Job(Struct, frozen=True):
     exit_code: int | None = None
     version: int | None = None
     cancelled_by: str = ""
+    forgotten_at: datetime | None = None
     parameters: dict[str, Parameter] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
     data: tuple[Input, ...] = ()
     usage: Usage = Usage()
     metrics: dict[str, float] = field(default_factory=dict)

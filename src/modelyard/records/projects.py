@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from modelyard.records.capacity import Demand, check_demand
 from modelyard.records.errors import InvalidError, YardError
+from modelyard.records.hosts import check_hosts
 from modelyard.records.policies import Promote, Retrain, read_promote, read_retrain
 from modelyard.records.references import Reference, shown
 from modelyard.records.spans import bytes_of, seconds_of
@@ -48,6 +49,8 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         memory: the most it may use, all its processes together.
         disk: the most it may write.
         cpus, gpus: what is reserved for it where jobs are placed on a cluster.
+        hosts: outside the yard that it may reach once an owner has approved them, as
+            `files.example.org:443`. Without, it has no network.
 
     Raises:
         InvalidError: a value that means nothing; `key` names it.
@@ -62,6 +65,7 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     disk: str = "4 GB"
     cpus: float = 1.0
     gpus: float = 0.0
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -83,6 +87,7 @@ class Train(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         check_demand(self.cpus, self.gpus, "train")
         if not bytes_of(self.disk):
             _refuse("train.disk", self.disk, "a size, as `4 GB`")
+        check_hosts(self.hosts, "train.hosts")
 
     @property
     def command(self) -> list[str]:

@@ -12,15 +12,17 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from modelyard.records.jobs import Input, Job, JobState, Point, Usage
 from modelyard.records.projects import Parameter
 from modelyard.store.database import insert_missing
-from modelyard.store.schema import departments, job_logs, job_metrics, jobs
+from modelyard.store.schema import aliases, approved_hosts, departments, job_logs, job_metrics, jobs
 
 _READ: dict[str, msgspec.json.Decoder[Any]] = {
     "parameters": msgspec.json.Decoder(dict[str, Parameter]),
+    "hosts": msgspec.json.Decoder(tuple[str, ...]),
     "data": msgspec.json.Decoder(tuple[Input, ...]),
     "usage": msgspec.json.Decoder(Usage),
     "metrics": msgspec.json.Decoder(dict[str, float]),
 }
 _GOES_ON = tuple(state for state in JobState if state.goes_on)
+_NO_HOSTS = "[]"
 
 
 def add(connection: Connection, job: Job, *, sets_policy: bool) -> int:
@@ -118,10 +120,18 @@ def queued(connection: Connection) -> tuple[int, datetime | None]:
 
 
 def first_queued(connection: Connection, department: str) -> int | None:
-    """The job of a department that waits for longest, or None."""
+    """The job of a department that waits for longest, but for those whose hosts nobody has approved."""
     where = (jobs.c.department == department) & (jobs.c.state == JobState.QUEUED)
-    found: int | None = connection.scalar(select(func.min(jobs.c.id)).where(where))
+    approved = select(approved_hosts.c.hosts).where(approved_hosts.c.model == jobs.c.model)
+    may_go = (jobs.c.hosts == _NO_HOSTS) | (jobs.c.hosts == approved.scalar_subquery())
+    found: int | None = connection.scalar(select(func.min(jobs.c.id)).where(where, may_go))
     return found
+
+
+def with_hosts(connection: Connection, model: str) -> list[Job]:
+    """The jobs of a model that go on and name hosts outside, oldest first."""
+    query = select(jobs).where(jobs.c.model == model, jobs.c.state.in_(_GOES_ON), jobs.c.hosts != _NO_HOSTS)
+    return [_record(row) for row in connection.execute(query.order_by(jobs.c.id))]
 
 
 def goes_on(connection: Connection, model: str) -> bool:
@@ -182,6 +192,23 @@ def points(connection: Connection, job: int) -> list[Point]:
 def forget_points(connection: Connection, job: int) -> None:
     """Let go of what an attempt that failed had measured: the next one measures anew."""
     connection.execute(delete(job_metrics).where(job_metrics.c.job == job))
+
+
+def outlived(connection: Connection, department: str, before: datetime, most: int) -> list[int]:
+    """Jobs that ended before a time and have their log; not those of a version that an alias points to."""
+    in_use = select(aliases.c.version).where(
+        aliases.c.model == jobs.c.model, aliases.c.version == jobs.c.version
+    )
+    where = (jobs.c.department == department) & (jobs.c.ended_at < before) & jobs.c.forgotten_at.is_(None)
+    query = select(jobs.c.id).where(where, ~in_use.exists()).order_by(jobs.c.id).limit(most)
+    return list(connection.scalars(query))
+
+
+def forget(connection: Connection, numbers: Sequence[int], at: datetime) -> None:
+    """Let go of the logs and the curves of jobs; the last value of each metric stays with the job."""
+    for table in (job_logs, job_metrics):
+        connection.execute(delete(table).where(table.c.job.in_(numbers)))
+    connection.execute(update(jobs).where(jobs.c.id.in_(numbers)).values(forgotten_at=at))
 
 
 def _row(job: Job) -> dict[str, Any]:

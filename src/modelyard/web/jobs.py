@@ -28,6 +28,7 @@ _ON_A_PAGE = 60
 _LOG_SHOWN = 100_000  # characters; `yard job ID --log` has all
 _POINTS_SHOWN = 20_000
 _FORM = {"need": Need.PUBLISH, "takes": (FORM,)}
+_MANAGE = {"need": Need.MANAGE, "takes": (FORM,)}
 
 
 class Filters(Struct, frozen=True):
@@ -135,6 +136,23 @@ async def cancel_job(
     return go(request, f"/models/{model}/jobs/{found.id}")
 
 
+@post(JOB + "/hosts", opt=_MANAGE, status_code=200)
+async def approve_hosts(
+    model: NamedDependency[str],
+    job: FromPath[str],
+    request: PageRequest,
+    services: NamedDependency[Services],
+    grant: NamedDependency[Grant],
+) -> Response[bytes]:
+    """Approve the hosts that the page has shown; not those that a job may name since."""
+    found = await _job(services, model, job)
+    fields = await request.all_fields()
+    hosts = [value for name, value in fields if name == "host"]
+    approve = partial(services.approvals.approve, found.model, hosts, by=grant.principal)
+    await asyncio.to_thread(partial(approve, why=chosen(dict(fields), "why")))
+    return go(request, f"/models/{model}/jobs/{found.id}")
+
+
 @post(ROOT + "/jobs", opt=_FORM, status_code=200)
 async def train_again(
     model: NamedDependency[str],
@@ -154,6 +172,9 @@ async def _shown(
 ) -> Response[bytes]:
     log = await asyncio.to_thread(services.jobs.tail, job.id, _LOG_SHOWN)
     told = await _told(services, job)
+    if job.hosts and job.state.goes_on:
+        approved = (await asyncio.to_thread(services.approvals.hosts, job.model)).approved
+        told |= {"asks": approved != job.hosts, "approved": approved}
     return page(request, "job.html", status=200 if error is None else 409, **told, log=log, error=error)
 
 
@@ -170,4 +191,4 @@ async def _job(services: Services, model: str, text: str) -> Job:
     return found
 
 
-HANDLERS = (list_jobs, compare_jobs, show_job, job_news, cancel_job, train_again)
+HANDLERS = (list_jobs, compare_jobs, show_job, job_news, cancel_job, approve_hosts, train_again)

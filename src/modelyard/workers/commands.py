@@ -17,7 +17,8 @@ from msgspec import Struct
 from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import Usage
 from modelyard.records.spans import span
-from modelyard.workers import cgroups, sandbox
+from modelyard.workers import cgroups, exits, sandbox
+from modelyard.workers.exits import Exit
 from modelyard.workers.processes import cpu_seconds, gone, memory_of, name_of, resident, start_time, tree
 
 _POLITE_SECONDS = 3.0
@@ -33,11 +34,12 @@ _DISK_EVERY = 2.0  # seconds between two looks at what it has written
 
 
 class Limits(Struct, frozen=True):
-    """What a command may use: seconds by the clock, bytes of memory, bytes on disk."""
+    """What a command may use: seconds by the clock, bytes of memory, bytes on disk, and hosts outside."""
 
     seconds: float
     memory: int
     disk: int
+    hosts: tuple[str, ...] = ()
 
 
 class Place(Struct, frozen=True):
@@ -72,12 +74,14 @@ class Command(Struct, frozen=True):
         words: program and arguments.
         environment: all variables there are.
         read_only: what it needs to see beside its folders and the system.
+        outbound: networks within the house that its hosts may be in; see `Settings.outbound`.
     """
 
     words: list[str]
     environment: dict[str, str]
     read_only: tuple[str, ...]
     limits: Limits
+    outbound: str = ""
 
 
 class Record(Struct, frozen=True):
@@ -108,14 +112,15 @@ class Running:
         self._polite_until: float | None = None
         self._usage = Usage()
         self.code: int | None = None
+        self._exit: Exit | None = None
         is_contained = not sandbox.missing()
-        words = self._within(command, hidden) if is_contained else _limited(command)
-        if nice := shutil.which("nice"):
-            words = [nice, "-n", _NICE, *words]
         try:
+            words = self._within(command, hidden) if is_contained else self._limited(command)
+            if nice := shutil.which("nice"):
+                words = [nice, "-n", _NICE, *words]
             self._child = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
+                stdin=self._exit.inner if self._exit else subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
                 cwd=place.work,
@@ -125,6 +130,9 @@ class Running:
         except OSError as error:
             self._clear()
             raise EnvironmentBuildError(f"The command does not start: {error}.") from error
+        except EnvironmentBuildError:
+            self._clear()
+            raise
         record = Record(self._child.pid, start_time(self._child.pid))
         (place.home / _RECORD).write_bytes(msgspec.json.encode(record))
 
@@ -193,6 +201,8 @@ class Running:
                 os.killpg(self._child.pid, signal.SIGKILL)
             gone(self._child.pid, None)
             self._reap()
+        if self._exit is not None:
+            self._exit.close()
         assert self.code is not None  # noqa: S101 - it has been reaped
         return self.code
 
@@ -222,9 +232,17 @@ class Running:
         self._usage = Usage(time.monotonic() - self._began, cpu, peak)
 
     def _clear(self) -> None:
+        if self._exit is not None:
+            self._exit.close()
         self._log.close()
         (self._place.home / _RECORD).unlink(missing_ok=True)
         cgroups.remove(self._group)
+
+    def _limited(self, command: Command) -> list[str]:
+        if command.limits.hosts:
+            self._log.write(b"yard: there are no walls here, so it has this machine's network\n")
+            self._log.flush()
+        return sandbox.limited(command.words, command.limits.memory, command.limits.disk)
 
     def _within(self, command: Command, hidden: tuple[str, ...]) -> list[str]:
         place, limits = self._place, command.limits
@@ -242,7 +260,10 @@ class Running:
             groups=cgroups.make(self._group, limits.memory, sandbox.Walls().processes, share=_SHARE),
             dies_with_parent=True,
         )
-        return sandbox.contained(command.words, walls)
+        if not limits.hosts:
+            return sandbox.contained(command.words, walls)
+        self._exit = Exit(limits.hosts, command.outbound, hidden, walls.groups, self._log)
+        return sandbox.contained(exits.through(command.words), exits.with_exit(walls))
 
 
 def clear(home: Path) -> bool:
@@ -265,10 +286,6 @@ def remove(home: Path) -> None:
         with suppress(OSError):
             path.chmod(0o700)
     shutil.rmtree(home, ignore_errors=True)
-
-
-def _limited(command: Command) -> list[str]:
-    return sandbox.limited(command.words, command.limits.memory, command.limits.disk)
 
 
 def _open(folder: Path) -> None:

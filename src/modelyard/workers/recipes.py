@@ -17,6 +17,8 @@ from modelyard.records.projects import Parameter
 from modelyard.workers import environments, sandbox, sdks
 from modelyard.workers.commands import Command, Limits, Place
 from modelyard.workers.environments import Progress
+from modelyard.workers.libraries import r_packages
+from modelyard.workers.manifests import julia_project
 from modelyard.workers.runtimes import find_runtime, installed_version, program_of
 
 REQUIREMENTS = "requirements.txt"
@@ -40,12 +42,16 @@ class Recipes(Struct, frozen=True):
         environments: the folder environments are kept in.
         threads: that one job may use.
         allow_uncontained: whether jobs run where no walls can be had.
+        outbound: networks within the house that a job's hosts may be in; see `Settings.outbound`.
+        r_repository: where R packages are fetched that a project does not bring; see `Settings`.
     """
 
     programs: dict[str, str]
     environments: Path
     threads: int = 1
     allow_uncontained: bool = False
+    outbound: str = ""
+    r_repository: str = ""
 
     def command(  # what is run, where, with what
         self,
@@ -86,7 +92,8 @@ class Recipes(Struct, frozen=True):
             "YARD_OUTPUT": str(place.output),
             "YARD_PARAMETERS": msgspec.json.encode(dict(parameters)).decode(),
         }
-        return Command([first, *words[1:]], environment, (*sandbox.needs(program), *needs), limits)
+        seen = (*sandbox.needs(program), *needs)
+        return Command([first, *words[1:]], environment, seen, limits, self.outbound)
 
     def _of(self, language: str, place: Place, progress: Progress) -> tuple[str, list[str], dict[str, str]]:
         """The interpreter, what it needs to see, and its variables."""
@@ -98,9 +105,12 @@ class Recipes(Struct, frozen=True):
         installed_version(runtime, program)
         program = shutil.which(program) or program
         if language == "r":
-            library = sdks.r_library(program, self.environments, progress)
-            return program, [library], {"R_LIBS": library}
-        return program, [str(sdks.sdk_folder() / "julia")], {"JULIA_LOAD_PATH": sdks.julia_path()}
+            own = r_packages(place.work, program, self.environments, self.r_repository, progress)
+            seen = [*filter(None, [own]), sdks.r_library(program, self.environments, progress)]
+            return program, seen, {"R_LIBS": os.pathsep.join(seen), "YARD_R_LIBRARY": own}
+        variables = {"JULIA_LOAD_PATH": sdks.julia_path()}
+        variables |= julia_project(place.work, program, self.environments)
+        return program, [str(sdks.sdk_folder() / "julia")], variables
 
     def _python(self, place: Place, progress: Progress) -> str:
         if "python" in self.programs:

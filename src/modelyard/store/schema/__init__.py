@@ -19,6 +19,7 @@ from modelyard.store.schema.datasets import (
     version_datasets,
 )
 from modelyard.store.schema.duties import duties
+from modelyard.store.schema.hosts import approved_hosts
 from modelyard.store.schema.jobs import job_logs, job_metrics, jobs, project_files, projects
 from modelyard.store.schema.ledger import (
     ledger_budgets,
@@ -77,6 +78,7 @@ __all__ = [
     "alerts_sent",
     "alias_history",
     "aliases",
+    "approved_hosts",
     "attempts",
     "audit",
     "audit_head",

@@ -42,6 +42,7 @@ jobs = Table(
     Column("target", Text, nullable=False),
     Column("parameters", Text, nullable=False),  # JSON of {name: value}
     Column("sets_policy", Boolean, nullable=False),  # whether yard.toml's tables become the model's policy
+    Column("hosts", Text, nullable=False, server_default="[]"),  # JSON of ["name:port"], sorted
     Column("data", Text, nullable=False),  # JSON of [records.jobs.Input]
     Column("attempt", Integer, nullable=False),
     Column("progress", Text, nullable=False),
@@ -54,6 +55,7 @@ jobs = Table(
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("ended_at", Moment),
+    Column("forgotten_at", Moment),  # when its log and its curves were let go
     Index("ix_jobs_department_state", "department", "state"),
 )
 
