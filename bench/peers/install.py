@@ -57,12 +57,7 @@ def mlserver() -> Path:
     ]
 
     def install() -> None:
-        uv = str(VENV / "bin/uv")
-        run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
-        run(
-            [uv, "pip", "install", "--compile-bytecode", "--python", folder / "bin/python", *wanted],
-            uv_environment(),
-        )
+        packages(folder, wanted)
 
     return once(folder, f"MLServer {MLSERVER}", install, wanted)
 
@@ -86,6 +81,14 @@ def plumber() -> Path:
     return once(folder, "plumber (Debian's r-cran-plumber)", install)
 
 
+def packages(folder: Path, wanted: Sequence[str]) -> None:
+    """Have these packages in a Python environment in this folder, which may be there already."""
+    uv, python = str(VENV / "bin/uv"), folder / "bin/python"
+    if not python.exists():
+        run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
+    run([uv, "pip", "install", "--compile-bytecode", "--python", python, *wanted], uv_environment())
+
+
 def once(folder: Path, what: str, install: Callable[[], None], wanted: Sequence[str] = ()) -> Path:
     """The folder, with the peer in it; installed where that was not done yet, or something else is wanted.
 
@@ -95,7 +98,8 @@ def once(folder: Path, what: str, install: Callable[[], None], wanted: Sequence[
     done = folder / ".complete"
     content = "\n".join(wanted)
     if not done.exists() or done.read_text() != content:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
         TOOLS.mkdir(parents=True, exist_ok=True)
         try:
             with step(f"{what}, into {folder.relative_to(TOOLS.parents[1])}"):

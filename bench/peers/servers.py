@@ -14,13 +14,11 @@ from textwrap import dedent
 
 import httpx
 from msgspec import Struct
-from tools.setup.machine import VENV, run
-from tools.setup.pip_settings import uv_environment
 
 from bench.load import Request
 from bench.machine import TOOLS
 from bench.models import COLUMNS
-from bench.peers.install import LIBRARIES, Started, end, free_port, memory_of, once, wait_until
+from bench.peers.install import LIBRARIES, Started, end, free_port, memory_of, once, packages, wait_until
 
 _QUIET = {  # nothing leaves the machine
     "BENTOML_DO_NOT_TRACK": "true",
@@ -231,11 +229,6 @@ def _installed(peer: Peer) -> Path:
     folder, wanted = TOOLS / peer.name.lower().replace(" ", "-"), [*peer.packages, *LIBRARIES]
 
     def install() -> None:
-        uv = str(VENV / "bin/uv")
-        run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
-        run(
-            [uv, "pip", "install", "--compile-bytecode", "--python", folder / "bin/python", *wanted],
-            uv_environment(),
-        )
+        packages(folder, wanted)
 
     return once(folder, peer.name, install, wanted)
