@@ -21,6 +21,7 @@ _IDLE_AFTER = "20"  # seconds: those that nobody asks are let go of
 _REACH = 2.0
 _CONNECTIONS = (8, 32)
 _AT_ONCE = 2
+_PROCESSES = 3  # of a worker within walls: two of bubblewrap's and its own
 
 
 def measure(run: Run) -> Iterator[Figure]:
@@ -38,6 +39,7 @@ def measure(run: Run) -> Iterator[Figure]:
         theirs = _request(one, "bench/alone")
         pairs = {count: _both(run, ours, theirs, count) for count in _CONNECTIONS}
         _wait_for_idle(run, ours, many)
+        load(theirs, _CONNECTIONS[0], run.seconds)
         memory = [_memory(yard) for yard in (many, one)]
     yield from _figures(pairs, memory, took)
 
@@ -68,9 +70,8 @@ def _both(run: Run, ours: Request, theirs: Request, connections: int) -> list[tu
 def _wait_for_idle(run: Run, ours: Request, yard: Yard) -> None:
     """Until only the hot models have workers."""
     deadline = time.monotonic() + 120
-    while (
-        len(yard.processes()["workers"]) > 2 * _HOT and time.monotonic() < deadline
-    ):  # bubblewrap and worker
+    few = _PROCESSES * (_HOT + 1)
+    while len(yard.processes()["workers"]) > few and time.monotonic() < deadline:
         load(ours, _CONNECTIONS[0], run.seconds)
         time.sleep(5)
 
