@@ -1,4 +1,4 @@
-"""The page of benchmarks: its part about other servers is written by another run, and either keeps the rest."""
+"""The page of benchmarks: its part about other servers is written by another run, and stays."""
 
 from __future__ import annotations
 
