@@ -20,7 +20,10 @@ from typing import IO
 
 import msgspec
 
-from modelyard import app, logs, traces
+from modelyard import logs, traces
+from modelyard.app.engine import run_engine
+from modelyard.app.front import DRAIN, run_front
+from modelyard.app.records import prepare
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError, YardError
 from modelyard.settings import Settings, notify_socket
 
@@ -182,7 +185,7 @@ def _prepare(settings: Settings, announce: Announce) -> None:
         announce(f"The administrator's token is in {path}; keep it as you would a key.")
 
     try:
-        app.prepare(settings, keep)
+        prepare(settings, keep)
     except UnavailableError as error:
         if not settings.routes_file.exists():
             raise  # a first start: there is nothing to answer with
@@ -237,9 +240,9 @@ class _Supervisor:
         for end in (self._ready, self._woken, self._wake):
             os.set_blocking(end, False)
         self._parent = os.getpid()
-        self._engine = _Child("engine", lambda ready: app.run_engine(settings, ready))
+        self._engine = _Child("engine", lambda ready: run_engine(settings, ready))
         self._fronts = [
-            _Child(f"front-{i}", lambda ready, i=i, s=s: app.run_front(settings, f"front-{i}", s, ready))  # type: ignore[misc]
+            _Child(f"front-{i}", lambda ready, i=i, s=s: run_front(settings, f"front-{i}", s, ready))  # type: ignore[misc]
             for i, s in enumerate(sockets)
         ]
 
@@ -281,7 +284,7 @@ class _Supervisor:
         """Say that this node is not ready, and answer on for a while; a second signal cuts that short."""
         deadline = time.monotonic() + self._drain
         for front in self._fronts if self._drain else ():
-            _signal(front.pid, app.DRAIN)
+            _signal(front.pid, DRAIN)
         while not self._hurry and (left := deadline - time.monotonic()) > 0:
             self._wait(timeout=left)
             self._reap()

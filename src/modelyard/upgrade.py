@@ -18,7 +18,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec import Struct
 
-from modelyard import __version__, app
+from modelyard import __version__
+from modelyard.app.records import open_records
 from modelyard.catalog import backups
 from modelyard.catalog.audit import Audit
 from modelyard.catalog.registry import Registry
@@ -87,7 +88,7 @@ def upgrade(settings: Settings, vault: Callable[[], Vault], say: Say, *, keep: b
         YardError: the backup or the migration fails; all is as it was.
     """
     with contextlib.closing(take_folder(settings)):
-        database, blobs, registry = app.open_records(settings)
+        database, blobs, registry = open_records(settings)
         try:
             return _upgrade(settings, _Parts(database, blobs, registry), vault, say, keep=keep)
         finally:

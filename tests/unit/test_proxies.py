@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard.api.requests import caller_address
-from modelyard.app import server_config
+from modelyard.app.front import server_config
 from modelyard.settings import Settings
 
 PROXIES = "10.1.0.0/16, 10.2.0.1"

@@ -1,4 +1,4 @@
-"""What handlers work with. `app.py` fills it; handlers get it by dependency injection."""
+"""What handlers work with. `app/front.py` fills it; handlers get it by dependency injection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages work with beside the API's services. `app.py` fills it."""
+"""What pages work with beside the API's services. `app/front.py` fills it."""
 
 from __future__ import annotations
 
