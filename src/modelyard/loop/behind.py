@@ -31,7 +31,7 @@ _SLICED = 5  # text columns where the policy names no slices
 _EXAMPLES = 5
 _LITTLE = 0.03  # of the metric: what changes less is hardly worth a word
 _EVERY = timedelta(minutes=10)
-_LEARNED = 32  # loss models that are kept in memory
+_LEARNED = 8  # loss models that are kept in memory, with rows
 
 
 class Behind(Struct, frozen=True):

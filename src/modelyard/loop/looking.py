@@ -33,7 +33,7 @@ _HOUR = timedelta(hours=1)
 _ENOUGH = 2_000  # rows of a window, which is made of the last hours that have so many, or of
 _LONGEST = timedelta(days=3)  # all of these
 _DAYS = 14
-_DAYS_KEPT = 512  # in memory
+_DAYS_KEPT = 128  # in memory, of all models
 
 
 class _Day(NamedTuple):
