@@ -14,11 +14,14 @@ from modelyard.catalog.registry import Registry
 from modelyard.engine import scaling
 from modelyard.records.capacity import Demand
 from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.jobs import JobState
 from modelyard.records.people import Role
+from modelyard.records.projects import read_project
 from tests.contract.api_house import MODEL, House
 from tests.contract.hands import ask
 from tests.contract.test_engine import FIRST, Yard, running
 from tests.contract.test_engine import MODEL as DOUBLE
+from tests.contract.training_house import TrainingHouse, described
 from tests.journeys.models import times
 from tests.journeys.running import until
 
@@ -105,3 +108,38 @@ def test_the_engine_keeps_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         engine.refresh()
         until(lambda: workers(1))
     yard.database.close()
+
+
+def test_a_training_sets_what_its_project_says(tmp_path: Path) -> None:
+    house = TrainingHouse(tmp_path, tmp_path / "environments")
+    script = "import modelyard as yard\nyard.save(lambda rows: [1.0] * len(rows), example=[{'x': 1.0}])\n"
+    files = {"yard.toml": described(more='[serve]\nmax_replicas = 3\nmemory = "1 GB"\n'), "train.py": script}
+    for may_promote in (False, True):
+        job = house.run(files, sets_policy=may_promote)
+        assert job.state is JobState.SUCCEEDED, house.jobs.log(job.id).text
+        found = house.registry.capacities.capacity(MODEL)
+        assert found.serve == (Demand(max_replicas=3, memory="1 GB") if may_promote else Demand())
+    assert found.source == f"job {job.id}"
+    house.database.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "line"),
+    [
+        ("[serve]\nmax_replicas = 0\n", "serve.max_replicas", 4),
+        ("[serve]\nreplicas = 2\n", "serve.replicas", 4),
+        ("serve = 3\n", "serve", 3),
+    ],
+)
+def test_a_project_that_asks_for_nonsense_is_told_where(table: str, key: str, line: int) -> None:
+    with pytest.raises(InvalidError) as caught:
+        read_project(described(more=table))
+    assert (caught.value.fields["key"], caught.value.fields["line"]) == (key, line)
+
+
+def test_a_training_asks_for_cores_and_gpus() -> None:
+    train = read_project(described(train="cpus = 2.5\ngpus = 1")).train
+    assert (train.cpus, train.gpus) == (2.5, 1.0)
+    with pytest.raises(InvalidError, match="a whole number") as caught:
+        read_project(described(train="gpus = 1.5"))
+    assert caught.value.fields["key"] == "train.gpus"

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 import msgspec
 import uvloop
@@ -52,6 +53,9 @@ _ALONE_SECONDS = 120.0  # without a yard that watches: an engine that starts ane
 _CHUNK = 1 << 18
 _LOG_CHUNK = 1 << 16
 _LINGER = 0.5
+_CLOSING = 0.05
+_SHAKE_SECONDS = 5.0
+_GOODBYE_SECONDS = 1.0  # for the other side to end TLS as well
 _DRAIN_SECONDS = 5.0
 
 
@@ -85,7 +89,7 @@ class Host:
         self._leave = leave
         self._workers: LocalWorkers | None = None
         self._worker: Worker | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: WeakSet[asyncio.StreamWriter] = WeakSet()  # also those that are being closed
         self._how = ""
         self._is_taken = False
         self._ended = asyncio.Event()
@@ -118,7 +122,14 @@ class Host:
         self._lock.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._meet, sock=self._socket, ssl=self._context, limit=_CHUNK)
+        server = await asyncio.start_server(
+            self._meet,
+            sock=self._socket,
+            ssl=self._context,
+            ssl_handshake_timeout=_SHAKE_SECONDS,
+            ssl_shutdown_timeout=_GOODBYE_SECONDS,
+            limit=_CHUNK,
+        )
         async with server:
             while not self._ended.is_set():
                 if self._watchers:
@@ -130,7 +141,7 @@ class Host:
             await asyncio.sleep(_LINGER)  # who watches is told
             for writer in list(self._open):
                 writer.transport.abort()
-            await asyncio.sleep(0)
+            await asyncio.sleep(_CLOSING)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
@@ -143,7 +154,6 @@ class Host:
         except (OSError, MalformedError, asyncio.IncompleteReadError):
             pass  # who asked has gone, or is no yard: nobody is there to be told
         finally:
-            self._open.discard(writer)
             writer.close()
 
     # Frames
