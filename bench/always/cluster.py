@@ -95,7 +95,9 @@ def soak(minutes: float, every: float, rate: float, seed: int) -> str:
             turn = 1
             while time.monotonic() - began < minutes * 60:
                 time.sleep(max(0.0, began + turn * every - time.monotonic()))
+                at = time.monotonic() - began
                 what = _kill_something(here, chance)
+                print(f"second {at:.0f}: {what} killed", flush=True)
                 kills[what] = kills.get(what, 0) + 1
                 turn += 1
             time.sleep(_SETTLE)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 _LANES = 16
+_LATE = 5.0  # seconds
 _PATIENCE = 35.0  # seconds: longer than a yard lets a request wait
 _TRIES = 20
 _PAUSE = 0.25  # seconds before a request whose connection broke is sent again
@@ -28,7 +29,8 @@ class Told(Struct, frozen=True):
         failed: answered by another status than 200.
         broken: whose connection ended without an answer, the last time they were sent.
         again: that had to be sent again.
-        slowest: seconds from when a request was due until it was answered.
+        late: answered more than five seconds after they were due.
+        slowest: seconds from when a request was due until it was answered, and in which second of the load.
         words: what failures said, a few.
     """
 
@@ -37,20 +39,22 @@ class Told(Struct, frozen=True):
     failed: int
     broken: int
     again: int
-    slowest: float
+    late: int
+    slowest: tuple[float, float]
     words: tuple[str, ...]
 
     @property
     def availability(self) -> float:
-        """The share of requests that were answered."""
-        return self.answered / self.sent if self.sent else 1.0
+        """The share of requests that were answered in time."""
+        return (self.answered - self.late) / self.sent if self.sent else 1.0
 
     def as_words(self) -> str:
         """In one line."""
         lost = self.failed + self.broken
         return (
             f"{lost} of {self.sent:,} requests failed ({self.failed} refused, {self.broken} broken off), "
-            f"{self.again} sent again, slowest {self.slowest:.2f} s, availability {self.availability:.4%}"
+            f"{self.again} sent again, {self.late} over {_LATE:g} s (the slowest {self.slowest[0]:.2f} s, "
+            f"in second {self.slowest[1]:.0f}), availability {self.availability:.4%}"
         )
 
 
@@ -72,8 +76,8 @@ class Rate:
         self._rate, self._retry = rate, retry
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._failed = self._broken = self._again = self._sent = 0
-        self._slowest = 0.0
+        self._failed = self._broken = self._again = self._sent = self._late = 0
+        self._slowest = (0.0, 0.0)
         self._words: list[str] = []
         self.answered: set[int] = set()
 
@@ -89,7 +93,8 @@ class Rate:
         """What has become of it so far."""
         count = len(self.answered)
         words = tuple(self._words)
-        return Told(self._sent, count, self._failed, self._broken, self._again, self._slowest, words)
+        again, late = self._again, self._late
+        return Told(self._sent, count, self._failed, self._broken, again, late, self._slowest, words)
 
     async def _run(self) -> None:
         due: asyncio.Queue[tuple[int, float] | None] = asyncio.Queue()
@@ -111,7 +116,9 @@ class Rate:
             number, at = found
             self._sent += 1
             await self._ask(lane, number)
-            self._slowest = max(self._slowest, time.monotonic() - at)
+            took = time.monotonic() - at
+            self._late += took > _LATE and number in self.answered
+            self._slowest = max(self._slowest, (took, number / self._rate))
         lane.close()
 
     async def _ask(self, lane: _Lane, number: int) -> None:

@@ -6,17 +6,19 @@ that is pulled is a machine that stands still.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import signal
 import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from tests.journeys.running import RunningYard
+
+log = logging.getLogger(__name__)
 
 
 class Machine(NamedTuple):
@@ -60,7 +62,7 @@ def network(count: int) -> Iterator[Network]:
         try:
             found = _namespaces(count, stack.callback)
         except (OSError, subprocess.CalledProcessError) as error:
-            warnings.warn(f"no network namespaces here ({error}): other addresses instead", stacklevel=1)
+            log.warning("no network namespaces here (%s): other addresses of this machine instead", error)
             machines = tuple(Machine(f"127.0.0.{n + 2}", (), "") for n in range(count))
             found = Network("127.0.0.1", machines)
         yield found
