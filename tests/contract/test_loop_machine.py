@@ -36,8 +36,8 @@ GOOD = Evidence(Tally(asked=30), Tally(asked=30))
 BAD = Evidence(Tally(asked=400, failed=200, words="no"), Tally(asked=400))
 
 
-class CrashError(Exception):
-    """The process dies here."""
+class CrashError(BaseException):
+    """The process dies here: nothing of the loop may catch it and go on."""
 
 
 class Loop(RuleBasedStateMachine):
