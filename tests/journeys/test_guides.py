@@ -119,6 +119,15 @@ def test_operator(desk: Yard) -> None:
     assert "nightly batch" in printed
 
 
+def test_nodes(desk: Yard) -> None:
+    running, _ = desk
+    with running.client() as client:
+        assert client.post("/api/v1/departments", json={"name": "finance"}).status_code == 201
+    printed = "".join(run("nodes.md", desk))
+    assert f"{running.url} (answers)" in printed
+    assert "2 h" in printed
+
+
 def test_ray(desk: Yard) -> None:
     printed = "".join(run("ray.md", desk))
     assert '"max_replicas": 2' in printed
@@ -196,6 +205,8 @@ def test_every_page_with_code_is_run_here() -> None:
         "r.md",
         "julia.md",
         "ledger.md",
+        "nodes.md",
+        "ray.md",
         "self-driving.md",
         "training.md",
         "watching.md",
