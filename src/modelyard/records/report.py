@@ -17,6 +17,7 @@ _LINES = 12  # models; the others are one line together
 _CHANGES = 8
 _STATED = 8
 _PAIRS = 2
+_LONGEST = 160  # characters of a line below the table
 
 
 class Figure(Struct, frozen=True):
@@ -67,9 +68,14 @@ class Report(Struct, frozen=True):
         return f"and {self.hidden:,} more, which are in the sums above" if self.hidden else ""
 
     def shorter(self, lines: int) -> Report:
-        """With so many lines at most."""
+        """With so many models at most, and as many (at least two) of each list below, in brief."""
+        most = max(lines, 2)
         return structs.replace(
-            self, lines=self.lines[:lines], hidden=self.hidden + max(0, len(self.lines) - lines)
+            self,
+            lines=self.lines[:lines],
+            hidden=self.hidden + max(0, len(self.lines) - lines),
+            changes=_cut(list(map(_brief, self.changes)), most, "lines"),
+            stated=_cut(list(map(_brief, self.stated)), most, "lines"),
         )
 
 
@@ -224,6 +230,10 @@ def _in(ledger: Ledger, code: str) -> tuple[str, str]:
 
 def _bare(value: Decimal, code: str) -> str:
     return in_words(value, code).removesuffix(f" {code}")
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _cut(lines: list[str], most: int, what: str) -> list[str]:
