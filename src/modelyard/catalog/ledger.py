@@ -187,22 +187,24 @@ class Ledgers:
     def warn(self) -> int:
         """Open and close the alerts of this month's budgets; how many are open."""
         now = self._clock()
-        month = Month.of(now)
+        with self._database.read() as connection:  # it may take a while, and holds up nobody
+            warned = _warnings(connection, Month.of(now))
         with self._database.write(unaudited="alerts: told of what stands elsewhere") as connection:
-            if not store.budgets(connection):
-                store.settle_warnings(connection, (), now)
-                return 0
-            found = _ledger(connection, None, month)
-            budgets = [s.budget for s in found.departments]
-            budgets += [a.budget for s in found.departments for a in s.accounts]
-            warned = [w for b in budgets if b is not None and (w := records.warning(b, str(month)))]
-            keys = []
-            for warning in warned:
-                key = f"budget:{warning.place}:{month}:{warning.level}:{warning.amount}"
-                keys.append(key)
+            for key, warning in warned.items():
                 alerts.note(connection, Happening(key, warning.place, warning.level, warning.words, now), now)
-            store.settle_warnings(connection, keys, now)
-            return len(keys)
+            store.settle_warnings(connection, warned, now)
+        return len(warned)
+
+
+def _warnings(connection: Connection, month: Month) -> dict[str, records.Warned]:
+    """What budgets have to say, by the key of the alert; another amount is another alert."""
+    if not store.budgets(connection):
+        return {}
+    found = _ledger(connection, None, month)
+    budgets = [s.budget for s in found.departments]
+    budgets += [a.budget for s in found.departments for a in s.accounts]
+    warned = [w for b in budgets if b is not None and (w := records.warning(b, str(month)))]
+    return {f"budget:{w.place}:{month}:{w.level}:{w.amount}": w for w in warned}
 
 
 def _ledger(connection: Connection, places: frozenset[str] | None, month: Month) -> Ledger:
