@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from modelyard.engine.metering import Metered, of_fronts
 from modelyard.records.meters import Counts
+from modelyard.records.rollouts import MANY_ROWS
 from modelyard.records.signatures import Column, ColumnType
 from modelyard.workers.plans import Plan, Progress, Worker
 
@@ -68,6 +70,14 @@ def test_a_worker_is_told_of_until_it_ends_and_once_more() -> None:
     assert used(metered) == {}
     metered.stop(one)
     assert used(metered) == {}
+
+
+def test_native_workers_for_many_rows_count_for_their_version() -> None:
+    hands = Hands()
+    metered = Metered(hands)
+    metered.start(structs.replace(PLAN, version_id=f"{PLAN.version_id}{MANY_ROWS}"), lambda _: None)
+    hands.seconds[1] = 1.0
+    assert used(metered) == {"0001:1:101": 1_000_000}
 
 
 def test_one_that_dies_is_told_of_as_it_was_last_seen() -> None:

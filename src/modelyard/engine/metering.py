@@ -20,6 +20,7 @@ import msgspec
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.ledger import CALLERS_FAULTS
 from modelyard.records.meters import Books, Counts, Meters
+from modelyard.records.rollouts import version_of
 from modelyard.store import ledger
 from modelyard.store.database import Database
 from modelyard.workers.plans import Plan, Progress, Worker, Workers
@@ -248,7 +249,13 @@ def _answers(values: Mapping[str, float]) -> dict[str, Counts]:
 
 
 def _place(version_id: str) -> str:
-    return version_id.replace(".", "/")
+    """Of the version, whichever of its fleets it is.
+
+    >>> _place("finance.fuel-cost.3.many")
+    'finance/fuel-cost/3'
+    """
+    model, number = version_of(version_id)
+    return f"{model}/{number}"
 
 
 def _name(worker: Worker) -> str:
