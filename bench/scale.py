@@ -39,10 +39,12 @@ class Measured(Struct, frozen=True):
     """What was measured of one yard; times in milliseconds, medians.
 
     Attributes:
-        listing: `GET /api/v1/models`, all of them, with the whole answer read; `page`: the first page.
+        listing: `GET /api/v1/models`, all of them, with the whole answer read.
         first: the first listing after the start.
         swap: a new token, which makes the route table anew as every change of routes does: from the request
             until it is answered, that is written and served by every front.
+        swap_engine, swap_front: milliseconds of CPU of the engine and of the front for one such change; they
+            hold on a busy machine, too.
         front: memory of a front (PSS, MB), `engine` of the engine.
         start: seconds until it is ready.
         routes: bytes of the route table on disk, without the signatures beside it.
@@ -52,8 +54,9 @@ class Measured(Struct, frozen=True):
     models: int
     first: float
     listing: float
-    page: float
     swap: float
+    swap_engine: float
+    swap_front: float
     front: float
     engine: float
     start: float
@@ -140,15 +143,18 @@ def measure(name: str, url: str, models: int, rounds: int, folder: Path) -> Meas
         number = iter(range(10**6))
         made = {"principal": "bench", "role": "viewer"}
         tokens = "/api/v1/departments/department-000/tokens"
+        before = yard.cpu()
         swap = timed(lambda: _ok(client.post(tokens, json={"name": f"t{next(number)}", **made})), rounds)
+        spent = {role: 1000 * (after - before[role]) / rounds for role, after in yard.cpu().items()}
         roles = yard.processes()
         return Measured(
             database=name,
             models=models,
             first=first,
             listing=timed(lambda: _ok(client.get("/api/v1/models")), rounds),
-            page=timed(lambda: _ok(client.get("/")), rounds),
             swap=swap,
+            swap_engine=spent["engine"],
+            swap_front=spent["fronts"],
             front=memory_mb(roles["fronts"][0])[0],
             engine=memory_mb(roles["engine"][0])[0],
             start=yard.ready_after,

@@ -217,7 +217,7 @@ class Trial(Struct, frozen=True):
     edges: tuple[float, ...] = ()
 
 
-class ServedVersion(Struct, frozen=True):
+class ServedVersion(Struct, frozen=True, gc=False):  # as signatures
     """A checked version as serving sees it.
 
     Attributes:
@@ -252,7 +252,7 @@ def version_of(fleet: str) -> tuple[str, int]:
     return f"{department}/{name}", int(number)
 
 
-class ModelRoutes(Struct, frozen=True):
+class ModelRoutes(Struct, frozen=True, gc=False):  # the same
     """A model's aliases and checked versions, and the rollout that goes on.
 
     Attributes:

@@ -31,7 +31,9 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"
 
 
-class Column(Struct, frozen=True, omit_defaults=True):
+# `gc=False`: they hold no circles, a front holds hundreds of thousands, and to look through them took a
+# collection of garbage longer than to read a route table.
+class Column(Struct, frozen=True, omit_defaults=True, gc=False):
     """One column of a signature.
 
     Attributes:
@@ -55,7 +57,7 @@ class Column(Struct, frozen=True, omit_defaults=True):
     example: str | None = None
 
 
-class Signature(Struct, frozen=True):
+class Signature(Struct, frozen=True, gc=False):
     """What goes in and what comes out.
 
     The outputs are the columns of the worker's answer: for regression one column or several of any
