@@ -171,7 +171,7 @@ async def _shown(
     request: PageRequest, services: Services, job: Job, error: YardError | None = None
 ) -> Response[bytes]:
     log = await asyncio.to_thread(services.jobs.tail, job.id, _LOG_SHOWN)
-    told = await _told(services, job)
+    told = await _told(services, job) | {"asks": False}
     if job.hosts and job.state.goes_on:
         approved = (await asyncio.to_thread(services.approvals.hosts, job.model)).approved
         told |= {"asks": approved != job.hosts, "approved": approved}
