@@ -27,7 +27,7 @@ _INSTALL = {
     "bubblewrap": "apt-get install bubblewrap util-linux",
     "python": "python3 -m pip install 'modelyard[server]'",
     "r": "apt-get install r-base-core",
-    "julia": "curl -fsSL https://install.julialang.org | sh",
+    "julia": "export YARD_PROGRAM_JULIA=/where/julia/is/bin/julia",
 }
 
 
