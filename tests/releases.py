@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 PREVIOUS = "0015"  # the schema of the previous release,
 COMMIT = "55c78ce"  # and the last commit that had it
 KEPT = Path(__file__).parent / "data" / f"release-{PREVIOUS}"
+
+
+def has_previous() -> bool:
+    """Whether the history of this clone has the previous release."""
+    return not subprocess.run(
+        ["git", "cat-file", "-e", COMMIT], cwd=KEPT, capture_output=True, check=False
+    ).returncode
 
 
 def lay_out(data: Path) -> None:

@@ -72,11 +72,10 @@ def shared(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
+@pytest.mark.history
 @pytest.mark.postgresql
 def test_two_releases_serve_one_database_under_load(shared: dict[str, str], tmp_path: Path) -> None:
     """The older node answers before, while and after the newer brings the database up to date."""
-    if subprocess.run(["git", "cat-file", "-e", COMMIT], cwd=ROOT, check=False).returncode:
-        pytest.skip(f"the history with {COMMIT} is not here")
     program = tmp_path / "program"
     program.mkdir()
     sources(COMMIT, program)
