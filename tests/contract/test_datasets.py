@@ -148,7 +148,7 @@ def test_a_clearance_ends_by_itself(datasets: Datasets, monkeypatch: pytest.Monk
     soon = datetime.now(UTC) + timedelta(hours=1)
     datasets.clear(FLIGHTS, "ben", Mark.SECRET, by="olga", until=soon)
     assert datasets.cleared(FLIGHTS, "ben") == {Mark.SECRET}
-    monkeypatch.setattr("modelyard.catalog.datasets._now", lambda: soon + timedelta(seconds=1))
+    monkeypatch.setattr("modelyard.catalog.clock.now", lambda: soon + timedelta(seconds=1))
     assert datasets.cleared(FLIGHTS, "ben") == frozenset()
     with pytest.raises(InvalidError, match="before it begins"):
         datasets.clear(FLIGHTS, "ben", Mark.SECRET, by="olga", until=soon)
