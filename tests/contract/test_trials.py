@@ -175,7 +175,7 @@ def test_a_candidate_that_hangs_is_left_for_the_champion() -> None:
     async def test(made: House) -> None:
         made.trials._patience = 0.05
         await made.begin(StageKind.CANARY, 0.99)
-        found = await made.ask(5)
+        found = await made.ask(5, "a customer")
         assert found.version == 1
         assert (await made.settled()).candidate.failed == 1
 

@@ -84,7 +84,7 @@ def test_a_whole_journey_opens_no_connection_and_writes_nothing_outside(
     trace = tmp_path / "trace"
     watcher = (
         strace,
-        "-D",
+        "-DDD",  # in a session of its own: what ends the yard does not end it before its last line
         "-f",
         "-q",
         "--seccomp-bpf",

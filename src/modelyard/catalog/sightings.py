@@ -170,7 +170,7 @@ class Sightings:
 def limit_of(metric: Metric, first: float, worse_share: float) -> float:
     """The value that is so much worse than the first month's.
 
-    >>> limit_of(Metric.MAE, 10.0, 0.05), limit_of(Metric.AUC, 0.8, 0.25)
+    >>> limit_of(Metric.MAE, 10.0, 0.05), round(limit_of(Metric.AUC, 0.8, 0.25), 6)
     (10.5, 0.6)
     """
     step = abs(first) * worse_share

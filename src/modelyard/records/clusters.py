@@ -102,7 +102,7 @@ def _clusters(tables: dict[str, object]) -> Clusters:
         check_name(name, "cluster")
         if not isinstance(table, dict):
             _refuse(name, str(table), "a table", "clusters")
-        cluster = read_table(table, Cluster, f"clusters.{name}")
+        cluster = _cluster(table, name)
         for department in cluster.departments or ("",):
             other = owners.setdefault(department, name)
             if other != name:
@@ -114,6 +114,14 @@ def _clusters(tables: dict[str, object]) -> Clusters:
                 )
         by_name[name] = cluster
     return Clusters(by_name)
+
+
+def _cluster(table: dict[str, object], name: str) -> Cluster:
+    try:
+        return read_table(table, Cluster, f"clusters.{name}")
+    except InvalidError as error:  # a record does not know what its table is called
+        key = str(error.fields.get("key", "")).rpartition(".")[2]
+        raise InvalidError(error.message, error.hint, key=f"clusters.{name}.{key}") from None
 
 
 def _refuse(key: str, text: str, due: str, table: str = "cluster") -> NoReturn:

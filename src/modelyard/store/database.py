@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
@@ -257,7 +258,14 @@ class Database:
             reads = _SQLITE_READS if self.is_sqlite else _POSTGRESQL_READS
             engines = _Engines(os.getpid(), writer, writer.execution_options(**reads))
             self._engines = engines  # in one piece: other threads may be here too
+            # A thread that was late may have come after `close`: its connection goes with the last of us.
+            weakref.finalize(self, _let_go, engines).atexit = False
         return (engines.writer if writes else engines.reader).begin()
+
+
+def _let_go(engines: _Engines) -> None:
+    if engines.process == os.getpid():
+        engines.writer.dispose()
 
 
 def insert_missing(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
