@@ -27,7 +27,16 @@ from modelyard.settings import Settings
 from modelyard.workers import cgroups, environments, sandbox
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Worker
-from modelyard.workers.processes import cpu_seconds, gone, how_it_ended, name_of, resident, start_time, tree
+from modelyard.workers.processes import (
+    cpu_seconds,
+    gone,
+    how_it_ended,
+    memory_of,
+    name_of,
+    resident,
+    start_time,
+    tree,
+)
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
@@ -163,8 +172,12 @@ class LocalWorkers:
         return how
 
     def memory(self, worker: Worker) -> int:
-        """See `Workers.memory`; counts the process and all below it."""
-        return sum(map(resident, tree(worker.pid)))
+        """See `Workers.memory`; counts the process and all below it, and what they share once where that
+        decides: reading that of a hundred processes costs more.
+        """
+        pids = tree(worker.pid)
+        held = sum(map(resident, pids))
+        return held if held <= self._settings.worker_memory else memory_of(pids)
 
     def tame(self, worker: Worker) -> None:
         """See `Workers.tame`."""
