@@ -12,6 +12,7 @@ Sources: the kernel's `cgroup-v1/memory`, `cgroup-v1/pids`, `cgroup-v2`; `system
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from functools import cache
@@ -74,7 +75,7 @@ def _works(controller: Controller) -> bool:
     with suppress(OSError):
         if controller.memory and controller.processes:
             (folder / "cgroup.subtree_control").write_text("+cpu +memory +pids")
-        files = _make(controller, "probe", 1 << 30, 100)
+        files = _make(controller, f"probe-{os.getpid()}", 1 << 30, 100)
         files.parent.rmdir()
         return True
     return False
