@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import UTC, datetime
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 
 from modelyard.api.services import Services
+from modelyard.records.checkup import Finding, of_checkup
 from modelyard.records.errors import YardError
 from modelyard.records.people import Need
 from modelyard.web.behind import Behind
@@ -23,9 +25,12 @@ async def yard(
     """What runs here, and what to do about what does not."""
     trouble: YardError | None = None
     workers, nodes = [], []
+    findings: list[Finding] = []
     try:
         workers = await services.workers()
         nodes = await asyncio.to_thread(services.nodes.listed)
+        looked = await asyncio.to_thread(services.checkups.look)
+        findings = list(of_checkup(looked, datetime.now(UTC)))
     except YardError as error:
         trouble = error
     table = services.table()
@@ -39,6 +44,7 @@ async def yard(
         versions=sum(len(routes.versions) for routes in table.models.values()),
         workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
         nodes=nodes,
+        findings=findings,
         trouble=trouble,
         disk=shutil.disk_usage(services.scratch),
         rate=sum(behind.pulse.rates().values()),
