@@ -106,8 +106,8 @@ def test_a_whole_journey_opens_no_connection_and_writes_nothing_outside(
         for page in ("/api/v1/models", "/api/openapi.json", "/metrics", "/sign-in"):
             assert client.get(page).status_code == 200
     assert yard.process is not None
-    end = f"{yard.process.pid} +++ exited"  # strace goes on for a moment
-    until(lambda: end in trace.read_text(errors="replace"))
+    end = re.compile(rf"^{yard.process.pid} +\+\+\+ exited", re.MULTILINE)  # strace goes on for a moment
+    until(lambda: end.search(trace.read_text(errors="replace")))
     seen = Trace(trace)
     assert any("bwrap" in program for program in seen.started), "the workers were not seen"
     assert any(str(data) in path for path in seen.written()), "no file was seen"
