@@ -19,7 +19,7 @@ from tests.conftest import find_postgresql
 from tests.contract.postgresql import Server
 from tests.journeys.cable import Cable
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import RunningYard, in_bucket, publish, until
 
 MODEL = "bench/steady"
 _SHIPPED_SECONDS = 180
@@ -36,11 +36,7 @@ class Base:
         self.folder, self.server, self.cable = folder, server, cable
         self.variables = {
             "YARD_DATABASE": f"postgresql://yard@127.0.0.1:{cable.port}/{name}",
-            "YARD_BLOBS": "s3://yard/blobs",
-            "YARD_BLOBS_ENDPOINT": endpoint,
-            "AWS_ACCESS_KEY_ID": "yard",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
+            **in_bucket(endpoint),
             "YARD_FRONTS": "1",
             "YARD_KEYS": str(folder / "keys"),
         }

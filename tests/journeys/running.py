@@ -19,6 +19,17 @@ START_SECONDS = 60
 _UP = "import sys; from modelyard.cli.main import run; sys.exit(run())"
 
 
+def in_bucket(endpoint: str) -> dict[str, str]:
+    """The variables that have a yard keep its blobs in the bucket `yard` of this S3 server (moto's)."""
+    return {
+        "YARD_BLOBS": "s3://yard/blobs",
+        "YARD_BLOBS_ENDPOINT": endpoint,
+        "AWS_ACCESS_KEY_ID": "yard",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+
+
 class RunningYard:
     """A yard on a folder; use as a context manager.
 

@@ -22,7 +22,7 @@ from tests.contract.postgresql import Server
 from tests.journeys.cable import Cable
 from tests.journeys.machines import Machine, network
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import RunningYard, in_bucket, publish, until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.bubblewrap]
 
@@ -65,11 +65,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         name = server.create()
         variables = {
             "YARD_DATABASE": f"postgresql://yard@{net.host}:{cable.port}/{name}",
-            "YARD_BLOBS": "s3://yard/blobs",
-            "YARD_BLOBS_ENDPOINT": endpoint,
-            "AWS_ACCESS_KEY_ID": "yard",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
+            **in_bucket(endpoint),
             "YARD_FRONTS": "1",
             "YARD_KEYS": str(folder / "keys"),
         }

@@ -16,7 +16,7 @@ from tests.contract.postgresql import Server
 from tests.journeys.load import Load
 from tests.journeys.models import times
 from tests.journeys.proxies import before, find_proxy
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import RunningYard, in_bucket, publish, until
 
 pytestmark = pytest.mark.postgresql
 
@@ -36,11 +36,7 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     with Server(binaries) as server:
         yield {
             "YARD_DATABASE": server.url(server.create()),
-            "YARD_BLOBS": "s3://yard/blobs",
-            "YARD_BLOBS_ENDPOINT": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "yard",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
+            **in_bucket(f"http://{host}:{port}"),
             "YARD_FRONTS": "1",
             "YARD_KEYS": str(tmp_path_factory.mktemp("shared") / "keys"),
         }

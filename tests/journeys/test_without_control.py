@@ -17,7 +17,7 @@ from tests.conftest import find_postgresql
 from tests.contract.postgresql import Server
 from tests.journeys.load import Load
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import RunningYard, in_bucket, publish, until
 from tests.journeys.test_failures import numbers_recorded
 
 pytestmark = pytest.mark.postgresql
@@ -49,11 +49,7 @@ def yard(tmp_path: Path, server: Server, bucket: ThreadedMotoServer) -> Iterator
     host, port = bucket.get_host_and_port()
     variables = {
         "YARD_DATABASE": server.url(server.create()),
-        "YARD_BLOBS": "s3://yard/blobs",
-        "YARD_BLOBS_ENDPOINT": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "yard",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
+        **in_bucket(f"http://{host}:{port}"),
     }
     with RunningYard(tmp_path / "data", variables) as running:
         yield running
@@ -160,11 +156,7 @@ def test_the_spool_grows_to_its_limit_while_s3_is_gone_and_all_of_it_arrives(
     host, port = bucket.get_host_and_port()
     variables = {
         "YARD_DATABASE": server.url(server.create()),
-        "YARD_BLOBS": "s3://yard/blobs",
-        "YARD_BLOBS_ENDPOINT": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "yard",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
+        **in_bucket(f"http://{host}:{port}"),
         "YARD_MAX_SPOOL": str(3 * 1024 * 1024),
         "YARD_SHIP_AFTER": "1",
     }

@@ -100,14 +100,7 @@ def _hands(settings: Settings) -> tuple[Hands, Grounds]:
 
 def _recipes(settings: Settings) -> Recipes:
     threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
-    return Recipes(
-        programs=settings.programs,
-        environments=settings.data / "environments",
-        threads=threads,
-        allow_uncontained=settings.allow_uncontained,
-        outbound=settings.outbound,
-        r_repository=settings.r_repository,
-    )
+    return Recipes.of(settings, settings.data / "environments", threads)
 
 
 def _upgrade_at_last(database: Database) -> None:

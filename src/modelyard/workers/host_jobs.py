@@ -71,15 +71,7 @@ class Errand:
     def _grounds(self) -> LocalGrounds:
         settings = Settings.from_environment(data=self._place.home)
         threads = max(1, int(self._work.task.demand.cpus))
-        recipes = Recipes(
-            programs=settings.programs,
-            environments=self._base / "environments",
-            threads=threads,
-            allow_uncontained=settings.allow_uncontained,
-            outbound=settings.outbound,
-            r_repository=settings.r_repository,
-        )
-        return LocalGrounds(recipes, self._base)
+        return LocalGrounds(Recipes.of(settings, self._base / "environments", threads), self._base)
 
     def _follow(self, run: Run) -> None:
         looks = 0

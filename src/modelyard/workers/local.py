@@ -177,7 +177,7 @@ class LocalWorkers:
         """
         pids = tree(worker.pid)
         held = sum(map(resident, pids))
-        return held if held <= self._settings.worker_memory else memory_of(pids)
+        return held if held <= worker.plan.memory(self._settings.worker_memory) else memory_of(pids)
 
     def tame(self, worker: Worker) -> None:
         """See `Workers.tame`."""

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from msgspec import Struct
 
 from modelyard.records.errors import EnvironmentBuildError, InvalidError
 from modelyard.records.projects import Parameter
+from modelyard.settings import Settings
 from modelyard.workers import environments, sandbox, sdks
 from modelyard.workers.commands import Command, Limits, Place
 from modelyard.workers.environments import Progress
@@ -52,6 +54,18 @@ class Recipes(Struct, frozen=True):
     allow_uncontained: bool = False
     outbound: str = ""
     r_repository: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings, environments: Path, threads: int) -> Self:
+        """As a machine's settings say."""
+        return cls(
+            programs=settings.programs,
+            environments=environments,
+            threads=threads,
+            allow_uncontained=settings.allow_uncontained,
+            outbound=settings.outbound,
+            r_repository=settings.r_repository,
+        )
 
     def command(  # what is run, where, with what
         self,
