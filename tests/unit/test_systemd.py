@@ -34,6 +34,8 @@ def test_systemd_finds_no_fault_with_it(tmp_path: Path) -> None:
 def test_homes_are_closed_unless_the_yard_is_in_one() -> None:
     assert "ProtectHome=yes" in unit(Path("/srv/yard"), "yard", Path("/opt/yard/bin/yard"))
     assert "ProtectHome=read-only" in unit(Path("/home/a/yard"), "yard", Path("/opt/yard/bin/yard"))
+    beside = unit(Path("/srv/yard"), "yard", Path("/opt/yard/bin/yard"), (Path("/home/backup"),))
+    assert "ProtectHome=read-only" in beside
 
 
 @pytest.mark.parametrize("path", ["/srv/my yard", "/srv/100%", "/srv/$HOME", "/srv/a\nExecStart=/bin/sh"])

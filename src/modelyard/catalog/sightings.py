@@ -98,7 +98,12 @@ class Sightings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def findings(self, asked: Asked) -> tuple[list[Finding], dict[FindingState, int]]:
+    def findings(self, asked: Asked) -> list[Finding]:
+        """Those asked for."""
+        with self._database.read() as connection:
+            return sightings.find(connection, asked)
+
+    def counted(self, asked: Asked) -> tuple[list[Finding], dict[FindingState, int]]:
         """Those asked for, and how many there are in each state."""
         with self._database.read() as connection:
             return sightings.find(connection, asked), sightings.count(connection, asked)
@@ -134,13 +139,25 @@ class Sightings:
                     found[model] = msgspec.structs.replace(standing, measured=None)
         return found
 
-    def course(self, model: str, answering: Answering | None, since: datetime, now: datetime) -> Course:
-        """How a model did since a time."""
+    def course(
+        self,
+        model: str,
+        answering: Answering | None,
+        since: datetime,
+        now: datetime,
+        *,
+        with_slices: bool = False,
+    ) -> Course:
+        """How a model did since a time; its slices only where they are asked for, for they are many rows."""
         with self._database.read() as connection:
             policy = policies.get(connection, model)
             metric = _metric(policy, answering.signature) if answering else Metric.MAE
             days = watch.performances(connection, model, since=since)
-            slices = watch.performances(connection, model, metric=metric, slices=True, since=since)
+            slices = (
+                watch.performances(connection, model, metric=metric, slices=True, since=since)
+                if with_slices
+                else []
+            )
             own = watch.performances(connection, model, answering.version) if answering else []
             mine = [day for day in own if day.metric == metric]
             standing = _standing(metric, policy, mine, since, now) if mine else None

@@ -180,6 +180,22 @@ def binned_on_itself(summary: Summary) -> Summary:
     return msgspec.structs.replace(summary, numbers={n: _with_bins(c) for n, c in summary.numbers.items()})
 
 
+def distance(one: Sequence[float], two: Sequence[float]) -> float:
+    """The Jensen-Shannon distance of two sets of shares, 0 to 1.
+
+    >>> distance([1.0, 0.0], [0.0, 1.0]), distance([0.5, 0.5], [0.5, 0.5])
+    (1.0, 0.0)
+    """
+    p, q = np.array(one), np.array(two)
+    middle = (p + q) / 2
+
+    def information(x: np.ndarray) -> float:
+        some = x > 0
+        return float((x[some] * np.log2(x[some] / middle[some])).sum())
+
+    return math.sqrt(max(0.0, (information(p) + information(q)) / 2))
+
+
 def _with_bins(column: Numbers) -> Numbers:
     if not column.count:
         return column

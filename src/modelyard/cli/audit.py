@@ -12,6 +12,7 @@ import typer
 from modelyard.cli import output
 from modelyard.cli.audit_calls import AuditCalls
 from modelyard.cli.sdk import open_yard
+from modelyard.records import spans
 from modelyard.records.audit import Entry, Mark, Verified
 from modelyard.records.errors import InvalidError, MalformedError
 
@@ -50,7 +51,7 @@ def audit(  # noqa: PLR0913, PLR0917 - each is an option
     given = {name: value for name, value in asked.items() if value}
     if export is not None:
         size = calls.export(export, "json" if export.suffix == ".jsonl" else "csv", given)
-        output.note(f"{export} holds {output.size(size)}.")
+        output.note(f"{export} holds {spans.size(size)}.")
         return
     found = calls.entries(limit, given)
     if as_json:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import modelyard
 from modelyard.cli import output
 from modelyard.cli.server import Data, installed
-
-if TYPE_CHECKING:
-    from modelyard.records.backups import BackupReport
+from modelyard.records import spans
+from modelyard.records.backups import BackupReport
 
 Folder = Annotated[Path, typer.Argument(help="The folder of backups.", metavar="DIR")]
 Passphrase = Annotated[
@@ -115,6 +114,6 @@ def _tell(report: BackupReport, done: str, *, as_json: bool) -> None:
     if as_json:
         output.print_json(report)
         return
-    size = f"{report.blobs:,} files of {output.size(report.bytes)}"
-    new = f", {output.size(report.copied)} of them new" if done == "was made" else ""
+    size = f"{report.blobs:,} files of {spans.size(report.bytes)}"
+    new = f", {spans.size(report.copied)} of them new" if done == "was made" else ""
     output.note(f"Backup {report.name} {done}: {report.rows:,} rows, {size}{new}, in {report.seconds:.1f} s.")

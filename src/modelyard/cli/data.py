@@ -9,6 +9,7 @@ import typer
 
 from modelyard.cli import output
 from modelyard.cli.sdk import open_yard
+from modelyard.records import spans
 from modelyard.records.datasets import (
     Changes,
     ColumnChange,
@@ -65,7 +66,7 @@ def print_kept(version: DatasetVersion, *, as_json: bool) -> None:
     if as_json:
         output.print_json(version)
         return
-    words = f"{version.rows} rows, {len(version.columns)} columns, {output.size(version.size)}"
+    words = f"{version.rows} rows, {len(version.columns)} columns, {spans.size(version.size)}"
     output.note(f"{version.dataset}/{version.version} holds it: {words}.")
 
 
@@ -89,7 +90,7 @@ def list_all(as_json: output.Json = False) -> None:
 
 
 def _dataset(found: Dataset) -> tuple[object, ...]:
-    size, marked = output.size(found.size), len(found.marks) or ""
+    size, marked = spans.size(found.size), len(found.marks) or ""
     changed = output.when(found.changed_at)
     return found.dataset, found.latest, found.rows, found.columns, size, marked, changed
 
@@ -108,7 +109,7 @@ def show(ref: Ref, as_json: output.Json = False) -> None:
         [
             ("dataset", f"{version.dataset}/{version.version}"),
             ("rows", version.rows),
-            ("size", output.size(version.size)),
+            ("size", spans.size(version.size)),
             ("digest", version.digest),
             ("came as", _origin(version)),
             ("why", version.why),
@@ -184,7 +185,7 @@ def pull(
         raise InvalidError(f"{to} has no ending that says its form.", "Name it .csv or .parquet.")
     formulas = "kept" if raw else "escaped"
     found = data.download(open_yard().connection, ref, to, form, formulas=formulas)
-    output.note(f"{to} has the rows of {found.dataset}/{found.version}: {output.size(to.stat().st_size)}.")
+    output.note(f"{to} has the rows of {found.dataset}/{found.version}: {spans.size(to.stat().st_size)}.")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from modelyard.cli import output
 from modelyard.cli.models import Model, Why
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.suggest import suggestions
+from modelyard.records import spans
 from modelyard.records.errors import InvalidError
 from modelyard.records.references import Reference
 from modelyard.records.verdicts import Numbers, Verdict, VerdictState
@@ -129,7 +130,7 @@ def _facts(numbers: Numbers) -> Iterator[tuple[str, object]]:
     yield "compared", f"{numbers.rows:,} rows; {numbers.left_out:,} left out, {numbers.failed:,} failed"
     yield "one row takes", f"{_ms(numbers.candidate_seconds)}, champion {_ms(numbers.champion_seconds)}"
     sizes = (numbers.candidate_size, numbers.champion_size)
-    yield "size", "{}, champion {}".format(*map(output.size, sizes))
+    yield "size", "{}, champion {}".format(*map(spans.size, sizes))
 
 
 def _ms(seconds: float) -> str:

@@ -15,6 +15,7 @@ from modelyard.cli import output
 from modelyard.cli.job_calls import JobCalls
 from modelyard.cli.models import Why
 from modelyard.cli.sdk import open_yard
+from modelyard.records import spans
 from modelyard.records.errors import InvalidError
 from modelyard.records.jobs import Job, JobState, Point
 from modelyard.records.models import VersionState
@@ -54,7 +55,7 @@ def train(
     else:
         job, packed = calls.send(folder, why, parameters)
         files = "1 file" if packed.files == 1 else f"{packed.files} files"
-        sent = f"{files}, {output.size(packed.size)}" + (f", {packed.code}" if packed.code else "")
+        sent = f"{files}, {spans.size(packed.size)}" + (f", {packed.code}" if packed.code else "")
     if not as_json:
         output.note(f"job {job.id} of {job.model}: {sent}")
     if follow:
@@ -207,7 +208,7 @@ def _row(job: Job) -> tuple[object, ...]:
         output.when(job.created_at),
         span(usage.seconds) if usage.seconds else None,
         span(usage.cpu_seconds) if usage.seconds else None,
-        output.size(usage.peak_memory) if usage.peak_memory else None,
+        spans.size(usage.peak_memory) if usage.peak_memory else None,
         job.version,
         (job.progress or job.words or job.reason)[:100],
     )
@@ -216,7 +217,7 @@ def _row(job: Job) -> tuple[object, ...]:
 def _print_job(job: Job) -> None:
     usage, attempts = job.usage, f"{job.attempt} attempts" if job.attempt > 1 else ""
     took = (
-        f"{span(usage.seconds)}, {span(usage.cpu_seconds)} of CPU, {output.size(usage.peak_memory)} of memory"
+        f"{span(usage.seconds)}, {span(usage.cpu_seconds)} of CPU, {spans.size(usage.peak_memory)} of memory"
     )
     output.print_facts(
         [

@@ -12,6 +12,7 @@ from modelyard.cli import output
 from modelyard.cli.models import Model
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.suggest import suggestions
+from modelyard.records import spans
 from modelyard.records.errors import InvalidError
 from modelyard.records.ledger import Account, Budget, BudgetWanted, Ledger, Rates, RatesWanted, Section
 from modelyard.records.money import exact, in_words
@@ -310,7 +311,7 @@ def report(
     connection = open_yard().connection
     with to.open("wb") as file:
         size = connection.download(f"{_LEDGER}/report", file, form=form, **_asked(month, department))
-    output.note(f"{to} is written ({output.size(size)}).")
+    output.note(f"{to} is written ({spans.size(size)}).")
 
 
 def _asked(month: str, department: str) -> dict[str, str]:

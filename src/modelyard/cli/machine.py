@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from modelyard.records.checkup import Finding, of_disk
 from modelyard.records.errors import YardError
 
@@ -42,7 +44,7 @@ def folder(data: Path) -> Iterator[Finding]:
         )
         return
     found = of_disk(what, shutil.disk_usage(there).free)
-    yield found if data.exists() else Finding(found.state, what, f"not there yet; {found.words}", found.hint)
+    yield found if data.exists() else msgspec.structs.replace(found, words=f"not there yet; {found.words}")
     yield from _rights(data)
 
 

@@ -17,6 +17,7 @@ from modelyard.cli.sdk import open_yard
 from modelyard.cli.stories import print_refit, refit_rows, story_of
 from modelyard.cli.suggest import suggestions
 from modelyard.cli.watched import METRICS, metric_rows, watched_of
+from modelyard.records import spans
 from modelyard.records.history import Answering
 from modelyard.records.models import AliasChange, Version
 from modelyard.records.provenance import Label, Signed
@@ -223,7 +224,7 @@ def _print_version(version: Version, signed: list[Signed], labels: list[Label]) 
             ("packages", packages),
             ("lineage", ", ".join(f"{k} = {v}" for k, v in sorted(bundle.lineage.items()))),
             ("published", f"{output.when(version.created_at)} by {version.created_by}"),
-            ("content", f"{version.digest[:16]}…, {output.size(version.size)}"),
+            ("content", f"{version.digest[:16]}…, {spans.size(version.size)}"),
             ("signed", "; ".join(map(_signed, signed)) or "by nobody"),
             ("its pickles call", _called(labels)),
         ]

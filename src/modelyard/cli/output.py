@@ -20,8 +20,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys,
 
 _WIDE = 240  # characters of a table that is not for a screen: a pipe has no width to fit
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
 
 
 def clean(text: object) -> str:
@@ -89,15 +87,3 @@ def when(moment: datetime | None) -> str:
     '2026-01-02 03:04:05 UTC'
     """
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def size(count: int) -> str:
-    """A number of bytes as a person reads it.
-
-    >>> size(1536)
-    '1.5 KiB'
-    """
-    value, unit = float(count), 0
-    while value >= _STEP and unit < len(_UNITS) - 1:
-        value, unit = value / _STEP, unit + 1
-    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -25,6 +25,7 @@ from modelyard.cli.rows import Form, Part, Writer
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.sources import PARQUET_ROWS, TEXT_ROWS, Source, polars_or_none, source_of
 from modelyard.cli.suggest import suggestions
+from modelyard.records import spans
 from modelyard.records.errors import (
     BusyError,
     ForbiddenError,
@@ -115,7 +116,7 @@ def predictions(
     words = {} if since is None else {"since": since.isoformat() + "Z"}
     with suggestions(yard, model), _writing(to) as file:
         size = yard.connection.download(f"/api/v1/models/{at.model}/predictions", file, **words)
-    output.note(f"{to} is written: {output.size(size)}.")
+    output.note(f"{to} is written: {spans.size(size)}.")
 
 
 class _Kept(Struct, frozen=True):

@@ -87,7 +87,7 @@ def unit(data: Path, user: str, program: Path, also: tuple[Path, ...] = ()) -> s
                 f"The path {path} has a space or a sign that systemd reads otherwise.",
                 "Choose a folder without spaces, quotes, $ and %.",
             )
-    home = "read-only" if _is_at_home(program) or _is_at_home(data) else "yes"
+    home = "read-only" if any(map(_is_at_home, (data, program, *also))) else "yes"
     writable = " ".join(map(str, (data, *also)))
     return _UNIT.format(user=user, program=program, data=data, writable=writable, home=home)
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from modelyard.catalog.summaries import SECONDS, Numbers, Summary, Texts
+from modelyard.catalog.summaries import SECONDS, Numbers, Summary, Texts, distance
 from modelyard.loop import quality
 from modelyard.loop.noticing import FEWEST, Noticed, level_of, plain
 from modelyard.records.policies import Level
@@ -213,22 +213,6 @@ def _shares(names: Sequence[str], of: Texts) -> list[float]:
     """The shares of these values, and of all others."""
     found = [of.counts.get(name, 0) / of.count for name in names]
     return [*found, max(0.0, 1 - sum(found))]
-
-
-def distance(one: Sequence[float], two: Sequence[float]) -> float:
-    """The Jensen-Shannon distance of two sets of shares, 0 to 1.
-
-    >>> distance([1.0, 0.0], [0.0, 1.0]), distance([0.5, 0.5], [0.5, 0.5])
-    (1.0, 0.0)
-    """
-    p, q = np.array(one), np.array(two)
-    middle = (p + q) / 2
-
-    def information(x: np.ndarray) -> float:
-        some = x > 0
-        return float((x[some] * np.log2(x[some] / middle[some])).sum())
-
-    return math.sqrt(max(0.0, (information(p) + information(q)) / 2))
 
 
 def _differ(one: Sequence[float], two: Sequence[float], rows_one: int, rows_two: int) -> float:

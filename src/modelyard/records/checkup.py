@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from modelyard.records.backups import BackupState
 from modelyard.records.nodes import Node
-from modelyard.records.spans import span
+from modelyard.records.spans import size, span
 
 Code = Literal[
     "backup-failed",
@@ -144,9 +144,9 @@ def of_clock(ahead: float) -> Iterator[Finding]:
 def of_disk(what: str, free: int) -> Finding:
     """What is to be thought of so many bytes that are free."""
     if free >= LITTLE_DISK:
-        return Finding("ok", what, f"{_size(free)} free")
+        return Finding("ok", what, f"{size(free)} free")
     hint = "Make room: once it is full predictions are refused, for none is answered unrecorded."
-    return Finding("problem", what, f"{_size(free)} free", hint, "disk-low", "du -xh -d 2 DATA | sort -h")
+    return Finding("problem", what, f"{size(free)} free", hint, "disk-low", "du -xh -d 2 DATA | sort -h")
 
 
 def _of_schema(checkup: Checkup) -> Finding:
@@ -162,8 +162,8 @@ def _of_spool(checkup: Checkup) -> Finding:
     what = "recorded predictions"
     waits = checkup.at - checkup.spool_since if checkup.spool_since else timedelta()
     if waits <= _SHIPPED_LATE:
-        return Finding("ok", what, f"{_size(checkup.spool_bytes)} wait to be shipped")
-    words = f"{_size(checkup.spool_bytes)} wait to be shipped, the first for {span(waits.total_seconds())}"
+        return Finding("ok", what, f"{size(checkup.spool_bytes)} wait to be shipped")
+    words = f"{size(checkup.spool_bytes)} wait to be shipped, the first for {span(waits.total_seconds())}"
     hint = "The database or the place for files does not take them; nothing is lost while the disk has room."
     return Finding("problem", what, words, hint, "spool-waiting", "curl -s $YARD_URL/health/ready")
 
@@ -234,7 +234,7 @@ def of_nodes(nodes: Iterable[Node]) -> Iterator[Finding]:
 def of_workers(workers: Iterable[tuple[str, str, str, int, int]]) -> Iterator[Finding]:
     """What is to be thought of workers: version, language, state, bytes of memory, times replaced."""
     for version, language, state, memory, restarts in workers:
-        what, words = f"worker of {version}", f"{language}, {state}, {_size(memory)}"
+        what, words = f"worker of {version}", f"{language}, {state}, {size(memory)}"
         if not restarts:
             yield Finding("ok", what, words)
             continue
@@ -242,16 +242,3 @@ def of_workers(workers: Iterable[tuple[str, str, str, int, int]]) -> Iterator[Fi
         words += f", replaced {restarts} times"
         command = f"tail DATA/logs/workers/{version}-0.log"
         yield Finding("note", what, words, hint, "worker-dying", command)
-
-
-def _size(count: float) -> str:
-    """Bytes for a person.
-
-    >>> _size(3 * 2**30)
-    '3.0 GiB'
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004 - a step of these units
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

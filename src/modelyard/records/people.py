@@ -231,6 +231,10 @@ class Share(Struct, frozen=True):
         """What it is on; see `thing_of`."""
         return thing_of(self.kind, self.name)
 
+    def holds(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor over."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
 
 class Held(Struct, frozen=True):
     """What a principal holds.

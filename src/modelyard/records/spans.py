@@ -6,6 +6,8 @@ import re
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP = 1024
 _SPAN = re.compile(r"([0-9]{1,6})\s?([smhdw])", re.ASCII)
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s?%", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,6})\s?(KB|MB|GB)", re.ASCII)
@@ -54,3 +56,15 @@ def span(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def size(count: int) -> str:
+    """A number of bytes as a person reads it.
+
+    >>> size(1536)
+    '1.5 KiB'
+    """
+    value, unit = float(count), 0
+    while value >= _STEP and unit < len(_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

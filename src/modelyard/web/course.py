@@ -42,10 +42,12 @@ class Sliced(Struct, frozen=True):
     line: tuple[float, ...]
 
 
-def course_of(services: Services, model: Model, since: datetime, now: datetime) -> Course:
+def course_of(
+    services: Services, model: Model, since: datetime, now: datetime, *, with_slices: bool = False
+) -> Course:
     """How a model did since a time. Blocking."""
     answering = answering_of(services.table(), model)
-    return services.watching.sightings.course(model.model, answering, since, now)
+    return services.watching.sightings.course(model.model, answering, since, now, with_slices=with_slices)
 
 
 def answering_of(table: RouteTable, model: Model) -> Answering | None:

@@ -15,7 +15,7 @@ from modelyard.api.requests import number_of
 from modelyard.api.services import Services
 from modelyard.records.datasets import Dataset, DatasetVersion, Mark
 from modelyard.records.errors import InvalidError
-from modelyard.records.people import MATRIX, Grant, Kind, Need
+from modelyard.records.people import MATRIX, Grant, Kind, Need, thing_of
 from modelyard.web.look import go, page
 from modelyard.web.requests import FORM, PageRequest, chosen
 
@@ -108,13 +108,8 @@ def readers_of(services: Services, grant: Grant, dataset: str) -> list[Reader] |
     found = [Reader(name, f"{role} of {place}") for name, role in held if Need.READ_DATA in MATRIX[role]]
     now = datetime.now(UTC)
     for share in services.sharing.shares(frozenset({place})):
-        ended = share.revoked_at is not None or (share.expires_at is not None and share.expires_at <= now)
-        if (
-            share.name == dataset
-            and share.kind is Kind.DATASET
-            and share.right is Need.READ_DATA
-            and not ended
-        ):
+        is_on = share.thing == thing_of(Kind.DATASET, dataset)
+        if is_on and share.right is Need.READ_DATA and share.holds(now):
             to = f"department {share.to_department}" if share.to_department else str(share.to_principal)
             until = f" until {share.expires_at:%Y-%m-%d}" if share.expires_at else ""
             found.append(Reader(to, f"a grant by {share.created_by[:60]}{until}"))

@@ -8,8 +8,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from modelyard.catalog.summaries import INPUT, OUTPUT, SECONDS, Numbers, Summary, Texts
-from modelyard.loop.drift import distance
+from modelyard.catalog.summaries import INPUT, OUTPUT, SECONDS, Numbers, Summary, Texts, distance
 from modelyard.web.words import number
 
 _BINS = 24

@@ -92,7 +92,7 @@ def _going_on(services: Services, model: str) -> list[Finding]:
     """What is not over: first what nobody looks at."""
     found: list[Finding] = []
     for state in (FindingState.OPEN, FindingState.SEEN):
-        found += services.watching.sightings.findings(Asked(None, model=model, state=state))[0]
+        found += services.watching.sightings.findings(Asked(None, model=model, state=state))
     return found
 
 

@@ -22,10 +22,10 @@ from modelyard.records.predictions import Finding
 from modelyard.records.refits import Story
 from modelyard.web.behind import Behind
 from modelyard.web.distributions import Compared
-from modelyard.web.drift import columns_of
+from modelyard.web.drift import columns_of, subject
 from modelyard.web.look import go, page
 from modelyard.web.models import ROOT, SEE, frame_of
-from modelyard.web.requests import FORM, PageRequest, chosen
+from modelyard.web.requests import FORM, PageRequest, chosen, whole
 from modelyard.web.session import safe_next
 
 FINDING = ROOT + "/findings/{finding:str}"
@@ -62,8 +62,7 @@ async def show_watch(
 ) -> Response[bytes]:
     """What was noticed in the models that one may see; first what nobody looks at yet."""
     filters = filters_of(request.query_params)
-    number = request.query_params.get("page", "1")
-    place = min(max(1, int(number)), _MOST_PAGES) if number.isdecimal() and len(number) < 9 else 1  # noqa: PLR2004
+    place = min(max(1, whole(request.query_params.get("page"))), _MOST_PAGES)
     asked = Asked(
         departments=grant.seen,
         also=grant.shared_models,
@@ -74,7 +73,7 @@ async def show_watch(
         start=(place - 1) * _ON_A_PAGE,
         most=_ON_A_PAGE + 1,
     )
-    found, counted = await asyncio.to_thread(services.watching.sightings.findings, asked)
+    found, counted = await asyncio.to_thread(services.watching.sightings.counted, asked)
     seen = sorted({m.partition("/")[0] for m in services.table().models if grant.sees_model(m)})
     return page(
         request,
@@ -135,8 +134,7 @@ def _column(services: Services, request: PageRequest, finding: Finding) -> tuple
         found = columns_of(services, request, finding.model, finding.version, (finding.since, finding.until))
     except YardError:  # a finding may outlive its version's data
         return None, ""
-    side = "output" if finding.kind == "outputs" else "input"
-    own = next((c for c in found.columns if (c.name, c.side) == (finding.column, side)), None)
+    own = next((c for c in found.columns if (c.side, c.name) == subject(finding)), None)
     return own, found.was
 
 

@@ -25,7 +25,7 @@ from modelyard.web.behind import Behind
 from modelyard.web.course import answering_of
 from modelyard.web.look import page
 from modelyard.web.pulse import Counted, Pulse
-from modelyard.web.requests import PageRequest
+from modelyard.web.requests import PageRequest, whole
 from modelyard.web.search import has, search
 
 ON_A_PAGE = 60
@@ -89,11 +89,12 @@ async def home(
     rollouts = await asyncio.to_thread(services.registry.rollouts.going_on, grant.seen)
     wanted = request.query_params.get("q", "")[:_LONGEST_SEARCH].strip()
     found = matching(models, wanted)
-    number, pages = _place(len(found), _whole(request.query_params.get("page")))
+    number, pages = _place(len(found), whole(request.query_params.get("page")))
     shown = found[(number - 1) * ON_A_PAGE : number * ON_A_PAGE]
     standings = await asyncio.to_thread(_standings, services, shown)
     groups = group(shown, rollouts, services.table(), behind.pulse, standings)
-    findings, many = await asyncio.to_thread(_findings, services, grant)
+    # A part is fetched at each pause in typing, and does not show what needs somebody.
+    findings, many = ([], 0) if request.is_part else await asyncio.to_thread(_findings, services, grant)
     template = "parts/models.html" if request.is_part else "home.html"
     return page(
         request,
@@ -170,7 +171,7 @@ def _findings(services: Services, grant: Grant) -> tuple[list[Finding], int]:
     if places is not None and not places:
         return [], 0
     asked = Asked(places, level=Level.MEDIUM, state=FindingState.OPEN, most=_MOST_FINDINGS)
-    found, counted = services.watching.sightings.findings(asked)
+    found, counted = services.watching.sightings.counted(asked)
     return found, counted[FindingState.OPEN]
 
 
@@ -215,10 +216,6 @@ def health(model: Model, table: RouteTable, rollout: Rollout | None, lately: Cou
     if lately.requests:
         return Health("good", "answers", f"{lately.requests:.0f} requests in the last minutes.")
     return Health("idle", "ready", "Ready; nobody has asked it lately.")
-
-
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 9 else 1  # noqa: PLR2004
 
 
 HANDLERS = (home, start)

@@ -127,7 +127,7 @@ def _at_sea(services: Services, model: Model) -> tuple[Timeline | None, list[Fin
     since = day_of(now) - _SHOWN
     lines = timelines(course_of(services, model, since, now), since, now)
     asked = Asked(None, model=model.model, state=FindingState.OPEN, most=_MOST_FINDINGS)
-    return lines[0] if lines else None, services.watching.sightings.findings(asked)[0]
+    return lines[0] if lines else None, services.watching.sightings.findings(asked)
 
 
 def _shown(services: Services, model: str, number: int) -> tuple[Version, Card]:

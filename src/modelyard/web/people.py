@@ -62,7 +62,7 @@ async def department_page(
     members = await asyncio.to_thread(services.people.members, department)
     shares = await asyncio.to_thread(services.sharing.shares, own)
     now = datetime.now(UTC)
-    holding = [s for s in shares if s.revoked_at is None and (s.expires_at is None or s.expires_at > now)]
+    holding = [share for share in shares if share.holds(now)]
     managed = request.grant.places(Need.REVIEW) if request.grant else []
     further = [place for place in managed if place != department]
     shown = {"departments": further, "members": members, "shares": holding}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -14,7 +15,7 @@ from modelyard.web.behind import Behind
 from modelyard.web.course import course_of, slices, timelines
 from modelyard.web.look import page
 from modelyard.web.models import ROOT, SEE, frame_of
-from modelyard.web.requests import PageRequest
+from modelyard.web.requests import PageRequest, whole
 
 SPANS = {"30": "30 days", "90": "90 days", "365": "a year"}
 _USUAL = "90"
@@ -34,7 +35,7 @@ async def show_performance(
     span = span if span in SPANS else _USUAL
     now = datetime.now(UTC)
     since = day_of(now) - timedelta(days=int(span))
-    course = await asyncio.to_thread(course_of, services, frame.model, since, now)
+    course = await asyncio.to_thread(partial(course_of, services, frame.model, since, now, with_slices=True))
     return page(
         request,
         "performance.html",
@@ -61,8 +62,7 @@ async def show_refits(
     frame = await frame_of(services, behind, model)
     story = await asyncio.to_thread(services.registry.refits.story, model)
     policy = await asyncio.to_thread(services.registry.policies.policy, model)
-    start = request.query_params.get("start", "0")
-    begin = int(start) if start.isdecimal() and len(start) < 7 else 0  # noqa: PLR2004
+    begin = whole(request.query_params.get("start"), 0)
     return page(
         request,
         "refits.html",

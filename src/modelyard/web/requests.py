@@ -12,6 +12,7 @@ from modelyard.records.errors import MalformedError
 from modelyard.records.people import Grant
 
 FORM = "application/x-www-form-urlencoded"
+_LONGEST_NUMBER = 9  # digits
 _MOST_FIELDS = 5_000  # a form has a few for each column of a signature, which has up to 2,000
 
 
@@ -78,6 +79,15 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
         )
     except (UnicodeDecodeError, ValueError) as error:
         raise MalformedError(f"The form cannot be read: {error}.", "Go back and send it again.") from error
+
+
+def whole(text: str | None, otherwise: int = 1) -> int:
+    """A whole number out of a query, or `otherwise` where it is none.
+
+    >>> whole("12"), whole("-1"), whole(None, 0)
+    (12, 1, 0)
+    """
+    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else otherwise
 
 
 def chosen(fields: Mapping[str, Any], name: str, otherwise: str = "") -> str:
