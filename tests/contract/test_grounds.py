@@ -16,7 +16,7 @@ from modelyard.workers.ray_jobs import RayGrounds
 from tests.contract.hands import is_alive, settings
 from tests.contract.ray_house import RayHouse
 from tests.contract.test_training import DATA, FLIGHTS, TRAIN, project
-from tests.contract.training_house import MODEL, TrainingHouse
+from tests.contract.training_house import MODEL, TrainingHouse, described
 from tests.journeys.running import until
 
 pytestmark = [pytest.mark.bubblewrap, pytest.mark.xdist_group("ray")]
@@ -99,8 +99,13 @@ def test_one_that_is_cancelled_ends_soon(house: TrainingHouse) -> None:
 
 
 def test_a_machine_that_dies_is_no_fault_of_the_script(house: TrainingHouse) -> None:
-    thread, job = house.begin(project("import time\nprint('here', flush=True)\ntime.sleep(600)"), "here")
-    pid = _bubblewrap_of("train.py")
+    script = f"dies-{os.getpid()}.py"  # no other test's: what is above it is killed
+    files = {
+        "yard.toml": described(run=f"python {script}"),
+        script: "import time\nprint('here', flush=True)\ntime.sleep(600)",
+    }
+    thread, job = house.begin(files, "here")
+    pid = _bubblewrap_of(script)
     above = Path(f"/proc/{pid}/status").read_text().split("PPid:")[1].split()[0]
     is_here = int(above) == os.getpid()
     os.kill(pid if is_here else int(above), signal.SIGKILL)

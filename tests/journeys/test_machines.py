@@ -127,8 +127,8 @@ def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
 ) -> None:
     (tmp_path / "yard.toml").write_text(YARD_TOML)
     (tmp_path / "train.py").write_text(TRAIN)
-    job = str(told(yard, yard.nodes[0], "train", str(tmp_path), "--no-follow")["id"])
     address = {node["id"]: node["address"] for node in told(yard, yard.nodes[0], "nodes")}
+    job = str(told(yard, yard.nodes[0], "train", str(tmp_path), "--no-follow")["id"])
     lost = address[until(lambda: holder(yard, job), 30)]
     place = next(i for i, node in enumerate(yard.nodes) if node.url == lost)
     other = yard.nodes[1 - place]

@@ -11,10 +11,10 @@ from msgspec import Struct
 from modelyard.catalog import facts, summaries
 from modelyard.catalog.good import last_good_days
 from modelyard.catalog.summaries import Summary
-from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.errors import NotFoundError
 from modelyard.records.estimates import Judgement, PastError, past_errors
 from modelyard.records.findings import Asked, FindingState
-from modelyard.records.metrics import Metric, default_metric, metric_for
+from modelyard.records.metrics import Metric, metric_or_default
 from modelyard.records.models import AliasChange
 from modelyard.records.policies import Policy, Promote
 from modelyard.records.predictions import Finding, Performance
@@ -195,11 +195,7 @@ def limit_of(metric: Metric, first: float, worse_share: float) -> float:
 
 
 def _metric(policy: Policy | None, signature: Signature) -> Metric:
-    named = (policy.promote if policy else Promote()).metric
-    try:
-        return metric_for(named, signature)
-    except InvalidError:
-        return default_metric(signature)
+    return metric_or_default((policy.promote if policy else Promote()).metric, signature)
 
 
 def _standing(

@@ -21,7 +21,7 @@ from modelyard.loop.quality import few_rows
 from modelyard.loop.reference import Reference, References
 from modelyard.loop.worse import worse
 from modelyard.records.estimates import Judgement, past_errors
-from modelyard.records.metrics import metric_for
+from modelyard.records.metrics import metric_or_default
 from modelyard.records.models import Version
 from modelyard.records.predictions import Finding, day_of, hour_of
 from modelyard.records.references import CHAMPION
@@ -140,7 +140,7 @@ class Looking:
         that have earned trust.
         """
         policy = self._registry.policies.policy(version.model)
-        metric = metric_for(policy.promote.metric, version.bundle.signature)
+        metric = metric_or_default(policy.promote.metric, version.bundle.signature)
         with self._database.read() as connection:
             every = watch.performances(connection, version.model, version.version, metric)
         trusted = any(p.judgement is Judgement.TRUSTED for p in past_errors(every))

@@ -180,7 +180,9 @@ def _of_duties(checkup: Checkup) -> Iterator[Finding]:
     for duty in failing[:_SHOWN]:
         words = f"failed {duty.failures} times in a row: {duty.words}"
         hint = "It is tried again by itself, each time later; mend what the words say."
-        yield Finding("problem", _name(duty), words, hint, "duty-failing", f"yard audit {duty.subject}")
+        yield Finding(
+            "problem", _name(duty), words, hint, "duty-failing", f"yard audit --subject {duty.subject}"
+        )
     for duty in late[:_SHOWN]:
         since = span((checkup.at - duty.since).total_seconds()) if duty.since else ""
         hint = "No engine takes it up: one is overloaded, or of a release that does not know this work."

@@ -71,6 +71,14 @@ def metric_for(name: str, signature: Signature) -> Metric:
     return metric
 
 
+def metric_or_default(name: str, signature: Signature) -> Metric:
+    """The metric that a policy names; the default where it names none, or one that does not fit."""
+    try:
+        return metric_for(name, signature)
+    except InvalidError:
+        return default_metric(signature)
+
+
 OTHERS = ("bias", "calibration", "precision", "recall", "coverage", "interval-width", "quantile-loss")
 MAX_EXPRESSION = 1_000  # characters
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -130,11 +128,11 @@ class RayCluster:
                 stderr=output,
                 env=self._environment(),
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
         joined = Future[Any]()
-        self._waiting[0] = joined
-        threading.Thread(target=self._listen, args=(process,), name=f"ray-{self.name}", daemon=True).start()
+        self._waiting = waiting = {0: joined}
+        name = f"ray-{self.name}"
+        threading.Thread(target=self._listen, args=(process, waiting), name=name, daemon=True).start()
         try:
             said = joined.result(_JOIN_SECONDS)
         except TimeoutError:
@@ -172,20 +170,21 @@ class RayCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
         }
 
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+    @staticmethod
+    def _listen(process: subprocess.Popen[bytes], waiting: dict[int, Future[Any]]) -> None:
+        """Hand out what a driver says; when it is gone, tell those who wait for it, and nobody else."""
         decoder = msgspec.json.Decoder(ray_driver.Said)
         assert process.stdout is not None  # noqa: S101 - it was started with a pipe
         with process.stdout as lines:
             for line in lines:
                 said: ray_driver.Said = decoder.decode(line)
                 number = 0 if isinstance(said, Joined) else said.call
-                if (waiting := self._waiting.pop(number, None)) is not None:
-                    waiting.set_result(said)
+                if (answer := waiting.pop(number, None)) is not None:
+                    answer.set_result(said)
         process.wait()
-        with self._lock:
-            waiting_still, self._waiting = self._waiting, {}
-        for number, future in waiting_still.items():
-            future.set_result(Failed(number, "the link to it broke"))
+        while waiting:
+            number, answer = waiting.popitem()
+            answer.set_result(Failed(number, "the link to it broke"))
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
@@ -248,7 +247,3 @@ class Spot(NamedTuple):
     node: str
     channel: Channel
     give_up: Callable[[], None]
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

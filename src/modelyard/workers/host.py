@@ -91,6 +91,7 @@ class Host:
         self._worker: Worker | None = None
         self._open: WeakSet[asyncio.StreamWriter] = WeakSet()  # also those that are being closed
         self._how = ""
+        self._told = 0  # bytes of the worker's log that a beat has told
         self._is_taken = False
         self._ended = asyncio.Event()
         self._watchers = 0
@@ -291,16 +292,16 @@ class Host:
     async def _beat(self, writer: asyncio.StreamWriter) -> None:
         """Tell once a second how the worker does, and at last that it has ended."""
         assert self._workers is not None  # noqa: S101
-        read, cpu = 0, 0.0
+        cpu = 0.0
         while self._worker is not None and not self._ended.is_set():
             memory, cpu = await asyncio.to_thread(self._look, self._workers, self._worker)
-            log, read = _more(Path(self._worker.log), read)
+            log, self._told = _more(Path(self._worker.log), self._told)
             writer.write(remote.pack(Beat(memory, cpu, log)))
             await asyncio.wait_for(writer.drain(), SILENCE_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), BEAT_SECONDS)
         if self._worker is not None:
-            log, _ = _more(Path(self._worker.log), read)
+            log, self._told = _more(Path(self._worker.log), self._told)
             writer.write(remote.pack(Beat(0, cpu, log)))
             writer.write(remote.pack(Ended(self._how)))
             with suppress(TimeoutError):
@@ -352,7 +353,7 @@ def _more(path: Path, since: int) -> tuple[bytes, int]:
             start = since if since <= size else 0
             file.seek(max(start, size - _LOG_CHUNK))
             data = file.read(_LOG_CHUNK)
-            return data, size
+            return data, file.tell()
     except OSError:
         return b"", since
 

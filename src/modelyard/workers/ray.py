@@ -30,7 +30,18 @@ from modelyard.settings import Settings
 from modelyard.workers import remote
 from modelyard.workers.cluster import Places, Spot
 from modelyard.workers.plans import Plan, Progress, Worker
-from modelyard.workers.remote import Beat, Channel, Ended, Ready, Refused, Said, Start, Stop, Watch
+from modelyard.workers.remote import (
+    PREPARES_SECONDS,
+    Beat,
+    Channel,
+    Ended,
+    Ready,
+    Refused,
+    Said,
+    Start,
+    Stop,
+    Watch,
+)
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +179,7 @@ class RayWorkers:
                 self._settings.data,
             )
             while True:
-                match channel.receive():
+                match channel.receive(PREPARES_SECONDS):
                     case Said(words=words):
                         progress(words)
                     case Ready() as ready:

@@ -15,7 +15,7 @@ from modelyard.workers.commands import Place
 from modelyard.workers.host_jobs import METRICS
 from modelyard.workers.plans import Progress
 from modelyard.workers.ray import as_error
-from modelyard.workers.remote import Began, Finished, Refused, Said, Stop, Went, Work
+from modelyard.workers.remote import PREPARES_SECONDS, Began, Finished, Refused, Said, Stop, Went, Work
 from modelyard.workers.tasks import Run, Task
 
 _POLITE_SECONDS = 5.0
@@ -56,7 +56,7 @@ class RayGrounds:
 
 
 def _until_it_runs(spot: Spot, progress: Progress) -> None:
-    while not isinstance(message := spot.channel.receive(), Began):
+    while not isinstance(message := spot.channel.receive(PREPARES_SECONDS), Began):
         if isinstance(message, Said):
             progress(message.words)
         elif isinstance(message, Refused):

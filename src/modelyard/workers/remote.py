@@ -32,6 +32,7 @@ from modelyard.workers.tasks import Task
 FILE = "far"  # the name of the file that stands for a worker's socket
 FRAMES, MESSAGES = "yard-frames", "yard-host"
 BEAT_SECONDS = 1.0
+PREPARES_SECONDS = 3600.0  # for an environment to be built, a model to load, an output to be packed
 SILENCE_SECONDS = 10.0  # a host that says nothing for so long is lost
 _CONNECT_SECONDS = 5.0
 _LENGTH = struct.Struct("<I")
@@ -370,13 +371,18 @@ class Channel:
             file.seek(0)
             unpack_folders(file, folder)
 
-    def receive(self) -> Message:
+    def receive(self, silence: float = SILENCE_SECONDS) -> Message:
         """The next message.
+
+        Args:
+            silence: seconds that the host may say nothing. While it prepares it has nothing to say for long
+                (`PREPARES_SECONDS`); a machine that is gone is noticed by the connection itself even then.
 
         Raises:
             OSError: the connection broke, or the host says nothing any more.
             MalformedError: it is not one of ours.
         """
+        self._socket.settimeout(silence)
         return unpack(self._read(length(self._read(_LENGTH.size))))
 
     def _read(self, size: int) -> bytes:
