@@ -46,18 +46,23 @@ class Expected(Struct, frozen=True):
 Estimator = Callable[[pl.DataFrame], list[Expected]]
 
 
+def can_estimate(signature: Signature) -> bool:
+    """Whether a model's answers can be estimated: numbers, and labels that come with probabilities."""
+    return signature.task is Task.REGRESSION or len(signature.classes) >= _TWO
+
+
 def estimator(labelled: pl.DataFrame, signature: Signature) -> Estimator | None:
     """What estimates rows without outcomes, made of labelled rows, oldest first.
 
     None for fewer than 500 of them, and for labels without probabilities.
     """
-    if labelled.height < FEWEST:
+    if labelled.height < FEWEST or not can_estimate(signature):
         return None
     if signature.task is Task.REGRESSION:
         models = [loss_model(labelled, signature, metric) for metric in (Metric.MAE, Metric.RMSE)]
         known = tuple(m for m in models if m is not None)
         return _Numbers(known) if known else None
-    return calibrated(labelled, signature) if len(signature.classes) >= _TWO else None
+    return calibrated(labelled, signature)
 
 
 def performances(

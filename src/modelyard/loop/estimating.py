@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from modelyard.catalog.registry import Registry
-from modelyard.loop.estimates import Estimator, estimator, performances
+from modelyard.loop.estimates import Estimator, can_estimate, estimator, performances
 from modelyard.loop.labelled import Rows, newest
 from modelyard.loop.losses import FEWEST
 from modelyard.records.errors import NotFoundError
@@ -66,6 +66,8 @@ class Estimating:
         try:
             signature = self._registry.version(model, number).bundle.signature
         except NotFoundError:  # the database is an older backup
+            return
+        if not can_estimate(signature):  # before its rows are read
             return
         learned = self._estimator(key, signature)
         if learned is None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +18,7 @@ import polars as pl
 
 from modelyard.catalog.ledger import KIND, SUBJECT, Ledgers
 from modelyard.catalog.registry import Registry
+from modelyard.loop.labelled import Rows
 from modelyard.loop.value import Part, asked_again, measure
 from modelyard.records.errors import NotFoundError
 from modelyard.records.models import Version
@@ -93,10 +93,9 @@ class LedgerStep:
         again: Again,
     ) -> None:
         self._database = database
-        self._blobs = blobs
+        self._rows = Rows(database, blobs, scratch)
         self._registry = registry
         self._ledgers = Ledgers(database, clock)
-        self._scratch = scratch
         self._every = timedelta(seconds=rhythm.every)
         self._clock = clock
         self._seen: datetime | None = None  # all that changed before has been looked at
@@ -141,39 +140,41 @@ class LedgerStep:
             known = ledger.made_of(connection)
         this = Month.of(now)
         for model, statement in stated.items():
-            for month in sorted(months.get(model, set()) | self._later.pop(model, set()) | {this}):
-                self._measure_month(duty, model, month, statement, known.get((model, str(month)), ""))
+            for month in sorted(months.get(model, set()) | self._later.get(model, set()) | {this}):
+                if self._measure_month(duty, model, month, statement, known.get((model, str(month)), "")):
+                    self._later.get(model, set()).discard(month)
         self._seen = now - _MARGIN
 
-    def _measure_month(self, duty: Duty, model: str, month: Month, stated: Statement, known: str) -> None:
+    def _measure_month(self, duty: Duty, model: str, month: Month, stated: Statement, known: str) -> bool:
+        """Measure a month if it has changed; False where it is left for its next turn."""
         with self._database.read() as connection:
             every = watch.labelled_days(connection, model)
         days = [day for day in every if month.begins <= day.day < month.ends]
         source = _made_of(stated, days)
         if source == known:
-            return
+            return True
         pace = self._paces.setdefault(model, Pace(self._rest))
         if known and not pace.is_due():
             self._later.setdefault(model, set()).add(month)
-            return
+            return False
         with pace:
             found = self._measured(model, stated, days)
         with self._database.write(unaudited=_KEEPS) as connection:
             duties.hold(connection, duty)
             if ledger.statements(connection, model).get(model) == stated:  # else the next look does it
                 ledger.put_measured(connection, model, str(month), source, found)
+        return True
 
     def _measured(self, model: str, stated: Statement, days: list[Labelled]) -> Measured:
-        with TemporaryDirectory(dir=self._scratch, prefix="value-") as folder:
-            parts = {day: self._part(model, day, Path(folder)) for day in days}
-            baseline = stated.worth.version
-            found = [part for day, part in parts.items() if part and day.version != baseline]
-            older = [part for day, part in parts.items() if part and day.version == baseline]
-            tasks = {part.signature.task for part in found}
-            if len(tasks) > 1:
-                return Measured(0, why="Versions of this month answer numbers and classes: nothing adds up.")
-            failed = "" if baseline is None else self._ask_again(model, baseline, found, older)
-            return measure(found, stated.worth, older, failed)
+        parts = {day: self._part(model, day) for day in days}
+        baseline = stated.worth.version
+        found = [part for day, part in parts.items() if part and day.version != baseline]
+        older = [part for day, part in parts.items() if part and day.version == baseline]
+        tasks = {part.signature.task for part in found}
+        if len(tasks) > 1:
+            return Measured(0, why="Versions of this month answer numbers and classes: nothing adds up.")
+        failed = "" if baseline is None else self._ask_again(model, baseline, found, older)
+        return measure(found, stated.worth, older, failed)
 
     def _ask_again(self, model: str, baseline: int, found: list[Part], older: list[Part]) -> str:
         """Add what the baseline answers to rows that it has not answered; why not to all."""
@@ -186,14 +187,13 @@ class LedgerStep:
             older.append(Part(version.bundle.signature, answered))
         return why
 
-    def _part(self, model: str, day: Labelled, folder: Path) -> Part | None:
+    def _part(self, model: str, day: Labelled) -> Part | None:
         try:
             signature = self._registry.version(model, day.version).bundle.signature
         except NotFoundError:  # the database is an older backup
             return None
-        path = folder / day.digest
-        self._blobs.fetch(day.digest, path)
-        return Part(signature, pl.read_parquet(path))
+        rows = self._rows.read([day])
+        return None if rows is None else Part(signature, rows)
 
 
 def _made_of(stated: Statement, days: list[Labelled]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +37,12 @@ _DAYS_KEPT = 128  # in memory, of all models
 
 
 class _Day(NamedTuple):
-    """The last 24 hours: since when, how many rows, and what has moved since the last good day."""
+    """The last 24 hours: since when, what was asked, the last good day, and what has moved since that."""
 
     since: datetime
-    rows: int
-    found: list[Noticed]
+    window: Summary
+    good: Summary | None = None
+    found: Sequence[Noticed] = ()
 
 
 class Looking:
@@ -105,13 +106,14 @@ class Looking:
         if few := self._few(version, now):
             found.append(few)
         day = (last.since, now)
-        made = [
-            self._finding(version, f, f.against, last.rows, day)
-            if f.against
-            else self._finding(version, f, reference.source, window.rows, span)
-            for f in found
+        ours = [
+            self._finding(version, f, reference.source, window.rows, span) for f in found if not f.against
         ]
-        return [*self._looker(made, version, reference.summary, window), *self._worse(version, now)]
+        made = self._looker(ours, version, reference.summary, window)
+        if last.good is not None:  # what only the last good day shows is behind its rows and no others
+            fresh = [self._finding(version, f, f.against, last.window.rows, day) for f in found if f.against]
+            made += self._looker(fresh, version, last.good, last.window)
+        return [*made, *self._worse(version, now)]
 
     def _day(self, version: Version, now: datetime) -> _Day:
         """What has moved in the last 24 hours, compared with the last good day."""
@@ -121,10 +123,11 @@ class Looking:
             days = last_good_days(connection, version.model, version.version, since)
         window = self._history.window(version.model, version.version, since, until)
         if not days or window.rows < FEWEST:
-            return _Day(since, window.rows, [])
+            return _Day(since, window)
         summaries_of = [self._whole_day(version, day) for day in days[-_DAYS:]]
         against = f"the last good day, {days[-1]:%Y-%m-%d}"
-        return _Day(since, window.rows, since_good(summaries_of[-1], window, summaries_of, against))
+        good = summaries_of[-1]
+        return _Day(since, window, good, since_good(good, window, summaries_of, against))
 
     def _whole_day(self, version: Version, day: datetime) -> Summary:
         """A day that is over: it is kept in memory, for what comes late of it changes little."""
