@@ -386,6 +386,31 @@ def test_what_is_new_since_the_last_good_day_until_somebody_has_seen_it(yard: Ya
     assert Watching(yard.database).watched(MODEL, yard.now).last_good == first + timedelta(days=6)
 
 
+def test_who_is_behind_what_only_the_last_good_day_shows(yard: Yard) -> None:
+    """One caller moved, which was acknowledged, and is back: beside the reference nothing is to be seen."""
+    chance = np.random.default_rng(1)
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+
+    def day(number: int, bens: float) -> dict[str, Finding]:
+        yard.now = first + timedelta(days=number, hours=23)
+        for caller, mean in (("anna", 0.0), ("ben", bens)):
+            x = chance.normal(mean, 1.0, 1500)
+            yard.front.answer({"x": x}, {"prediction": x * 0}, at=yard.now, caller=caller)
+        yard.look()
+        with yard.database.read() as connection:
+            return {f.subject: f for f in watch.open_findings(connection, MODEL)}
+
+    for number in range(3):
+        assert day(number, 0.0) == {}
+    for finding in day(3, 2.0).values():
+        Watching(yard.database).acknowledge(MODEL, finding.id, by="anna")
+    for number in range(4, 20):  # until the jump is no longer among the changes of the last good days
+        day(number, 2.0)
+    found = day(20, 0.0)["drift:x"]
+    assert found.against.startswith("the last good day")
+    assert found.callers == 1.0, "all are apart from what they were together on that day"
+
+
 def test_that_it_has_become_worse_is_noticed_once_outcomes_come(yard: Yard) -> None:
     """Inputs stay as they are; the errors of the last week are half as large again as in the first days."""
     chance = np.random.default_rng(1)
