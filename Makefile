@@ -34,7 +34,7 @@ bench-peers: ## the same models served by eight other servers, into docs/benchma
 	@$(SETUP) test
 	@$(RUN) python -m bench.run --only peers features --write
 
-bench-refits: ## bad candidates stopped, good ones needlessly, rollouts under load, idle policies; ten minutes
+bench-refits: ## bad candidates stopped, good ones needlessly, rollouts under load, idle policies; a quarter of an hour
 	@$(SETUP) test
 	@$(RUN) python -m bench.run --only planted needless policies rollouts
 

@@ -15,7 +15,7 @@ GIB = 1024**3
 
 # Measured, one row a request (docs/benchmarks.md, 8 connections), microseconds of one core:
 FRONT_CPU, PORTABLE_CPU, NATIVE_CPU = 61e-6, 25e-6, 85e-6
-SHIP_CPU = 1 / 64_000  # from the spool to segments and summaries (docs/watching.md)
+SHIP_CPU = 1 / 214_000  # from the spool to segments and summaries (docs/benchmarks.md)
 SPOOL_BYTES = 400  # a row of 20 columns, as recorded (assumed from 20 doubles and its keys)
 KEPT_BYTES = 40  # the same in a Parquet segment (assumed)
 # Measured with 10,000 models of 20 columns (docs/scale.md):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,8 @@ def commands() -> Iterator[tuple[str, Any]]:
     for name, command in root.commands.items():
         inner = getattr(command, "commands", None)
         if inner:
+            if command.invoke_without_command:  # a group that does something by itself
+                yield f"yard {name}", command
             yield from ((f"yard {name} {below}", found) for below, found in inner.items())
         else:
             yield f"yard {name}", command
@@ -147,7 +150,9 @@ def _keys(found: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _command(path: str, command: Any) -> str:  # noqa: ANN401 - Typer keeps its own kinds of command
-    text = re.sub(r"(?<!\n)\n(?!\n)", " ", (command.help or "").strip())
+    is_group = hasattr(command, "commands")  # whose own help is of all that is below it
+    told = inspect.getdoc(command.callback) if is_group else command.help
+    text = re.sub(r"(?<!\n)\n(?!\n)", " ", (told or "").strip())
     examples = re.findall(r"Example: (.+)", text)
     words = re.sub(r"\s*Example: .+", "", text).strip()
     arguments = [p for p in command.params if p.param_type_name == "argument"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import Connection
 
+from modelyard.catalog import clock, looked_up
 from modelyard.records.capacity import Capacity, Demand
-from modelyard.records.errors import NotFoundError
 from modelyard.store import audit, capacities, models, state
 from modelyard.store.database import Database
 
@@ -32,7 +30,7 @@ class Capacities:
         """Set a model's capacity; the same one again changes nothing."""
         with self._database.write() as connection:
             if not models.lock(connection, model):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             return set_capacity(connection, model, serve, by=by, source="by hand")
 
 
@@ -46,7 +44,7 @@ def capacity_of(connection: Connection, model: str) -> Capacity:
         return found
     known = models.get(connection, model)
     if known is None:
-        raise _unknown(model)
+        raise looked_up.unknown(model)
     return Capacity(model, Demand(), "the default", known.created_at, NOBODY)
 
 
@@ -55,12 +53,8 @@ def set_capacity(connection: Connection, model: str, serve: Demand, *, by: str, 
     before = capacity_of(connection, model)
     if before.serve == serve:
         return before
-    after = Capacity(model, serve, source, datetime.now(UTC), by)
+    after = Capacity(model, serve, source, clock.now(), by)
     capacities.put(connection, after)
     audit.append(connection, by=by, action="capacity.set", subject=model, before=before, after=after)
     state.bump_generation(connection)
     return after
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock, words
+from modelyard.catalog import clock, looked_up, words
 from modelyard.catalog.policies import policy_of
 from modelyard.catalog.rollouts import begin
 from modelyard.records.audit import YARD
@@ -73,7 +73,7 @@ class Gates:
         line = words.reason(why)
         with self._database.write() as connection:
             if not models.lock(connection, model):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             _check(connection, model, candidate)
             return _asked(connection, model, candidate, held_out, by=by, why=line, rolls_out=rolls_out)
 
@@ -85,7 +85,7 @@ class Gates:
         """
         with self._database.read() as connection:
             if models.get(connection, model) is None:
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             return verdicts.of_model(connection, model)
 
     def verdict(self, model: str, number: int) -> Verdict:
@@ -272,7 +272,3 @@ def _version(connection: Connection, model: str, number: int) -> Version:
     if found is None:
         raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
     return found
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, looked_up, words
 from modelyard.catalog.jobs import DUTY
-from modelyard.records.errors import NotFoundError
 from modelyard.records.hosts import Asked, Hosts, check_hosts
 from modelyard.records.jobs import Job, JobState
 from modelyard.store import audit, duties, hosts, jobs, models
@@ -40,7 +38,7 @@ class Approvals:
             InvalidError: one of them is no host.
         """
         wanted, line = check_hosts(given), words.reason(why)
-        now = datetime.now(UTC)
+        now = clock.now()
         with self._database.write() as connection:
             before = _known(connection, model)
             if before.approved == wanted:
@@ -69,6 +67,6 @@ def command(job: Job) -> str:
 
 def _known(connection: Connection, model: str) -> Hosts:
     if models.get(connection, model) is None and jobs.latest(connection, model) is None:
-        raise NotFoundError(f"There is no model {model}.", "See what there is: yard models.")
+        raise looked_up.unknown(model)
     asked = (Asked(job.id, job.hosts) for job in jobs.with_hosts(connection, model))
     return msgspec.structs.replace(hosts.get(connection, model), asked=tuple(asked))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from sqlalchemy import Connection
 
-from modelyard.catalog import expressions
+from modelyard.catalog import clock, expressions
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.metrics import OwnMetric, check_metric_name
 from modelyard.records.references import shown
@@ -48,7 +46,7 @@ class OwnMetrics:
                 message = f"{model} has {_MOST} metrics of its own."
                 raise InvalidError(message, "Remove one: yard metric MODEL NAME --remove.", field="name")
             _check_expression(connection, model, expression)
-            now = datetime.now(UTC)
+            now = clock.now()
             metric = OwnMetric(model, name, expression, higher_is_better, now, by)
             own_metrics.put(connection, metric)
             duties.ensure(connection, WATCH, model, now)

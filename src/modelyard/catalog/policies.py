@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock
-from modelyard.records.errors import NotFoundError
+from modelyard.catalog import clock, looked_up
 from modelyard.records.policies import Policy, Promote, Retrain
 from modelyard.store import audit, duties, models, policies
 from modelyard.store.database import Database
@@ -35,14 +34,14 @@ class Policies:
         """Set a model's policy; the same one again changes nothing."""
         with self._database.write() as connection:
             if not models.lock(connection, model):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             return set_policy(connection, model, retrain, promote, by=by, source=source)
 
     def pause(self, model: str, *, paused: bool, by: str) -> Policy:
         """Let the yard start no training by itself, or let it again."""
         with self._database.write() as connection:
             if not models.lock(connection, model):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             before = policy_of(connection, model)
             if before.paused == paused:
                 return before
@@ -60,7 +59,7 @@ def policy_of(connection: Connection, model: str) -> Policy:
         return found
     known = models.get(connection, model)
     if known is None:
-        raise _unknown(model)
+        raise looked_up.unknown(model)
     return Policy(
         model=model,
         retrain=Retrain(),
@@ -89,7 +88,3 @@ def _keep(connection: Connection, before: Policy, policy: Policy) -> Policy:
     audit.append(connection, by=by, action=action, subject=subject, before=before, after=policy)
     duties.ensure(connection, TRIGGER, policy.model, policy.changed_at)
     return policy
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

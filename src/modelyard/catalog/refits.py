@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock, words
+from modelyard.catalog import clock, looked_up, words
 from modelyard.catalog import jobs as training
 from modelyard.catalog.facts import facts_of
 from modelyard.catalog.jobs import Queue
@@ -46,7 +46,7 @@ class Refits:
         line, now = words.reason(why), clock.now()
         with self._database.write() as connection:
             if not models.lock(connection, model):
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             if jobs.latest(connection, model) is None:
                 message = f"No project has trained {model} yet, so there is nothing to train it with."
                 raise ConflictError(message, "Send its project once: yard train DIR.")
@@ -61,7 +61,7 @@ class Refits:
         """The refits of a model, newest first, and what comes next."""
         with self._database.read() as connection:
             if models.get(connection, model) is None:
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             return Story(
                 refits.outlook(connection, model),
                 refits_of(
@@ -122,7 +122,3 @@ def _look_at(policy: Policy, decision: Decision) -> datetime | None:
     """When to look again; a policy that names no condition is looked at when somebody asks."""
     unconditional = Retrain(cooldown=policy.retrain.cooldown, budget=policy.retrain.budget)
     return None if policy.retrain == unconditional and not decision.causes else decision.look_at
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

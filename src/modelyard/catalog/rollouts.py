@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock, words
+from modelyard.catalog import clock, looked_up, words
 from modelyard.records.audit import YARD
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import ConflictError, NotFoundError
@@ -119,7 +119,7 @@ class Rollouts:
         """All rollouts of a model with their steps, newest first."""
         with self._database.read() as connection:
             if models.get(connection, model) is None:
-                raise _unknown(model)
+                raise looked_up.unknown(model)
             return rollouts.of_model(connection, model)
 
     def going_on(self, departments: frozenset[str] | None = None) -> list[Rollout]:
@@ -240,8 +240,4 @@ def _going_on(connection: Connection, model: str) -> Rollout:
 
 def _lock(connection: Connection, model: str) -> None:
     if not models.lock(connection, model):
-        raise _unknown(model)
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")
+        raise looked_up.unknown(model)

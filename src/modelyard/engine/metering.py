@@ -23,6 +23,7 @@ from modelyard.records.meters import Books, Counts, Meters
 from modelyard.records.rollouts import version_of
 from modelyard.store import ledger
 from modelyard.store.database import Database
+from modelyard.store.folder import whole_file
 from modelyard.workers.plans import Plan, Progress, Worker, Workers
 from modelyard.workers.processes import start_time
 
@@ -34,7 +35,6 @@ _SAMPLE = re.compile(
 _ANSWERED = "answered"
 _MILLION = 1_000_000
 _NICE = 10  # the fronts come first
-_MODE = 0o600
 Source = Callable[[], Meters]
 
 
@@ -194,13 +194,8 @@ class Meter:
         """In memory and on the disk, whole or not at all; nothing goes on before it is there."""
         self._books = books
         if books != self._kept:
-            new = self._file.with_suffix(".new")
-            with new.open("wb") as file:
-                os.fchmod(file.fileno(), _MODE)
+            with whole_file(self._file) as file:
                 file.write(msgspec.json.encode(books))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
             self._kept = books
 
     def _run(self) -> None:
