@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
-from bench.figures.common import Run, alternate, yard_with
+from bench.figures.common import Run, alternate, request_to, yard_with
 from bench.figures.loop import code_model
 from bench.load import Request, Sample, load
 from bench.machine import memory_mb
 from bench.report import TIMES, Figure, spread
 from bench.yard import Yard
 
+_ROW = b'[{"x": 2.0}]'
 _MODELS, _HOT = 1_000, 50
 _IDLE_AFTER = "20"  # seconds: those that nobody asks are let go of
 _REACH = 2.0
@@ -35,18 +36,13 @@ def measure(run: Run) -> Iterator[Figure]:
         run.say(f"publishing {_MODELS:,} models")
         took = _publish(many)
         hot = tuple(f"/models/bench/many-{n}/predict" for n in range(0, _MODELS, _MODELS // _HOT))
-        ours = replace(_request(many, "bench/many-0"), paths=hot)
-        theirs = _request(one, "bench/alone")
+        ours = replace(request_to(many, "bench/many-0", _ROW), paths=hot)
+        theirs = request_to(one, "bench/alone", _ROW)
         pairs = {count: _both(run, ours, theirs, count) for count in _CONNECTIONS}
         _wait_for_idle(run, ours, many)
         load(theirs, _CONNECTIONS[0], run.seconds)
         memory = [_memory(yard) for yard in (many, one)]
     yield from _figures(pairs, memory, took)
-
-
-def _request(yard: Yard, model: str) -> Request:
-    headers = {**yard.headers, "Content-Type": "application/json"}
-    return Request(f"{yard.url}/models/{model}/predict", b'[{"x": 2.0}]', headers)
 
 
 def _publish(yard: Yard) -> float:

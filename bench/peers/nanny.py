@@ -8,11 +8,8 @@ import subprocess
 from pathlib import Path
 from textwrap import dedent
 
-from tools.setup.machine import VENV, run
-from tools.setup.pip_settings import uv_environment
-
 from bench.machine import TOOLS
-from bench.peers.install import once
+from bench.peers.install import once, packages
 
 VERSION = "0.13.1"
 
@@ -44,15 +41,9 @@ def nannyml() -> Path:
         PeerMissingError: it cannot be installed.
     """
     folder = TOOLS / "nannyml"
-
-    def install() -> None:
-        uv = str(VENV / "bin/uv")
-        run([uv, "venv", "--python", VENV / "bin/python", folder], uv_environment())
-        # It needs statsmodels and does not say so; with pandas 3 its direct loss estimation fails.
-        wanted = [f"nannyml=={VERSION}", "pandas<3", "pyarrow", "statsmodels"]
-        run([uv, "pip", "install", "--python", folder / "bin/python", *wanted], uv_environment())
-
-    return once(folder, f"NannyML {VERSION}", install)
+    # It needs statsmodels and does not say so; with pandas 3 its direct loss estimation fails.
+    wanted = [f"nannyml=={VERSION}", "pandas<3", "pyarrow", "statsmodels"]
+    return once(folder, f"NannyML {VERSION}", lambda: packages(folder, wanted), wanted)
 
 
 def estimates(folder: Path, task: Path) -> dict[str, list[float]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from modelyard.store import nodes as rows
 from modelyard.store.database import Database, clock
 from modelyard.store.duties import Duty
 from modelyard.store.schema import nodes as table
+from tests.journeys.running import until
 
 ONE, TWO = "http://10.0.0.1:8080", "http://10.0.0.2:8080"
 DAY = timedelta(days=1)
@@ -331,10 +330,13 @@ def test_a_lease_is_kept_while_the_work_goes_on_and_lost_with_its_node(
     one, two = (Leases(database, name, lambda: now[0]) for name in ("one", "two"))
     with one.hold("check", "ops.a.1"):
         now[0] = began + timedelta(seconds=50)
-        extended = wait_for(
-            database, lambda duty: (duty.leased_until or began) > began + timedelta(seconds=100)
-        )
-        assert extended
+
+        def extended() -> bool:
+            with database.read() as connection:
+                duty = duties.get(connection, "check", "ops.a.1")
+            return duty is not None and (duty.leased_until or began) > began + timedelta(seconds=100)
+
+        until(extended)
         now[0] = began + timedelta(seconds=80)
         with two.hold("check", "ops.a.1") as theirs:
             assert not theirs
@@ -342,13 +344,3 @@ def test_a_lease_is_kept_while_the_work_goes_on_and_lost_with_its_node(
             duties.release(connection, None, "one", now[0])
         with two.hold("check", "ops.a.1") as theirs:
             assert theirs
-
-
-def wait_for(database: Database, is_so: Callable[[Duty], bool]) -> bool:
-    for _ in range(2_000):
-        with database.read() as connection:
-            duty = duties.get(connection, "check", "ops.a.1")
-        if duty is not None and is_so(duty):
-            return True
-        threading.Event().wait(0.005)
-    return False
