@@ -326,7 +326,7 @@ def test_systemd_is_told_how_it_stands(tmp_path: Path) -> None:
         assert systemd.recv(1000) == b"STOPPING=1"
     # Nobody listens any more: that is no reason not to run.
     with RunningYard(tmp_path / "yard", {"NOTIFY_SOCKET": str(place), "YARD_FRONTS": "1"}) as alone:
-        assert "systemd cannot be told" in alone.said
+        assert until(lambda: "systemd cannot be told" in alone.said)
 
 
 def test_logs_are_objects_where_that_is_wanted(tmp_path: Path) -> None:
