@@ -112,25 +112,29 @@ def _ask(yard: Yard, model: str, source: Path, target: Path) -> float:
 
 
 def _ten_million(run: Run) -> Figure:
-    """The peak of the yard's memory with a tenth of the rows and with all of them."""
+    """The peak of the yard's memory with a tenth of the rows and with all of them, until they are shipped."""
     model, names = linear(), COLUMNS[:4]
     bundle = python_bundle(model, run.folder / "linear-bundle", columns=4)
     folder = run.folder / "ten-million"
     folder.mkdir()
     peaks: list[dict[str, float]] = []
     seconds = []
-    with yard_with(run, "ten-million-yard", {_SMALL: bundle}) as yard:
+    # Shipped as soon as it is recorded, and once before: what a program takes to begin is no growth.
+    environment = {"YARD_SHIP_AFTER": "1"}
+    with yard_with(run, "ten-million-yard", {_SMALL: bundle}, environment=environment) as yard:
         before = sum(_memory(yard).values())
-        for count in (_MILLION, 10 * _MILLION):
+        for count in (_MILLION, _MILLION, 10 * _MILLION):
             run.say(f"{count:,} rows")
             rows = folder / "rows.parquet"
             _written(rows, count, names)
             with _peak(yard) as peak:
                 seconds.append(_ask(yard, _SMALL, rows, folder / "out.parquet"))
+                _wait_until_shipped(yard)
             peaks.append(max(peak, key=lambda by_role: sum(by_role.values())))
             answered = pl.scan_parquet(folder / "out.parquet").select(pl.len()).collect().item()
             if answered != count:
                 raise RuntimeError(f"{answered} rows were answered of {count}")
+    peaks = peaks[1:]
     tenth, whole = (sum(peak.values()) for peak in peaks)
     return Figure(
         name="ten-million",
@@ -145,9 +149,15 @@ def _ten_million(run: Run) -> Figure:
                 f"{name}: {_words(peak)}"
                 for name, peak in zip(("1,000,000", "10,000,000"), peaks, strict=True)
             ),
-            f"{10 * _MILLION / seconds[1]:,.0f} rows/s in and out, {_MILLION / seconds[0]:,.0f} with a tenth",
+            f"{10 * _MILLION / seconds[2]:,.0f} rows/s in and out, {_MILLION / seconds[1]:,.0f} with a tenth",
         ),
     )
+
+
+def _wait_until_shipped(yard: Yard) -> None:
+    with yard.client() as client:
+        while client.get("/api/v1/checkup").raise_for_status().json()["spool_bytes"]:
+            time.sleep(_LOOK)
 
 
 def _written(path: Path, count: int, names: tuple[str, ...]) -> None:
