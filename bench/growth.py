@@ -20,7 +20,7 @@ SPOOL_BYTES = 400  # a row of 20 columns, as recorded (assumed from 20 doubles a
 KEPT_BYTES = 40  # the same in a Parquet segment (assumed)
 # Measured with 10,000 models of 20 columns (docs/scale.md):
 FRONT_BYTES_A_VERSION = 13_000
-SWAP_ENGINE_A_VERSION, SWAP_FRONT_A_VERSION = 21e-6, 3e-6  # seconds of one core for each change of routes
+SWAP_ENGINE_A_VERSION, SWAP_FRONT_A_VERSION = 16e-6, 2.4e-6  # seconds of one core for each change of routes
 WATCH_CPU = 0.05  # seconds for a model's hourly round of watching (assumed)
 PLAIN_WORKER = 16e6  # bytes (PSS) of a worker of plain Python, measured
 LIBRARY_WORKER = 150e6  # of one that has loaded scikit-learn (assumed)
