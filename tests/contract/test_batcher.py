@@ -30,7 +30,7 @@ from modelyard.serving.inputs import Inputs
 from modelyard.serving.pool import Pool
 from modelyard.serving.tables import from_table
 from modelyard.serving.tap import Asked, Tap
-from modelyard.workers.wire import Frame, encode, to_values
+from modelyard.workers.wire import MAGIC, PREFIX, Frame, encode, to_values
 from tests.contract.scripted import (
     LIMITS,
     SERVED,
@@ -352,9 +352,16 @@ def test_an_answer_to_another_question_reaches_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    "junk", [b"HTTP/1.1 200 OK\r\n\r\n", b"YRD1" + b"\xff" * 8, b"YRD1\x01\0\0\0\0\0\0\0x"]
+    "junk",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"YRD1" + b"\xff" * 8,
+        b"YRD1\x01\0\0\0\0\0\0\0x",
+        PREFIX.pack(MAGIC, 5, 1 << 30),
+    ],
+    ids=["HTTP", "over the limit", "no header", "a gigabyte for one row"],
 )
-def test_a_worker_that_speaks_no_frames_is_told_of_and_replaced(junk: bytes) -> None:
+def test_64_a_worker_that_speaks_no_frames_is_told_of_and_replaced(junk: bytes) -> None:
     async def behave(worker: Worker, question: Frame) -> Frame | bytes:
         return junk if worker is bad[0] else await doubles(worker, question)
 

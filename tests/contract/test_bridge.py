@@ -110,7 +110,7 @@ def test_questions_sent_ahead_are_answered_in_order(start: Start) -> None:
         assert [wire.decode(f).get("id") for f in take_frames(received)] == [str(n) for n in range(100)]
 
 
-def test_64_mib_both_ways(start: Start) -> None:
+def test_large_frames_both_ways(start: Start) -> None:
     _, path = start(ECHO)
     with connect(path) as talk:
         answer = talk.ask(big(64 << 20), 60)

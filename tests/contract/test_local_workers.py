@@ -18,6 +18,7 @@ import pytest
 from modelyard.records.errors import (
     DeadlineError,
     EnvironmentBuildError,
+    MalformedError,
     ModelError,
     WorkerLostError,
     WorkerStartError,
@@ -29,7 +30,7 @@ from modelyard.workers.logs import tail, trim
 from modelyard.workers.plans import Plan
 from modelyard.workers.processes import how_it_ended, tree
 from modelyard.workers.talk import Talk
-from modelyard.workers.wire import Frame, from_values, to_values
+from modelyard.workers.wire import MAGIC, PREFIX, Frame, from_values, to_values
 from tests.contract.hands import OWN, X, ask, is_alive, plan, question, quiet, settings, started
 from tests.journeys.running import until
 
@@ -159,7 +160,7 @@ def test_no_answer_in_time(workers: LocalWorkers, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["load", "answer"])
-def test_a_model_that_allocates_without_end(tmp_path: Path, where: str) -> None:
+def test_62_a_model_that_allocates_without_end(tmp_path: Path, where: str) -> None:
     workers = LocalWorkers(settings(tmp_path / "data", worker_memory=512 * MIB))
     endless = "kept = []\nwhile True: kept.append(bytearray(1 << 24))\n"
     if where == "load":
@@ -174,7 +175,7 @@ def test_a_model_that_allocates_without_end(tmp_path: Path, where: str) -> None:
         assert workers.memory(worker) < 512 * MIB
 
 
-def test_one_that_ignores_sigterm_is_ended(workers: LocalWorkers, tmp_path: Path) -> None:
+def test_62_one_that_ignores_sigterm_is_ended(workers: LocalWorkers, tmp_path: Path) -> None:
     source = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PREDICT + "    return x\n"
     worker = workers.start(plan(tmp_path / "bundle", source), quiet)
     began = time.monotonic()
@@ -212,7 +213,7 @@ def test_its_children_go_with_it_when_it_dies(workers: LocalWorkers, tmp_path: P
     assert until(lambda: not is_alive(child))
 
 
-def test_one_that_prints_without_end_fills_no_disk(workers: LocalWorkers, tmp_path: Path) -> None:
+def test_62_one_that_prints_without_end_fills_no_disk(workers: LocalWorkers, tmp_path: Path) -> None:
     source = (
         "import os\nline = b'x' * (1 << 20)\n"
         + PREDICT
@@ -243,7 +244,7 @@ def test_a_short_log_is_not_trimmed(tmp_path: Path) -> None:
     assert tail(tmp_path / "absent") == ""
 
 
-def test_one_that_opens_files_without_end(workers: LocalWorkers, tmp_path: Path) -> None:
+def test_62_one_that_opens_files_without_end(workers: LocalWorkers, tmp_path: Path) -> None:
     source = PREDICT + (
         "    if x[0] > 0: return x\n    files = []\n    while True: files.append(open('/dev/null'))\n"
     )
@@ -418,7 +419,7 @@ def test_julia_says_what_is_wrong_with_a_file(workers: LocalWorkers, tmp_path: P
     assert error.message.startswith("The model does not load: ")
 
 
-def test_the_answer_to_load_must_be_one(tmp_path: Path) -> None:
+def test_64_the_answer_to_load_must_be_one(tmp_path: Path) -> None:
     """A worker that speaks frames, but of another question."""
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable}\n{WRONG_WORKER}")
@@ -444,7 +445,25 @@ sock.recv(1)
 """
 
 
-def test_bytes_that_come_too_slowly(tmp_path: Path) -> None:
+def test_64_a_gigabyte_for_an_answer_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "huge.sock"
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        listener.bind(str(path))
+        listener.listen()
+
+        def promise() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.recv(1 << 16)
+                sock.sendall(PREFIX.pack(MAGIC, 5, 1 << 30))
+
+        promised = pool.submit(promise)
+        with Talk(path) as talk, pytest.raises(MalformedError, match="over the limit"):
+            talk.ask(Frame("infer", (("id", "1"),)), 20)
+        promised.result()
+
+
+def test_64_bytes_that_come_too_slowly(tmp_path: Path) -> None:
     """The limit is on the whole answer, not on each of its bytes."""
     path = tmp_path / "slow.sock"
     listener = socket.socket(socket.AF_UNIX)

@@ -113,7 +113,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_file_is_refused_before_it_is_opened(case: str) -> None:
+def test_22_23_a_hostile_file_is_refused_before_it_is_opened(case: str) -> None:
     make, words = HOSTILE[case]
     with pytest.raises(CHECK.UnsafeError, match=words):
         CHECK.check(make())
@@ -191,13 +191,13 @@ def test_missing_unknown_and_odd_text_come_as_they_are(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("case", ["a bomb", "external data", "a pickle"])
-def test_a_worker_with_a_hostile_file_does_not_start(case: str, folder: Path) -> None:
+def test_22_23_a_worker_with_a_hostile_file_does_not_start(case: str, folder: Path) -> None:
     make, words = HOSTILE[case]
     with pytest.raises(WorkerStartError, match=words):
         LocalWorkers(settings(folder)).start(plan(folder, make()), quiet)
 
 
-def test_loading_is_bounded_in_memory(folder: Path) -> None:
+def test_23_loading_is_bounded_in_memory(folder: Path) -> None:
     """Allowed operators whose product is folded at load: 3 GB out of 40 kB, and refused by the bound."""
     left = numpy_helper.from_array(np.ones((20_000, 1)), "a")
     right = numpy_helper.from_array(np.ones((1, 20_000)), "b")

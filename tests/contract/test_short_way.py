@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from modelyard.api.heads import HeadsInTime
 from modelyard.api.predict import Asker, Head
 from modelyard.api.short import ShortWay, ShortWayProtocol, read_head
 from modelyard.records.rollouts import RouteTable, StageKind, Trial
 from modelyard.serving.table import EMPTY
-from tests.contract.scripted import dock, run
+from tests.contract.scripted import dock, run, turns
 from tests.contract.test_doors import FUEL, Front, behave
 
 MIXED = "/models/finance/mixed/predict"
@@ -359,6 +360,78 @@ def test_an_idle_connection_is_closed() -> None:
         assert await reader.read() == b""
 
     served(test, keep_alive=0.05)
+
+
+def test_30_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing at all, a byte now and then, a second head without end; one that has asked keeps its line."""
+    monkeypatch.setattr(HeadsInTime, "head_seconds", 0.05)
+
+    async def test(made: Shore) -> None:
+        whole, asking = await made.send(request())
+        assert (await read_answer(whole))[0] == 200
+        chatty, chatting = await made.send(b"POST /models/")
+        silent = [(await made.send())[0], (await made.send(request()[:40]))[0]]
+        second, _ = await made.send(request(), b"POST /mo")
+        assert (await read_answer(second))[0] == 200
+
+        async def chat() -> None:
+            while not chatting.is_closing():
+                chatting.write(b"a")
+                await asyncio.sleep(0.005)
+
+        chat_on = asyncio.create_task(chat())
+        async with asyncio.timeout(20):
+            for reader in (*silent, second, chatty):
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+        chat_on.cancel()
+        asking.write(request())
+        assert (await read_answer(whole))[0] == 200
+
+    served(test)
+
+
+def test_29_a_head_without_end_is_not_kept() -> None:
+    async def test(made: Shore) -> None:
+        reader, writer = await made.send(f"POST {FUEL} HTTP/1.1\r\nHost: yard".encode())
+        with suppress(ConnectionError):
+            for _ in range(64):
+                writer.write(b"\r\nX-More: " + b"a" * 16_000)
+                await writer.drain()
+        async with asyncio.timeout(20):
+            with suppress(ConnectionError):
+                assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        assert made.protocols[0].transport.is_closing()
+        assert [answer[0] for answer in await made.ask(request())] == [200]
+
+    served(test)
+
+
+def test_30_one_that_does_not_read_its_answers_is_not_answered_on() -> None:
+    """A slow reader: what waits for it is bounded, others are answered, and it gets all when it reads."""
+    asked = request(json.dumps([{"x": 2}] * 100).encode())
+    count = 700
+
+    async def test(made: Shore) -> None:
+        reader, writer = await made.send(request())
+        await read_answer(reader)
+        slow = made.protocols[0]
+        sending = asyncio.create_task(sent_on(writer, asked * count))
+        while not slow.flow.write_paused:
+            await turns()
+        for _ in range(20):
+            assert [answer[0] for answer in await made.ask(request())] == [200]
+            assert slow.transport.get_write_buffer_size() < 100_000
+        answers = [await read_answer(reader) for _ in range(count)]
+        assert [len(answer[2]["predictions"]) for answer in answers] == [100] * count
+        await sending
+
+    served(test)
+
+
+async def sent_on(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
 
 
 def test_a_rollout_is_served_on_the_long_way() -> None:

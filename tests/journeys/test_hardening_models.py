@@ -6,8 +6,10 @@ runs the model; the same canary shows that it could not reach out.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import pytest
 
 from tests.bundles import tar_of
 from tests.conftest import find_julia, find_rscript
+from tests.contract.test_portable_runtime import HOSTILE, TOLD
 from tests.journeys.models import code_bundle
 from tests.journeys.running import RunningYard, publish
 
@@ -194,7 +197,14 @@ def test_24_templates_and_scripts_in_what_is_said_about_a_model(client: httpx.Cl
     assert "1337" not in shown.text
 
 
-def test_22_23_an_onnx_file_brought_by_a_user_is_not_opened_unchecked(client: httpx.Client) -> None:
-    for name, data in {"outside": b"../../secret", "bomb": bytes(150)}.items():
-        tar = described("portable", "1", "model.onnx", {"model.onnx": data, "portable.json": b"{}"})
-        assert publish(client, f"ops/onnx-{name}", tar)["state"] == "failed"
+@pytest.mark.parametrize("case", ["external data", "a promise", "a huge rank", "a bomb"])
+def test_22_23_an_onnx_file_brought_by_a_user_is_not_opened_unchecked(
+    client: httpx.Client, case: str
+) -> None:
+    make, words = HOSTILE[case]
+    files = {"model.onnx": make(), "portable.json": json.dumps(TOLD).encode()}
+    name = "ops/" + case.replace(" ", "-")
+    version = publish(client, name, described("portable", "1", "model.onnx", files))
+    assert version["state"] == "failed"
+    assert re.search(words, version["reason"] + version["log"])
+    inspected(client, name)

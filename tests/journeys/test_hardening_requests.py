@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
+from modelyard.records.models import Model
 from modelyard.web.home import matching
 from tests.journeys.models import times
 from tests.journeys.proxies import PROGRAMS, before, find_proxy
@@ -128,11 +130,12 @@ def test_32_a_page_of_a_billion_and_a_column_that_is_hidden(client: httpx.Client
 
 
 def test_33_a_search_is_words_and_not_a_pattern(client: httpx.Client) -> None:
-    models = client.get("/api/v1/models").json()
-    assert models
+    there = msgspec.json.decode(client.get("/api/v1/models").content, type=list[Model])
+    there.append(msgspec.structs.replace(there[0], model="ops/" + "a" * 60, description="a" * 5_000 + "!"))
     for pattern in ("(a+)+$", ".*", "%", "_", "[a-z]+", "\\", "a" * 100_000):
-        assert matching([], pattern) == []
+        assert matching(there, pattern) == []
         assert client.get("/", params={"q": pattern[:2_000]}).status_code < 500
+    assert [m.model for m in matching(there, "TWICE")] == [MODEL]
 
 
 def test_45_rows_cannot_choose_another_department(client: httpx.Client) -> None:

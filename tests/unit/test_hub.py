@@ -340,7 +340,7 @@ def test_a_front_that_hangs_is_dropped_and_the_others_hear_the_news(
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\x01\x00\x00\x00\xc1"])
-def test_one_that_speaks_otherwise_is_dropped_alone(side: Side, fronts: Fronts, garbage: bytes) -> None:
+def test_64_one_that_speaks_otherwise_is_dropped_alone(side: Side, fronts: Fronts, garbage: bytes) -> None:
     link = fronts.add()
     with connect(side.path) as stranger:
         stranger.settimeout(10)

@@ -120,3 +120,13 @@ def test_get_takes_the_first_field_of_a_name() -> None:
     frame = Frame("load", (("option",), ("option", "a", "1"), ("option", "b", "2")))
     assert frame.get("option") == "a"
     assert frame.get("entry", "none") == "none"
+
+
+def test_64_an_answer_is_not_larger_than_its_question_can_have() -> None:
+    assert wire.largest_answer(100) < 70 * 2**20
+    assert wire.largest_answer(50_000 * 8) > 50_000 * 8 * 1000, "a thousand classes for rows of one column"
+    assert wire.largest_answer(2**31) == wire.MAX_BODY
+    prefix = wire.PREFIX.pack(wire.MAGIC, 5, 1 << 30)
+    assert wire.lengths(prefix) == (5, 1 << 30)
+    with pytest.raises(MalformedError, match="over the limit"):
+        wire.lengths(prefix, wire.largest_answer(100))

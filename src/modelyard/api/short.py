@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from modelyard.api.exchange import (
     CSV,
@@ -25,6 +25,7 @@ from modelyard.api.exchange import (
     only,
     wait_of,
 )
+from modelyard.api.heads import HeadsInTime
 from modelyard.api.predict import Head, PredictDoor, target_of
 
 _START = b"POST /models/"
@@ -120,7 +121,7 @@ class ShortWay:
         self._heads.clear()
 
 
-class ShortWayProtocol(HttpToolsProtocol):
+class ShortWayProtocol(HeadsInTime):
     """uvicorn's protocol, with the short way before it.
 
     A request is taken by the short way only between two requests: none is being read, none is being answered.
@@ -227,6 +228,11 @@ class ShortWayProtocol(HttpToolsProtocol):
             self._wait_for_more(max(1.0, left))
         else:
             super().timeout_keep_alive_handler()
+
+    def is_late(self, since: float) -> bool:
+        """As of all heads; those of the short way come whole."""
+        is_heard = self._is_asking or bool(self._held) or self._answered_at >= since
+        return not is_heard and super().is_late(since)
 
     def on_message_begin(self) -> None:
         """Called by the parser."""

@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modelyard import __version__, logs
 from modelyard.api.application import create_api
 from modelyard.api.auth import identify, take_used
 from modelyard.api.errors import REFUSED
 from modelyard.api.files import FileLimits
+from modelyard.api.heads import HeadsInTime
 from modelyard.api.inference_v2 import InferenceV2
 from modelyard.api.metrics import Metrics
 from modelyard.api.outcomes import OutcomesDoor
@@ -92,7 +92,7 @@ def run_front(settings: Settings, name: str, listener: socket.socket, ready: Cal
     short_way = cast("type[asyncio.Protocol]", partial(ShortWayProtocol, front.short_way))
     config = server_config(settings, front, short_way)
     if tracing:  # every request goes the longer way, where spans are made
-        config = server_config(settings, TracedFront(front, tracing), HttpToolsProtocol)
+        config = server_config(settings, TracedFront(front, tracing), HeadsInTime)
     uvicorn.Server(config).run(sockets=[listener])
     if tracing:
         tracing.close()

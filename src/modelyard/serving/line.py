@@ -34,6 +34,7 @@ class Line(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._most = 0  # bytes of an answer, or the worker is no longer listened to
         self._due = 0  # bytes that the buffer must have before there is a frame in it
         self._reader = wire.Reader()
         self._closed = False
@@ -73,6 +74,7 @@ class Line(asyncio.Protocol):
     def send(self, frame: bytes) -> None:
         """Send a question."""
         if self._transport is not None:
+            self._most = max(self._most, wire.largest_answer(len(frame)))
             self._transport.write(frame)
 
     def close(self) -> None:
@@ -116,7 +118,7 @@ class Line(asyncio.Protocol):
         self._due = wire.PREFIX.size
         if len(data) < start:
             return None
-        header, body = wire.lengths(data[at:start])
+        header, body = wire.lengths(data[at:start], self._most)
         self._due += header + body
         end = at + self._due
         if len(data) < end:

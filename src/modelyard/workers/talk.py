@@ -49,13 +49,15 @@ class Talk:
             ModelError: the worker answered `error`; the message is the model's own.
             DeadlineError: no answer in `timeout` seconds.
             WorkerLostError: the worker ended instead.
-            MalformedError: what it answered is not a frame.
+            MalformedError: what it answered is not a frame, or larger than any answer to such a question.
         """
         deadline = time.monotonic() + timeout
         self._socket.settimeout(timeout)
         try:
-            self._socket.sendall(wire.encode(question))
-            header, body = wire.lengths(self._read(wire.PREFIX.size, deadline))
+            asked = wire.encode(question)
+            self._socket.sendall(asked)
+            most = wire.largest_answer(len(asked))
+            header, body = wire.lengths(self._read(wire.PREFIX.size, deadline), most)
             answer = wire.decode_parts(self._read(header, deadline), self._read(body, deadline))
         except TimeoutError as error:
             raise DeadlineError(f"No answer to `{question.verb}` in {timeout:g} s.") from error

@@ -24,6 +24,7 @@ MAGIC = b"YRD1"
 PREFIX = struct.Struct("<4sII")
 MAX_HEADER = 4 * 1024 * 1024
 MAX_BODY = 2**31 - 1
+_LARGE, _TIMES = 64 * 1024 * 1024, 1024  # of an answer: bytes in any case, and for each byte asked
 EXACT_INTEGERS = 2**53  # beyond this, doubles skip whole numbers
 
 Value = float | int | bool | str | None
@@ -161,8 +162,20 @@ def seal(header: str, *bodies: Buffer) -> bytes:
     return b"".join((PREFIX.pack(MAGIC, len(head), size), head, *bodies))
 
 
-def lengths(prefix: Buffer) -> tuple[int, int]:
+def largest_answer(asked: int) -> int:
+    """Bytes that the body of an answer may have: of one column's rows a thousand classes each, and 64 MiB.
+
+    Args:
+        asked: bytes of the question.
+    """
+    return min(MAX_BODY, _LARGE + _TIMES * asked)
+
+
+def lengths(prefix: Buffer, most: int = MAX_BODY) -> tuple[int, int]:
     """Header and body length out of the first 12 bytes.
+
+    Args:
+        most: bytes that the body may have.
 
     Raises:
         MalformedError: not a frame, or over a limit.
@@ -170,7 +183,7 @@ def lengths(prefix: Buffer) -> tuple[int, int]:
     magic, header, body = PREFIX.unpack(prefix)
     if magic != MAGIC:
         raise MalformedError(f"A frame begins with {MAGIC!r}, not with {bytes(magic)!r}.")
-    if header > MAX_HEADER or body > MAX_BODY:
+    if header > MAX_HEADER or body > min(most, MAX_BODY):
         raise MalformedError(f"A frame says it has {header} + {body} bytes, over the limit.")
     return header, body
 
