@@ -1,8 +1,8 @@
 """A runtime's service: the Unix socket, its connections, and the four verbs of contract/wire.md.
 
-One thread, any number of connections, one frame at a time in the order in which they are complete. A
-connection whose answer has not left yet is not read, so a client that does not read holds up nobody else and
-costs the memory of one answer.
+One thread, any number of connections, one frame at a time; what has come together from one connection is
+answered before the next is looked at. A connection whose answer has not left yet is not read, so a client
+that does not read holds up nobody else and costs the memory of one answer.
 
 What a model is, the runtime says: `main` is given the function that loads it. runtimes/portable serves with
 this very file, so that both forms of a model speak the same wire.
@@ -24,46 +24,57 @@ from .answers import AnswerError
 
 TAKES = ("float64", "int64", "bool", "string")
 MALFORMED = 65  # the exit code
+_KEPT = 64 * 1024  # bytes of a connection's space
 _LAST_WORDS = 2.0  # seconds a client has to read the answer after which the worker ends
 _MESSAGE_LIMIT = 4000  # characters
 
 
 class Connection:
-    """A client: the frame that is coming in and the answer that is going out."""
+    """A client: what has come in, and the answer that is going out.
+
+    What comes is read into a space that is kept: a small frame needs one call, which may bring the next one
+    as well. A frame for which there is no room in it gets a space of its own size.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.out = memoryview(b"")
-        self._next(bytearray(frames.PREFIX.size))
-        self._lengths = None
+        self._kept = self._space = memoryview(bytearray(_KEPT))
+        self._end = 0  # of what has come
 
-    def _next(self, buffer: bytearray) -> None:
-        self._buffer, self._view, self._at = buffer, memoryview(buffer), 0
-
-    def receive(self) -> tuple | None:
-        """Header and body when they are there, None while they are not.
+    def receive(self) -> None:
+        """Read what has come.
 
         Raises:
-            FrameError: what comes is not a frame.
             ConnectionError: the client is gone.
             BlockingIOError: nothing more has come yet.
         """
-        while True:
-            got = self.socket.recv_into(self._view[self._at :])
-            if not got:
-                raise ConnectionResetError
-            self._at += got
-            if self._at < len(self._buffer):
-                continue
-            done, self._view = self._buffer, None
-            if self._lengths is None:
-                self._lengths = frames.lengths(done)
-                self._next(_space(sum(self._lengths)))
-                if self._buffer:
-                    continue
-            header, self._lengths = self._lengths[0], None
-            self._next(bytearray(frames.PREFIX.size))
-            return bytes(memoryview(done)[:header]), done[header:]
+        got = self.socket.recv_into(self._space[self._end :])
+        if not got:
+            raise ConnectionResetError
+        self._end += got
+
+    def take(self) -> tuple | None:
+        """Header and body of the first frame that has come, None while it is not whole.
+
+        Raises:
+            FrameError: what has come is not a frame.
+        """
+        first, space = frames.PREFIX.size, self._space
+        if self._end < first:
+            return None
+        header, body = frames.lengths(space[:first])
+        start, end = first + header, first + header + body
+        if self._end < end:
+            if len(space) < end:
+                self._space = _room(end)
+                self._space[: self._end] = space[: self._end]
+            return None
+        found = bytes(space[first:start]), bytearray(space[start:end])
+        rest, self._space = space[end : self._end], self._kept
+        self._end = len(rest)
+        self._kept[: self._end] = rest
+        return found
 
     def send(self, data: bytes = b"") -> bool:
         """Send what can be sent without waiting; True when nothing is left."""
@@ -77,9 +88,9 @@ class Connection:
         return True
 
 
-def _space(size: int) -> bytearray:
+def _room(size: int) -> memoryview:
     try:
-        return bytearray(size)
+        return memoryview(bytearray(size))
     except MemoryError:
         raise frames.FrameError(f"A frame of {size} bytes is more than this worker's memory.") from None
 
@@ -97,6 +108,7 @@ class Worker:
         self._loader, self._runtime = load, runtime
         self._model = None
         self._reader = frames.Reader()
+        self._fits = None  # the layout of the last question, whose columns are the model's
         self._infers = self._answered = 0
 
     def answer(self, header: bytes, body: bytearray) -> tuple:
@@ -152,8 +164,10 @@ class Worker:
     def _asked(self, frame: object) -> object:
         if self._model is None:
             raise AnswerError("No model has been loaded yet.")
-        if frame.layout.names != self._model.names:
-            raise AnswerError(f"The columns are not those of the signature: {self._model.names}.")
+        if frame.layout is not self._fits:
+            if frame.layout.names != self._model.names:
+                raise AnswerError(f"The columns are not those of the signature: {self._model.names}.")
+            self._fits = frame.layout
         return self._model
 
 
@@ -196,20 +210,28 @@ class Server:
         self._selector.register(sock, selectors.EVENT_READ, Connection(sock))
 
     def _attend(self, connection: Connection, events: int) -> int | None:
-        if events & selectors.EVENT_WRITE:
-            if connection.send():
-                self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+        if events & selectors.EVENT_READ:
+            connection.receive()
+        elif connection.send():
+            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+        else:
             return None
-        try:
-            header, body = connection.receive()
-            answer, code = self._worker.answer(header, body)
-        except frames.FrameError as failure:
-            answer, code = error("", "frame", str(failure)), MALFORMED
-        if code is not None:
-            _farewell(connection, answer)
-        elif not connection.send(answer):
-            self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+        code = None
+        while code is None and not connection.out and (answered := self._next(connection)):
+            answer, code = answered
+            if code is not None:
+                _farewell(connection, answer)
+            elif not connection.send(answer):
+                self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
         return code
+
+    def _next(self, connection: Connection) -> tuple | None:
+        """The answer to the next frame of a connection, and the exit code; None if no frame is whole."""
+        try:
+            frame = connection.take()
+            return self._worker.answer(*frame) if frame else None
+        except frames.FrameError as failure:
+            return error("", "frame", str(failure)), MALFORMED
 
 
 def _farewell(connection: Connection, answer: bytes) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ FRAMES = Path(__file__).parents[2] / "contract/frames"
 GOLDEN = sorted(FRAMES.glob("*.frame"))
 BAD = sorted((FRAMES / "bad").glob("*.frame"))
 codec = load_runtime("frames")
+service = load_runtime("service")
 
 
 def read(data: bytes, reader: Any = None) -> Any:
@@ -144,3 +148,26 @@ def test_an_answer_over_the_limit_or_with_a_nul_is_not_written(monkeypatch: pyte
     monkeypatch.setattr(codec, "MAX_BODY", 7)
     with pytest.raises(codec.FrameError, match="fewer rows"):
         codec.encode("answer", [("id", "1")], 1, [("x", "float64", [1.0], None)])
+
+
+@given(given=st.lists(frames(), min_size=1, max_size=4), data=st.data())
+def test_frames_come_whole_and_in_order_however_they_are_cut(given: list[Frame], data: st.DataObject) -> None:
+    """Small ones together, and those for which a connection's own space is too small."""
+    written = [wire.encode(frame) for frame in given]
+    stream = b"".join(written)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "_KEPT", data.draw(st.integers(codec.PREFIX.size, 200)))
+        yard, worker = socket.socketpair()
+        with yard, worker:
+            worker.settimeout(0)
+            connection = service.Connection(worker)
+            for start, end in pairwise([0, *cuts, len(stream)]):
+                yard.sendall(stream[start:end])
+                with suppress(BlockingIOError):
+                    while True:
+                        connection.receive()
+                        while (parts := connection.take()) is not None:
+                            found.append(b"".join(parts))
+    assert found == [one[codec.PREFIX.size :] for one in written]

@@ -285,7 +285,7 @@ class Batcher:
         try:
             block = self.plan.block_of(parts)
             taken = self._as_taken(parts) if self._widens else block
-            frame = wire.compose("infer", (("id", number),), rows, taken)
+            frame = wire.seal(f"infer\nid\t{number}\nrows\t{rows}\n{taken.lines}", taken.body)
         except YardError as error:
             self._fail_or_split(asks, error)
             return
@@ -324,7 +324,8 @@ class Batcher:
             self._record(batch, outputs, frame)
         if self._lines.get(line.path) is not line and line not in self._busy:
             line.close()
-        self._kick()
+        if self._queue:
+            self._kick()
 
     def _record(self, batch: Batch, outputs: list[list[wire.Value]], frame: Frame) -> None:
         asked = [ask.asked for ask in batch.asks]

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import compress
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -36,6 +36,7 @@ _TO_UNESCAPE = re.compile(r"\\(.)")
 _PLAIN_ID = re.compile(rb"id\t([0-9]{1,20})")
 _REMEMBERED = 512  # layouts of headers, none longer than
 _REMEMBERED_BYTES = 64 * 1024
+_KEPT_LINES = 16 * 1024  # characters of header lines that are remembered
 _UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
@@ -70,8 +71,13 @@ class Block(Struct, frozen=True):
         >>> Block("column\tx\tint64\t8\t0\n", bytes(8)).named("in:").lines
         'column\tin:x\tint64\t8\t0\n'
         """
-        lines = ("\n" + self.lines).replace("\ncolumn\t", "\ncolumn\t" + prefix)  # no name has a line end
-        return Block(lines[1:], self.body)
+        named = _named if len(self.lines) <= _KEPT_LINES else _named.__wrapped__
+        return Block(named(self.lines, prefix), self.body)
+
+
+@lru_cache(512)  # as those of `column_line`
+def _named(lines: str, prefix: str) -> str:
+    return ("\n" + lines).replace("\ncolumn\t", "\ncolumn\t" + prefix)[1:]  # no name has a line end
 
 
 class Frame(Struct, frozen=True):
@@ -90,7 +96,10 @@ class Frame(Struct, frozen=True):
 
     def get(self, key: str, default: str = "") -> str:
         """The first value of the first field with this key."""
-        return next((f[1] for f in self.fields if f[0] == key and len(f) > 1), default)
+        for field in self.fields:
+            if field[0] == key and len(field) > 1:
+                return field[1]
+        return default
 
 
 def encode(frame: Frame) -> bytes:
@@ -329,6 +338,8 @@ def _natural(text: str, what: str) -> int:
 
 
 def _escape(text: str) -> str:
+    if text.isprintable() and "\\" not in text:  # so there is nothing to escape, nor a NUL
+        return text
     if "\0" in text:
         raise InvalidError("A name or field of a frame has a NUL.", "Rename it.")
     return _TO_ESCAPE.sub(lambda m: _ESCAPES[m[0]], text)
@@ -387,9 +398,9 @@ def to_values(column: ColumnData) -> list[Value]:
     """A column's values as Python objects; None where one is missing (NaN stays a float)."""
     values: list[Value]
     if column.type is ColumnType.FLOAT64:
-        values = list(_unpack("d", column.data))
+        values = _unpack("d", column.data)
     elif column.type is ColumnType.INT64:
-        values = list(_unpack("q", column.data))
+        values = _unpack("q", column.data)
     elif column.type is ColumnType.BOOL:
         values = [b == 1 for b in column.data]
     else:
@@ -399,10 +410,8 @@ def to_values(column: ColumnData) -> list[Value]:
     return [v if ok else None for v, ok in zip(values, column.validity, strict=True)]
 
 
-def _unpack(code: str, data: Buffer) -> array[float] | array[int]:
-    numbers: array[float] | array[int] = array(code)
-    numbers.frombytes(data)
-    return numbers
+def _unpack(code: Literal["d", "q"], data: Buffer) -> list[Any]:
+    return memoryview(data).cast(code).tolist() if len(data) else []  # what is empty cannot be cast
 
 
 def _strings(column: ColumnData) -> Iterable[str]:
