@@ -122,6 +122,7 @@ class TestAgainst:
         found = decided(self.DUE, facts(requests=(ANNA,), running=True))
         assert not found.begins
         assert "going on" in found.words
+        assert found.look_at < NOW + timedelta(seconds=10), "who waits for its end waits little longer"
 
     @pytest.mark.parametrize(("requests", "begins"), [((), False), ((HOOK,), False), ((ANNA,), True)])
     def test_the_budget_stops_all_but_a_person(self, requests: tuple[Request, ...], begins: bool) -> None:

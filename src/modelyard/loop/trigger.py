@@ -18,6 +18,7 @@ from modelyard.records.triggers import Cause, Decision, Facts, Measured
 from modelyard.store.duties import Duty
 
 _LOOK_EVERY = timedelta(minutes=1)
+_LOOK_SOON = timedelta(seconds=5)  # at something that ends by itself, while a cause waits for it
 
 
 _ASKED = (Cause.PERSON, Cause.WEBHOOK)
@@ -48,7 +49,7 @@ def _against(
     """What stands against a training now, and when to look again."""
     later = now + _LOOK_EVERY
     if facts.running:
-        return "It waits: one training or rollout of the model is going on.", later
+        return "It waits: one training or rollout of the model is going on.", now + _LOOK_SOON
     if Cause.PERSON not in causes and policy.budget_seconds is not None:
         used = facts.cpu_seconds
         if used >= policy.budget_seconds:
