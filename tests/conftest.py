@@ -6,17 +6,21 @@ notice that says how to get it; under CI=true that, and any other skip, is a fai
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 if TYPE_CHECKING:
@@ -29,8 +33,9 @@ _JULIA_WORKS = 'f(x) = x < 0 ? throw(DomainError(x)) : x; (try f(-1) catch; 2 en
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-hypothesis_settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis_settings.register_profile("desk", deadline=None)
+_ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+hypothesis_settings.register_profile("ci", derandomize=True, print_blob=True, **_ANY_SPEED)
+hypothesis_settings.register_profile("desk", **_ANY_SPEED)
 hypothesis_settings.load_profile("ci" if CI else "desk")
 
 
@@ -53,7 +58,7 @@ def find_julia() -> str | None:
 
 def _prints(command: list[str], text: str) -> bool:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     except OSError:
         return False
     return done.stdout == text
@@ -67,6 +72,20 @@ def find_postgresql() -> Path | None:
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     folders += [path for path in reversed(debian) if (path / "postgres").exists()]
     return folders[0] if folders else None
+
+
+# Below those that the kernel gives to whoever asks for any (32,768 and up), above those of Ray's workers, and
+# each process begins at another place: so nobody takes one before the program has it that it is for.
+_PORTS = (20_000 + (os.getpid() * 53 + number) % 12_000 for number in itertools.count())
+
+
+def find_free_port() -> int:
+    """A TCP port nobody listens on now, and nobody else is given."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 _NEEDS: dict[str, tuple[Callable[[], object], str]] = {
@@ -86,6 +105,27 @@ def pytest_configure() -> None:
     private = ROOT / ".tools/julia"
     if private.exists():
         os.environ.setdefault("YARD_PROGRAM_JULIA", str(private))
+
+
+# A browser drops its connections when the machine gets another network interface, as those tests make them.
+_TOGETHER = {"browser": "network", "test_machines": "network"}
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share what is made once a module stay in one process, so that it is made once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group"):
+            continue
+        path = item.path
+        group = _TOGETHER.get(path.stem) or _TOGETHER.get(path.parent.name)
+        if group or path.parent.name == "journeys" or _shares(item):
+            item.add_marker(pytest.mark.xdist_group(group or f"{path.parent.name}-{path.stem}"))
+
+
+def _shares(item: pytest.Item) -> bool:
+    found = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(each[-1].scope == "module" for each in found.values())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -134,11 +174,18 @@ def rscript() -> list[str]:
 @pytest.fixture(scope="session")
 def r_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the R package of `sdk/r` installed, for R_LIBS. Mark the test `r`."""
-    library = tmp_path_factory.mktemp("r-library")
-    options = ["--no-docs", "--no-test-load", f"--library={library}"]
-    command = ["R", "CMD", "INSTALL", *options, str(ROOT / "sdk/r")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # with the run's other processes
+    library = shared / "r-library"
+    with (shared / "r-library.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            made = tmp_path_factory.mktemp("r-library")
+            options = ["--no-docs", "--no-test-load", f"--library={made}"]
+            command = ["R", "CMD", "INSTALL", *options, str(ROOT / "sdk/r")]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            made.rename(library)
     return library
 
 
@@ -155,10 +202,4 @@ def ray_house() -> Iterator[RayHouse]:
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """A function that gives a TCP port nobody listens on now."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find
+    return find_free_port

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from modelyard.records.alerts import Happening
 from modelyard.records.policies import Level
@@ -20,7 +20,9 @@ from modelyard.store.database import Database
 from tests import sea
 from tests.bundles import tar_of
 from tests.conftest import ROOT
-from tests.journeys.running import RunningYard, publish
+from tests.journeys.running import PATIENCE, RunningYard, publish
+
+expect.set_options(timeout=1000 * PATIENCE)  # which waits for what is not yet so; by itself 5 s
 
 ARTEFACTS = ROOT / ".artefacts/pages"
 HERE = "finance"
@@ -155,14 +157,23 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program, "mark the test with @pytest.mark.chromium"
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        made = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"], timeout=1000 * PATIENCE
+        )
         yield made
         made.close()
 
 
+def new_context(browser: Browser, yard: Yard, **options: object) -> BrowserContext:
+    """A context in which nobody has signed in."""
+    context = browser.new_context(base_url=yard.url, **options)  # type: ignore[arg-type]
+    context.set_default_timeout(1000 * PATIENCE)
+    return context
+
+
 def come_in(browser: Browser, yard: Yard, role: str, **options: object) -> BrowserContext:
     """A context of the browser in which a person of this role has signed in, as a person does."""
-    context = browser.new_context(base_url=yard.url, **options)  # type: ignore[arg-type]
+    context = new_context(browser, yard, **options)
     page = context.new_page()
     page.goto("/sign-in")
     page.get_by_text("Use a token").click()

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import MODEL, Yard, come_in, keep
+from tests.browser.conftest import MODEL, Yard, come_in, keep, new_context
 
 pytestmark = [pytest.mark.chromium, pytest.mark.bubblewrap]
 
@@ -40,7 +40,7 @@ def test_a_person_is_invited_comes_in_and_is_kept_out(yard: Yard, browser: Brows
     keep(office, "users-invited")
     no_faults(office)
 
-    desk = browser.new_context(base_url=yard.url, viewport={"width": 390, "height": 844})
+    desk = new_context(browser, yard, viewport={"width": 390, "height": 844})
     page = desk.new_page()
     page.goto(link)
     keep(page, "password-phone")

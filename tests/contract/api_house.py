@@ -165,7 +165,7 @@ class House:
         """A request with a role's token (or with this secret)."""
         headers = {**self.signed(who, department), **request.pop("headers", {})}
         return self.portal.call(
-            lambda: self._client.request(method, path, headers=headers, timeout=30, **request)
+            lambda: self._client.request(method, path, headers=headers, timeout=180, **request)
         )
 
     def signed(self, who: Role | str | None, department: str | None = HERE) -> dict[str, str]:

@@ -47,7 +47,7 @@ def question(*values: Value) -> Frame:
     return Frame("infer", (("id", "1"),), len(values), (from_values("x", ColumnType.FLOAT64, values),))
 
 
-def ask(worker: Worker, *values: Value, timeout: float = 20.0) -> list[Value]:
+def ask(worker: Worker, *values: Value, timeout: float = 180.0) -> list[Value]:
     """A worker's predictions."""
     with Talk(Path(worker.socket)) as talk:
         return to_values(talk.ask(question(*values), timeout).columns[0])

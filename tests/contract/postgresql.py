@@ -104,7 +104,7 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         # LC_ALL, so that messages and sorting do not depend on the machine.
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGCTLTIMEOUT": "180"}
         subprocess.run(
             [str(self._binaries / program), *arguments],
             check=True,

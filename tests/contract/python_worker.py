@@ -33,7 +33,7 @@ from modelyard.workers.wire import (
     to_values,
 )
 
-_SECONDS = 60.0
+_SECONDS = 180.0
 
 
 def read_bundle(folder: Path) -> Bundle:

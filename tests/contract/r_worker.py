@@ -124,4 +124,4 @@ class RWorker:
 
     def end(self) -> int:
         """The exit code, once the worker has ended by itself."""
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=180)

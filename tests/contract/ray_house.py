@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from tests.conftest import ROOT
-from tests.journeys.running import until
+from tests.conftest import ROOT, find_free_port
+from tests.journeys.running import PATIENCE, until
 
 TOKEN = "a-token-of-these-tests-" + "0" * 32
 _STORE = str(80 * 1024 * 1024)
@@ -33,7 +32,7 @@ class RayNode:
         """As if the machine lost its power: everything ends at once."""
         for pid in [*_below(self.process.pid)][::-1]:
             _signal(pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
 
 
 class RayHouse:
@@ -56,8 +55,7 @@ class RayHouse:
         self.address = ""
 
     def __enter__(self) -> Self:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = find_free_port()
         self.address = f"127.0.0.1:{port}"
         self.config.write_text(f'[clusters.main]\naddress = "{self.address}"\ntoken_file = "{self.token}"\n')
         head = ("--head", f"--port={port}", f"--temp-dir={self.folder / 't'}", "--include-dashboard=false")
@@ -100,7 +98,7 @@ class RayHouse:
             )
         node = RayNode(process, address, log)
         self.nodes.append(node)
-        until(lambda: self._is_up(node), 60)
+        until(lambda: self._is_up(node))
         return node
 
     @staticmethod

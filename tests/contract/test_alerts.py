@@ -6,9 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -31,6 +29,8 @@ from modelyard.store.duties import Duty
 from modelyard.store.schema import audit, channels
 from modelyard.store.secrets import Keyring, Secrets
 from modelyard.workers import outbound, sending
+from tests.conftest import find_free_port
+from tests.journeys.running import PATIENCE
 
 OPS, MODEL = "operations", "operations/delay"
 Got = list[tuple[str, dict[str, str], bytes]]  # path, headers, body
@@ -193,10 +193,8 @@ def test_chat_and_mail_say_it_in_words(database: Database, alerts: Alerts, clock
         def handle_message(self, message: object) -> None:
             mails.append(str(message))
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    controller = Controller(Keep(), hostname="127.0.0.1", port=port)
+    port = find_free_port()
+    controller = Controller(Keep(), hostname="127.0.0.1", port=port, ready_timeout=PATIENCE)
     controller.start()
     alerts._smtp = f"smtp://127.0.0.1:{port}?from=yard@example.org"
     with listening() as (address, got):
@@ -250,7 +248,6 @@ def test_55_59_addresses_within_are_refused_alike_whether_anything_is_there(aler
 
 
 def test_58_a_place_that_hangs_or_answers_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "SECONDS", 0.5)
     allowed = outbound.networks("127.0.0.0/8")
 
     class Endless(BaseHTTPRequestHandler):
@@ -275,21 +272,20 @@ def test_58_a_place_that_hangs_or_answers_without_end_is_left(monkeypatch: pytes
                 except OSError:
                     return
 
-    for kind in (Endless, Hanging):
+    for kind, seconds in ((Endless, 60.0), (Hanging, 0.5)):
+        monkeypatch.setattr(sending, "SECONDS", seconds)
         ended = threading.Event()
         with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             address = f"http://127.0.0.1:{server.server_address[1]}/"
-            began = time.monotonic()
             if kind is Endless:
                 sending.post(address, b"{}", {}, allowed)  # its status is enough
-                assert ended.wait(10)
+                assert ended.wait(PATIENCE)
             else:
                 with pytest.raises(UnavailableError):
                     sending.post(address, b"{}", {}, allowed)
                 ended.set()
-            assert time.monotonic() - began < 30
             server.shutdown()
             thread.join()
 

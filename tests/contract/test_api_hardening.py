@@ -225,7 +225,7 @@ def test_35_an_altered_token_another_yards_and_an_expired_one_look_alike(house: 
     secret = house.secrets[Role.OWNER, "finance"]
     expired = house.token(Role.OWNER, "finance", timedelta(seconds=0.05))
     house.swap()  # may still be in the table: the clock is looked at with each request
-    end = time.monotonic() + 5
+    end = time.monotonic() + 180
     while house.ask("GET", f"{MODELS}", expired).status_code != 401:
         assert time.monotonic() < end
     flipped = secret[:-1] + ("A" if secret[-1] != "A" else "B")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -43,6 +42,7 @@ from tests.contract.scripted import (
     error,
     numbers,
     run,
+    run_timed,
     turns,
 )
 from tests.rows import INT64, PREDICTION
@@ -204,7 +204,7 @@ def test_a_worker_that_does_not_answer_is_told_of_and_replaced() -> None:
             assert await outcome(ask(batcher, 2)) == [4.0]
             assert recorded(yard) == [2]
 
-    run(test)
+    run_timed(test)
 
 
 def test_a_worker_is_not_told_of_while_a_younger_request_may_still_be_answered() -> None:
@@ -222,7 +222,7 @@ def test_a_worker_is_not_told_of_while_a_younger_request_may_still_be_answered()
             assert [await outcome(f) for f in (blocker, old, young)] == [[0.0], [2.0], [4.0]]
             assert yard.told == []
 
-    run(test)
+    run_timed(test)
 
 
 def test_what_has_waited_too_long_leaves_the_queue() -> None:
@@ -239,7 +239,7 @@ def test_what_has_waited_too_long_leaves_the_queue() -> None:
             yard.replicas = 1
             assert await outcome(ask(batcher, *range(8))) == [2.0 * i for i in range(8)]
 
-    run(test)
+    run_timed(test)
 
 
 def test_a_caller_who_went_away_leaves_nothing_behind() -> None:
@@ -253,11 +253,11 @@ def test_a_caller_who_went_away_leaves_nothing_behind() -> None:
             waiting = ask(batcher, 2)
             gone.cancel()
             waiting.cancel()
-            await asyncio.wait_for(yard.heard.wait(), 20)  # nobody waits for it any more, yet it is stuck
+            await asyncio.wait_for(yard.heard.wait(), 180)  # nobody waits for it any more, yet it is stuck
             assert await outcome(ask(batcher, 3)) == [6.0]
             assert yard.workers[-1].batches == [[3]]
 
-    run(test)
+    run_timed(test)
 
 
 def test_a_lost_worker_costs_the_innocent_nothing() -> None:
@@ -651,7 +651,8 @@ async def _disturb(yard: Dock, batcher: Batcher, step: str) -> None:
 
 
 def asked_by(caller: str, *values: float, wait: float | None = None) -> Asked:
-    return Asked(f"id-{values}", caller, "champion", len(values), time.monotonic(), None, wait)
+    began = asyncio.get_running_loop().time()
+    return Asked(f"id-{values}", caller, "champion", len(values), began, None, wait)
 
 
 def test_a_flood_of_one_caller_does_not_hold_up_another() -> None:
@@ -709,10 +710,11 @@ def test_a_caller_may_wait_for_less_than_others_and_the_worker_is_not_ended_for_
             worker.gate.set()
             assert await outcome(long) == [4.0]
             assert yard.told == []
-            late = Asked("id", "anna", "champion", 1, time.monotonic() - 9, None, 5.0)
+            began = asyncio.get_running_loop().time() - 9
+            late = Asked("id", "anna", "champion", 1, began, None, 5.0)
             assert await outcome(batcher.submit(rows(3), late)) == DeadlineError  # read for 9 of its 5 s
 
-    run(test)
+    run_timed(test)
 
 
 def test_the_next_batch_is_there_before_a_quick_worker_is_done_and_innocent_of_its_death() -> None:
@@ -720,7 +722,8 @@ def test_the_next_batch_is_there_before_a_quick_worker_is_done_and_innocent_of_i
         async with dock() as yard:
             batcher = yard.batcher(Limits(batch_rows=2, queue_rows=100, answer_timeout=20))
             worker = await yard.add()
-            assert await outcome(ask(batcher, 0)) == [0.0]  # so it is known to be quick
+            assert await outcome(ask(batcher, 0)) == [0.0]
+            batcher._pace.seconds = 0.001  # it is known to be quick
             await worker.asked.acquire()
             worker.gate.clear()
             futures = [ask(batcher, i) for i in range(1, 8)]
@@ -758,8 +761,8 @@ def test_at_twice_the_capacity_what_is_worked_on_is_answered() -> None:
             found = [await outcome(f) for f in futures]
             late = found.count(DeadlineError)
             worked = sum(len(batch) for batch in worker.batches)
-            assert len(found) - late >= 0.6 * worked  # 0.86 to 0.98 on a busy machine
+            assert len(found) - late >= 0.8 * worked
             assert len(found) - late > 0
             assert len(found) < asked
 
-    run(test)
+    run_timed(test)

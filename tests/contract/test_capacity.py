@@ -11,7 +11,6 @@ from anyio.from_thread import start_blocking_portal
 
 from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
-from modelyard.engine import scaling
 from modelyard.records.capacity import Demand
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.jobs import JobState
@@ -87,9 +86,8 @@ def test_the_record_refuses_it_too() -> None:
     assert caught.value.fields == {"key": "serve.gpus", "field": "gpus"}
 
 
-def test_the_engine_keeps_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_keeps_to_it(tmp_path: Path) -> None:
     """Real workers: two from the start, a third while requests wait, and one again when that is enough."""
-    monkeypatch.setattr(scaling, "CALM_ROUNDS", 2)
     yard = Yard(tmp_path / "data")
 
     def workers(count: int, wait: float = 0.0) -> bool:
@@ -102,7 +100,7 @@ def test_the_engine_keeps_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             yard.registry.capacities.put(DOUBLE, Demand(min_replicas=least, max_replicas=most), by="anna")
             engine.refresh()
             until(lambda: workers(2))
-        until(lambda: workers(3, wait=1.0), 60)
+        until(lambda: workers(3, wait=1.0))
         assert {ask(worker, 1.5)[0] for worker in engine.keeper.live()[FIRST]} == {3.0}
         yard.registry.capacities.put(DOUBLE, Demand(), by="anna")
         engine.refresh()

@@ -32,6 +32,7 @@ from modelyard.records.signatures import Column, Signature
 from modelyard.serving.counters import Counters
 from modelyard.serving.pool import Pool
 from modelyard.serving.predict import Predictor
+from modelyard.serving.quotas import Quotas
 from modelyard.serving.table import EMPTY
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
@@ -106,6 +107,7 @@ class Front:
         pool = Pool(LIMITS, 100, ensure, yard.stuck, Tap(yard.append))
         self.trials = Trials(pool, 30.0)
         predictor = Predictor(pool, self.counters, self.trials)
+        predictor._quotas = Quotas(lambda: 0.0)  # nothing comes back, however long it takes
         files = FileLimits(Path(self.scratch.name), least=least, most=50_000, rows=rows)
         self.predict = PredictDoor(lambda: self.table, predictor, 10_000, files)
         self.v2 = InferenceV2(lambda: self.table, predictor, 100_000, "1.2.3")
@@ -611,10 +613,10 @@ def port() -> Iterator[int]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    assert up.wait(30)
+    assert up.wait(180)
     yield ports[0]
     begun[0].should_exit = True
-    thread.join(30)
+    thread.join(180)
 
 
 @pytest.fixture
@@ -695,7 +697,7 @@ def test_a_wrong_content_length_harms_nobody(port: int) -> None:
             head = f"POST {FUEL} HTTP/1.1\r\nHost: yard\r\nAuthorization: Bearer anna\r\n"
             writer.write(f'{head}Content-Length: {length}\r\n\r\n[{{"x": 1}}]'.encode())
             writer.write_eof()
-            answer = await asyncio.wait_for(reader.read(), 20)
+            answer = await asyncio.wait_for(reader.read(), 180)
             assert b"200 OK" not in answer
             writer.close()
             await writer.wait_closed()

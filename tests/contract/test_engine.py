@@ -33,7 +33,7 @@ from tests.conftest import find_postgresql
 from tests.contract.hands import ask, is_alive, settings
 from tests.contract.postgresql import Server
 from tests.journeys.models import code_bundle, times
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 MODEL, FIRST, SECOND = "ops/double", "ops.double.1", "ops.double.2"
 
@@ -43,7 +43,7 @@ class Yard:
 
     def __init__(self, data: Path, database: str = "", **changes: Any) -> None:
         data.mkdir(exist_ok=True)
-        self.settings: Settings = settings(data, database=database, load_timeout=20.0, **changes)
+        self.settings: Settings = settings(data, database=database, load_timeout=PATIENCE, **changes)
         self.database = Database(self.settings.database_url)
         self.database.upgrade()
         scratch = data / "scratch"
@@ -59,7 +59,7 @@ class Yard:
     def checked(self, engine: Engine, tar: bytes, alias: str | None = None) -> Version:
         version = self.publish(tar, alias)
         engine.checker.wake()
-        return until(lambda: self.ended(version), 60)
+        return until(lambda: self.ended(version))
 
     def ended(self, version: Version) -> Version | None:
         now = self.registry.version(MODEL, version.version)
@@ -75,13 +75,13 @@ def running(engine: Engine) -> Iterator[Engine]:
     ready = threading.Event()
     thread = threading.Thread(target=engine.run, args=(ready.set,))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     try:
         yield engine
     finally:
         pids = [w.pid for workers in engine.keeper.live().values() for w in workers]
         engine.stop()
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         assert not any(map(is_alive, pids))
 
@@ -95,7 +95,7 @@ def die(engine: Engine) -> None:
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path / "data")
+    made = Yard(tmp_path / "data", portable=False)  # whose trial would change routes at a time of its own
     yield made
     made.database.close()
 
@@ -138,7 +138,7 @@ def test_a_check_that_an_engine_left_behind_is_done_by_the_next(yard: Yard) -> N
     version = yard.publish(times(2))
     yard.registry.checks.start(MODEL, version.version)
     with running(yard.engine()):
-        assert until(lambda: yard.ended(version), 60).state is VersionState.CHECKED
+        assert until(lambda: yard.ended(version)).state is VersionState.CHECKED
 
 
 def test_refresh_changes_nothing_where_nothing_changed(yard: Yard) -> None:
@@ -280,7 +280,7 @@ def test_two_nodes_check_a_version_once(tmp_path: Path, database: Database, data
             if factor == 3:
                 with database.write(unaudited="a test") as connection:
                     duties.release(connection, None, "gone", now())
-            until(lambda version=version: nodes[1].ended(version), 60)  # type: ignore[misc]
+            until(lambda version=version: nodes[1].ended(version))  # type: ignore[misc]
     assert len(begun) == 2, begun
     for node in nodes:
         node.database.close()

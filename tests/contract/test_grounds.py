@@ -17,14 +17,14 @@ from tests.contract.hands import is_alive, settings
 from tests.contract.ray_house import RayHouse
 from tests.contract.test_training import DATA, FLIGHTS, TRAIN, project
 from tests.contract.training_house import MODEL, TrainingHouse, described
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 pytestmark = [pytest.mark.bubblewrap, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")
 def places(ray_house: RayHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    node = settings(tmp_path_factory.mktemp("places"), load_timeout=60.0)
+    node = settings(tmp_path_factory.mktemp("places"), load_timeout=PATIENCE)
     made = Places(node, read_clusters(ray_house.config))
     yield made
     made.close()
@@ -93,7 +93,7 @@ def test_a_package_that_cannot_be_had_is_told(house: TrainingHouse) -> None:
 def test_one_that_is_cancelled_ends_soon(house: TrainingHouse) -> None:
     thread, job = house.begin(project("import os, time\nprint('here', flush=True)\ntime.sleep(600)"), "here")
     house.jobs.cancel(job, by="ann")
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert house.jobs.job(job).state is JobState.CANCELLED
 
@@ -109,7 +109,7 @@ def test_a_machine_that_dies_is_no_fault_of_the_script(house: TrainingHouse) -> 
     above = Path(f"/proc/{pid}/status").read_text().split("PPid:")[1].split()[0]
     is_here = int(above) == os.getpid()
     os.kill(pid if is_here else int(above), signal.SIGKILL)
-    thread.join(60)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     found = house.jobs.job(job)
     assert (found.state, found.attempt) == (JobState.QUEUED, 1)

@@ -24,7 +24,7 @@ from modelyard.workers.ray import RayWorkers
 from modelyard.workers.talk import Talk
 from tests.contract.hands import ask, is_alive, plan, question, quiet, settings
 from tests.contract.ray_house import RayHouse
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 pytestmark = [pytest.mark.xdist_group("ray")]
 KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
@@ -42,7 +42,7 @@ class LastingPlaces(Places):
 @pytest.fixture(scope="module")
 def places(ray_house: RayHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     made = LastingPlaces(
-        settings(tmp_path_factory.mktemp("places"), load_timeout=60.0), read_clusters(ray_house.config)
+        settings(tmp_path_factory.mktemp("places"), load_timeout=PATIENCE), read_clusters(ray_house.config)
     )
     yield made
     Places.close(made)
@@ -74,7 +74,7 @@ def raw_answer(worker: Worker, *values: float) -> bytes:
     from modelyard.workers import wire  # noqa: PLC0415
 
     with closing(Talk(Path(worker.socket))._socket) as sock:
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE)
         sock.sendall(wire.encode(question(*values)))
         data = b""
         while len(data) < wire.PREFIX.size or len(data) < wire.PREFIX.size + sum(
@@ -134,8 +134,8 @@ def test_a_worker_that_ends_is_noticed_with_its_last_words(make: Make, tmp_path:
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(workers.wait, worker)
         with pytest.raises(WorkerLostError), Talk(Path(worker.socket)) as talk:
-            talk.ask(question(1.0), 20)
-        assert waiting.result(20) == "exit code 7"
+            talk.ask(question(1.0), PATIENCE)
+        assert waiting.result(PATIENCE) == "exit code 7"
     until(lambda: "farewell" in Path(worker.log).read_text())
     assert workers.alive() == []
 
@@ -165,7 +165,7 @@ def test_it_is_within_walls(make: Make, tmp_path: Path) -> None:
     )
     worker = make().start(plan(tmp_path / "bundle", source), quiet)
     with Talk(Path(worker.socket)) as talk, pytest.raises(ModelError) as caught:
-        talk.ask(question(1.0), 20)
+        talk.ask(question(1.0), PATIENCE)
     seen = caught.value.message
     assert "{}, False, 'ConnectionRefusedError[(1, \\'lo\\')]'" in seen or '{}, False, "Conn' in seen, seen
     assert not seen.endswith(" 0))"), "as a user of its own"
@@ -180,7 +180,7 @@ def test_the_next_engine_adopts_what_runs(make: Make, tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(later.wait, worker)
         later.stop(worker)
-        assert waiting.result(20)
+        assert waiting.result(PATIENCE)
     assert later.alive() == []
     assert first.wait(worker), "who started it reaps it"
 
@@ -191,9 +191,9 @@ def test_closing_ends_what_loads_and_starts_no_more(make: Make, tmp_path: Path) 
     slow: Plan = plan(tmp_path / "bundle", "import time\ntime.sleep(99)")
     with ThreadPoolExecutor() as pool:
         start = pool.submit(workers.start, slow, told.append)
-        until(lambda: "starting the worker" in told, 60)
+        until(lambda: "starting the worker" in told)
         workers.close()
         with pytest.raises(WorkerStartError):
-            start.result(20)
+            start.result(PATIENCE)
     with pytest.raises((WorkerStartError, Exception), match="going down"):
         workers.start(plan(tmp_path / "bundle"), quiet)

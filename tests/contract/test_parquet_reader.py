@@ -43,7 +43,7 @@ WHOLE = written(
 class Reading:
     """A reader and an event loop for it."""
 
-    def __init__(self, runner: asyncio.Runner, seconds: float = 30.0) -> None:
+    def __init__(self, runner: asyncio.Runner, seconds: float = 180.0) -> None:
         self.runner = runner
         self.reader = ParquetReader(seconds)
 
@@ -153,7 +153,7 @@ def test_a_reader_that_hangs_is_replaced(reading: Reading) -> None:
     reading.reader._seconds = 0.05
     with pytest.raises(MalformedError, match="did not survive"):
         reading.read(WHOLE)
-    reading.reader._seconds = 30.0
+    reading.reader._seconds = 180.0
     check_it_lives(reading)
     assert reading.pid() != first
 
@@ -186,5 +186,5 @@ def test_the_reader_ends_with_its_front(reading: Reading) -> None:
     assert process is not None
     assert process.stdin is not None
     process.stdin.close()
-    assert reading.runner.run(asyncio.wait_for(process.wait(), 20)) == 0
+    assert reading.runner.run(asyncio.wait_for(process.wait(), 180)) == 0
     check_it_lives(reading)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from modelyard.workers.runtimes import find_runtime, runtimes_folder
 from modelyard.workers.talk import Talk
 from modelyard.workers.wire import Frame, from_values, to_values
 from tests.contract.hands import quiet, settings, started
+from tests.journeys.running import PATIENCE
 
 X = Column("x", ColumnType.FLOAT64)
 KIND = Column("kind", ColumnType.STRING, missing=True)
@@ -239,7 +241,7 @@ def test_nothing_is_sent_and_nothing_written(folder: Path) -> None:
             assert talk.ask(form.load_question(), 60).verb == "ready"
             assert ask(talk, 1.0) == [2.0]
             assert talk.ask(Frame("stop", (("id", "2"),)), 20).verb == "bye"
-        worker.wait(20)
+        worker.wait(PATIENCE)
     finally:
         worker.kill()
         worker.wait()
@@ -257,7 +259,7 @@ def _connected(socket: Path, worker: subprocess.Popen[bytes]) -> Talk:
         try:
             return Talk(socket)
         except OSError:
-            continue
+            time.sleep(0.01)  # nothing tells when a program listens
     raise AssertionError("the worker ended")
 
 

@@ -33,6 +33,7 @@ from modelyard.workers.remote import (
 from modelyard.workers.talk import Talk
 from modelyard.workers.wire import to_values
 from tests.contract.hands import DOUBLE, is_alive, plan, question
+from tests.journeys.running import PATIENCE
 
 
 class Placed:
@@ -52,7 +53,7 @@ class Placed:
     ) -> tuple[Channel, list[Message]]:
         """Ask for a worker; the connection, and what was said (so many messages) up to its fate."""
         wanted: Plan = plan(self.folder / "bundle", source)
-        start = Start(__version__, wanted, 0, 1024 * MIB, 20.0)
+        start = Start(__version__, wanted, 0, 1024 * MIB, PATIENCE)
         channel, said = self.open(), list[Message]()
         channel.send_tar(
             lambda size: msgspec.structs.replace(start, size=size, **changes),
@@ -92,7 +93,7 @@ def placed(tmp_path: Path) -> Iterator[Placed]:
     if not made.left.is_set():
         made.end()
     made.close()
-    assert made.left.wait(20)
+    assert made.left.wait(PATIENCE)
     assert [p.name for p in (tmp_path / "hosts").iterdir()] in ([], ["environments"])
 
 
@@ -102,7 +103,7 @@ def test_it_starts_answers_beats_and_stops(placed: Placed) -> None:
     ready = said[-1]
     assert isinstance(ready, Ready)
     with Talk(placed.socket_file()) as talk:
-        assert to_values(talk.ask(question(1.5), 20).columns[0]) == [3.0]
+        assert to_values(talk.ask(question(1.5), PATIENCE).columns[0]) == [3.0]
         second = placed.open()
         second.send(Watch())
         beats = [channel.receive(), second.receive()]
@@ -112,7 +113,7 @@ def test_it_starts_answers_beats_and_stops(placed: Placed) -> None:
         last = [channel.receive(), second.receive()]
     while not isinstance(last[-1], Ended):
         last.append(channel.receive())
-    assert placed.left.wait(20)
+    assert placed.left.wait(PATIENCE)
     assert not is_alive(ready.pid)
     with pytest.raises(OSError, match=r"\w"):
         Channel(placed.far)
@@ -128,14 +129,14 @@ def test_a_stranger_gets_nothing(placed: Placed, tmp_path: Path) -> None:
         msgspec.structs.replace(placed.far, identity=str(tmp_path / "stranger/identity")), remote.MESSAGES
     )
     for context in (bare, other):
-        with socket.create_connection((placed.far.host, placed.far.port), 5) as plain:
-            plain.settimeout(10)
+        with socket.create_connection((placed.far.host, placed.far.port), PATIENCE) as plain:
+            plain.settimeout(PATIENCE)
             with pytest.raises(OSError, match=r"\w"), context.wrap_socket(plain) as sock:  # noqa: PT012
                 sock.sendall(remote.pack(Watch()))
                 if sock.recv(1) == b"":
                     raise ConnectionResetError("hung up")
-    with socket.create_connection((placed.far.host, placed.far.port), 5) as plain:
-        plain.settimeout(10)
+    with socket.create_connection((placed.far.host, placed.far.port), PATIENCE) as plain:
+        plain.settimeout(PATIENCE)
         plain.sendall(b"GET / HTTP/1.0\r\n\r\n" * 10)
         assert not plain.recv(100).startswith(b"HTTP")
     assert placed.start()[1][-1].__class__ is Ready, "and it goes on for whom it was placed"
@@ -155,13 +156,13 @@ def test_another_release_is_refused(placed: Placed) -> None:
     assert isinstance(refused, Refused)
     assert refused.code == "environment"
     assert "this yard 0.0.1" in refused.message
-    assert placed.left.wait(20)
+    assert placed.left.wait(PATIENCE)
 
 
 def test_who_asked_hangs_up_while_it_loads(placed: Placed) -> None:
     channel, _ = placed.start("import time\ntime.sleep(99)\n", until=1)
     channel.close()
-    assert placed.left.wait(20), "it does not wait for a model that nobody wants"
+    assert placed.left.wait(PATIENCE), "it does not wait for a model that nobody wants"
 
 
 def test_a_host_that_nobody_watches_ends(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +170,7 @@ def test_a_host_that_nobody_watches_ends(placed: Placed, monkeypatch: pytest.Mon
     assert isinstance(said[-1], Ready)
     monkeypatch.setattr(hosts, "_ALONE_SECONDS", 0.5)
     channel.close()
-    assert placed.left.wait(20)
+    assert placed.left.wait(PATIENCE)
     assert not is_alive(said[-1].pid)
 
 
@@ -177,7 +178,7 @@ def test_a_host_that_nobody_watches_ends(placed: Placed, monkeypatch: pytest.Mon
 def test_what_is_no_message_ends_the_connection_alone(placed: Placed, data: bytes) -> None:
     channel, _ = placed.start()
     bad = remote.connect(placed.far, remote.MESSAGES)
-    bad.settimeout(10)
+    bad.settimeout(PATIENCE)
     bad.sendall(data)
     assert bad.recv(10) == b""
     bad.close()

@@ -383,7 +383,7 @@ def test_killed_by_a_real_signal(count: int, tmp_path: Path) -> None:
         front.answer({"x": [float(i)]}, {"prediction": [0.0]}, at=DAY + i * HOUR)
     front.writer.close()
     command = [sys.executable, "-c", KILLED, str(count), url, str(tmp_path)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, check=False, timeout=180).returncode == -signal.SIGKILL
     assert node.xs() == [0.0, 1.0, 2.0]
     start_and_ship(url, tmp_path)
     assert node.xs() == [0.0, 1.0, 2.0]

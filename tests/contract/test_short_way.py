@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from modelyard.api import short
 from modelyard.api.heads import HeadsInTime
 from modelyard.api.predict import Asker, Head
 from modelyard.api.short import ShortWay, ShortWayProtocol, read_head
@@ -266,7 +267,9 @@ def test_what_looks_like_a_request_in_anothers_body_is_none() -> None:
     served(test)
 
 
-def test_head_and_body_may_come_apart() -> None:
+def test_head_and_body_may_come_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short, "_HELD_SECONDS", 180.0)
+
     async def test(made: Shore) -> None:
         asked = request()
         end = asked.index(b"\r\n\r\n") + 4

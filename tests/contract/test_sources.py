@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from modelyard.store.schema import audit, data_connections
 from modelyard.store.secrets import Keyring, Secrets
 from modelyard.workers import outbound
 from modelyard.workers.clerk import Clerk
-from tests.conftest import find_postgresql
+from tests.conftest import find_free_port, find_postgresql
 from tests.contract.postgresql import Server
 
 pytestmark = pytest.mark.postgresql
@@ -41,9 +40,7 @@ GRANT SELECT ON flights TO reader;
 def port() -> Iterator[int]:
     binaries = find_postgresql()
     assert binaries
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = int(probe.getsockname()[1])
+    free = find_free_port()
     with Server(binaries, free) as server:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(_TABLE)

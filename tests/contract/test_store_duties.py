@@ -207,7 +207,7 @@ def test_a_started_tick_does_what_comes_and_stops(database: Database) -> None:
     tick.start()
     ensure(database)
     tick.wake()
-    assert done.wait(20)
+    assert done.wait(180)
     tick.stop()
     assert held(database).due_at is None
 
@@ -220,7 +220,7 @@ def test_a_standing_duty_is_there_without_anybodys_asking(database: Database) ->
 
     tick = Tick(database, "one", {"watch": step}, standing={"watch": "finance/fuel"})
     tick.start()
-    assert done.wait(20)
+    assert done.wait(180)
     tick.stop()
 
 
@@ -256,7 +256,7 @@ def test_many_engines_do_each_duty_once(database: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
     assert sorted(done) == sorted(subjects)
 
 

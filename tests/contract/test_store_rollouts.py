@@ -102,7 +102,7 @@ def test_two_that_begin_at_once_are_one(yard: Registry) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(180)
     assert sorted(type(found).__name__ for found in outcomes) == ["ConflictError", "Rollout"]
 
 

@@ -15,6 +15,7 @@ from modelyard.store import duties
 from modelyard.workers.processes import tree
 from tests.conftest import find_julia, find_rscript
 from tests.contract.training_house import MODEL, TrainingHouse, described
+from tests.journeys.running import PATIENCE
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -284,7 +285,7 @@ def test_a_running_job_is_cancelled_within_seconds(house: TrainingHouse) -> None
     )
     thread, number = house.begin(project(script), "here")
     house.jobs.cancel(number, by="bo", why="wrong data")
-    thread.join(30)
+    thread.join(PATIENCE)
     job = house.jobs.job(number)
     assert (job.state, job.words) == (JobState.CANCELLED, "Cancelled by bo. wrong data")
     assert processes_within(house.folder) == []
@@ -293,7 +294,7 @@ def test_a_running_job_is_cancelled_within_seconds(house: TrainingHouse) -> None
 def test_a_yard_that_goes_down_puts_its_jobs_back_into_the_queue(house: TrainingHouse) -> None:
     thread, number = house.begin(project("import time\nprint('here', flush=True)\ntime.sleep(600)"), "here")
     house.step.close()
-    thread.join(30)
+    thread.join(PATIENCE)
     job = house.jobs.job(number)
     assert (job.state, job.attempt) == (JobState.QUEUED, 0)
     assert processes_within(house.folder) == []
@@ -304,7 +305,7 @@ def test_a_killed_process_is_a_machine_fault_and_tried_again(house: TrainingHous
     thread, number = house.begin(project(script), "here")
     for pid in processes_within(house.folder)[:1]:
         os.kill(tree(pid)[-1], signal.SIGKILL)
-    thread.join(30)
+    thread.join(PATIENCE)
     job = house.jobs.job(number)
     assert (job.state, job.attempt) == (JobState.QUEUED, 1)
     assert "SIGKILL" in job.words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,7 +38,7 @@ from tests.contract.scripted import (
     doubles,
     error,
     numbers,
-    run,
+    run_timed,
 )
 from tests.rows import FLOAT64, INT64, PREDICTION, STRING
 
@@ -57,7 +56,7 @@ class House:
     def __init__(self, champion: Dock, candidate: Dock) -> None:
         self.docks = {SERVED.id: champion, CANDIDATE.id: candidate}
         self.pool = Pool(LIMITS, 100, self._ensure, champion.stuck, Tap(champion.append))
-        self.trials = Trials(self.pool, 4.0)
+        self.trials = Trials(self.pool, 400.0)
         self.predictor = Predictor(self.pool, Counters(), self.trials)
 
     async def _ensure(self, version_id: str) -> Fleet:
@@ -75,7 +74,7 @@ class House:
     async def ask(self, value: float, key: str | None = None) -> Any:
         inputs = Inputs(1, rows=[(value,)], keys=[key] if key else None)
         number = self.predictor.new_request_id()
-        asked = Asked(number, "anna", "champion", inputs.count, time.monotonic(), inputs.keys)
+        asked = Asked(number, "anna", "champion", inputs.count, _now(), inputs.keys)
         return await self.predictor.answer(SERVED, inputs, asked)
 
     async def settled(self) -> Evidence:
@@ -93,6 +92,10 @@ class House:
             if c.name == "route"
             for route in to_values(c)
         ]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def table(trial: Trial | None) -> RouteTable:
@@ -137,7 +140,7 @@ def trying(test: Test, behave: Any = triples) -> None:
         async with house(behave) as made:
             await test(made)
 
-    run(whole)
+    run_timed(whole)
 
 
 def test_a_shadow_is_recorded_and_never_returned() -> None:

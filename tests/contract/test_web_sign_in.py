@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -27,8 +26,9 @@ from modelyard.web.pages import create_pages
 from modelyard.web.provider import GroupRole, Provider
 from modelyard.web.pulse import Pulse
 from modelyard.web.site import Site
+from tests.conftest import find_free_port
 from tests.contract.api_house import House
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 PASSWORD = "four words in a row"
 OWN = {"Origin": "http://yard"}
@@ -202,9 +202,7 @@ def test_the_kept_form_has_no_password_in_it(house: House) -> None:
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     """An OpenID provider in a process of its own; its address."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = find_free_port()
     command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://localhost:{port}"
@@ -218,7 +216,7 @@ def provider() -> Iterator[str]:
     until(answers)
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 ROLES = (
@@ -236,10 +234,10 @@ def company(make: Make, provider: str) -> House:
 def there_and_back(house: House, provider: str, sub: str, groups: list[str]) -> tuple[str, dict[str, str]]:
     """To the provider as `sub`, in these groups; the address it sends the browser back to, and the cookie."""
     claims = {"preferred_username": f"{sub}-name", "groups": groups}
-    httpx.put(f"{provider}/users/{sub}", json=claims).raise_for_status()
+    httpx.put(f"{provider}/users/{sub}", json=claims, timeout=PATIENCE).raise_for_status()
     going = house.ask("GET", "/sign-in/company?next=/people")
     assert going.status_code == 303
-    back = httpx.post(going.headers["location"], data={"sub": sub})
+    back = httpx.post(going.headers["location"], data={"sub": sub}, timeout=PATIENCE)
     assert back.status_code == 302
     return back.headers["location"].removeprefix("http://yard"), cookie_header(going)
 

@@ -22,6 +22,7 @@ from modelyard.store.duties import Duty
 from modelyard.workers.recipes import Recipes
 from modelyard.workers.tasks import Grounds, LocalGrounds
 from tests.bundles import TAR, tar_of
+from tests.journeys.running import until as wait_until
 
 MODEL = "finance/fuel-cost"
 LEASE = timedelta(minutes=5)
@@ -105,8 +106,6 @@ class TrainingHouse:
         job = self.submit(files)
         thread = threading.Thread(target=self.do)
         thread.start()
-        for _ in range(600):
-            if until in self.jobs.log(job.id).text:
-                return thread, job.id
-            threading.Event().wait(0.05)
-        raise AssertionError(self.jobs.log(job.id).text)
+        wait_until(lambda: until in self.jobs.log(job.id).text or not thread.is_alive())
+        assert until in self.jobs.log(job.id).text, self.jobs.log(job.id).text
+        return thread, job.id

@@ -12,16 +12,13 @@ from tests.releases import has_previous
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A module's tests stay in one process, so that its yard is started once. In a clone without the history
-    (of depth 1, say) the tests that need it are left out, and counted as such: nothing could bring it back.
+    """In a clone without the history (of depth 1, say) the tests that need it are left out, and counted as
+    such: nothing could bring it back.
     """
     if any(item.get_closest_marker("history") for item in items) and not has_previous():
         without = [item for item in items if item.get_closest_marker("history")]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
-    for item in items:
-        if "journeys" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from modelyard.records.projects import read_project
+from tests.journeys.running import PATIENCE
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _DONE = "--- block done ---"
@@ -74,7 +75,7 @@ class Session:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
 
 def _until_done(said: IO[str]) -> str | None:
@@ -140,7 +141,7 @@ def _shell(path: Path, folder: Path, environment: dict[str, str]) -> str:
         return ""
     command = ["bash", "-euo", "pipefail", str(path)]
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, f"{path.read_text()}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.journeys.running import PATIENCE
+
 
 class Load:
     """Sends rows from several connections until stopped; use as a context manager.
@@ -36,10 +38,10 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stop = True
-        self._thread.join(60)
+        self._thread.join(PATIENCE)
 
     async def _run(self) -> None:
-        async with httpx.AsyncClient(headers=self._headers, timeout=30) as client:
+        async with httpx.AsyncClient(headers=self._headers, timeout=PATIENCE) as client:
             await asyncio.gather(*(self._lane(client, lane) for lane in range(self._lanes)))
 
     async def _lane(self, client: httpx.AsyncClient, lane: int) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tests.journeys.running import until
+from tests.conftest import ROOT, find_free_port
+from tests.journeys.running import PATIENCE, until
 
 PROGRAMS = ("haproxy", "nginx")
 EXAMPLES = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf"}
@@ -54,8 +54,7 @@ def before(program: str, yard: int, folder: Path, *others: int) -> Iterator[int]
     """Start a proxy before the yard on this port, and others (haproxy only); the proxy's port."""
     path = find_proxy(program)
     assert path
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = find_free_port()
     text = configuration(program, port, (yard, *others), folder)
     written = folder / f"{program}.conf"
     written.write_text(text)
@@ -67,7 +66,7 @@ def before(program: str, yard: int, folder: Path, *others: int) -> Iterator[int]
         yield port
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def _listens(port: int) -> bool:

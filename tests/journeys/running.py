@@ -14,8 +14,12 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from tests.conftest import find_free_port
+
 T = TypeVar("T")
-START_SECONDS = 60
+# Seconds, far more than anything takes: a machine on which much else runs is no failure, and nobody waits for
+# them to pass where nothing has failed.
+PATIENCE = 180.0
 _UP = "import sys; from modelyard.cli.main import run; sys.exit(run())"
 
 
@@ -54,7 +58,7 @@ class RunningYard:
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
-        self.port = 0
+        self.port = find_free_port()  # its own, so that it has it again after a restart
 
     def __enter__(self) -> Self:
         self.start()
@@ -76,7 +80,7 @@ class RunningYard:
         self._up = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self._up.wait(START_SECONDS), self.said
+        assert self._up.wait(PATIENCE), self.said
         assert self.url, f"the yard did not start:\n{self.said}"
 
     def _read(self) -> None:
@@ -95,8 +99,8 @@ class RunningYard:
         """End it; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join(30)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         return code
 
     @property
@@ -112,7 +116,7 @@ class RunningYard:
     def client(self, token: str | None = None) -> httpx.Client:
         """An HTTP client with a token (the administrator's by default)."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE)
 
     def processes(self) -> list[int]:
         """The engine (first) and the fronts: the supervisor's children, oldest first."""
@@ -131,7 +135,7 @@ def publish(client: httpx.Client, model: str, tar: bytes, **params: str) -> dict
     )
     assert answer.status_code in (200, 201), answer.text
     number = answer.json()["version"]
-    return until(lambda: ended(client, model, number), 120)
+    return until(lambda: ended(client, model, number))
 
 
 def ended(client: httpx.Client, model: str, number: int) -> dict[str, Any] | None:
@@ -140,7 +144,7 @@ def ended(client: httpx.Client, model: str, number: int) -> dict[str, Any] | Non
     return record if record["state"] in ("checked", "failed") else None
 
 
-def until(ask: Callable[[], T | None], seconds: float = 20.0) -> T:
+def until(ask: Callable[[], T | None], seconds: float = PATIENCE) -> T:
     """Ask again until there is an answer that is not None or False."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):

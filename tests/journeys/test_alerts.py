@@ -14,7 +14,7 @@ from modelyard.records.predictions import Finding
 from modelyard.store import watch
 from modelyard.store.database import Database
 from modelyard.workers.sending import signature
-from tests.journeys.running import RunningYard
+from tests.journeys.running import PATIENCE, RunningYard
 
 CHANNEL = "/api/v1/departments/finance/channels/hook"
 
@@ -47,7 +47,7 @@ def test_a_finding_reaches_a_webhook_and_metrics(tmp_path: Path) -> None:
             with database.write(unaudited="a test: as the watch writes it") as connection:
                 watch.notice(connection, moved)
             database.close()
-            told, body = came.get(timeout=60)
+            told, body = came.get(timeout=PATIENCE)
             alert = json.loads(body)["data"]["alerts"][0]
             assert (alert["words"], alert["model"]) == ("km has moved", "finance/fuel")
             secret, moment = bytes.fromhex(made.json()["secret"]), int(told["webhook-timestamp"])

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, publish, until
 
 PASSPHRASE = "a ladder, a lemon, a loud lake"
 
 
 def yard(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "modelyard.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=env)
 
 
 def test_a_yard_is_lost_and_comes_back(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def a_copy_does_not_start_beside_the_original(first: RunningYard, vault: str, wo
 def test_a_yard_backs_itself_up(tmp_path: Path) -> None:
     vault = tmp_path / "vault"
     with RunningYard(tmp_path / "data", {"YARD_BACKUP": str(vault)}) as running, running.client() as client:
-        state = until(lambda: (s := client.get("/api/v1/backups").json())["drill"] and s, 60)
+        state = until(lambda: (s := client.get("/api/v1/backups").json())["drill"] and s)
         assert state["every_hours"] == 24
         assert state["backup"]["ok"]
         assert state["failure"] is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -11,20 +14,29 @@ from tests.journeys.running import RunningYard, publish, until
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """A yard with short limits, so that what hangs is noticed soon."""
-    limits = {"YARD_LOAD_TIMEOUT": "4", "YARD_ANSWER_TIMEOUT": "4", "YARD_WORKER_MEMORY": str(700 << 20)}
+    """A yard whose workers may have little memory, so that what takes all is noticed soon."""
+    limits = {"YARD_WORKER_MEMORY": str(700 << 20)}
     with RunningYard(tmp_path_factory.mktemp("yard"), limits) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A yard in which answers may take little time, so that what hangs is noticed soon."""
+    limits = {"YARD_ANSWER_TIMEOUT": "4"}
+    with RunningYard(tmp_path_factory.mktemp("hurried"), limits) as running, running.client() as client:
+        yield client
 
 
 def ask(client: httpx.Client, model: str, *values: float) -> httpx.Response:
     return client.post(f"/models/{model}/predict", json=[{"x": v} for v in values])
 
 
-def test_a_model_that_hangs_at_load(client: httpx.Client) -> None:
-    version = publish(client, "bad/hangs", code_bundle("import threading\nthreading.Event().wait()\n"))
+def test_a_model_that_hangs_at_load(tmp_path: Path) -> None:
+    with RunningYard(tmp_path, {"YARD_LOAD_TIMEOUT": "2"}) as running, running.client() as client:
+        version = publish(client, "bad/hangs", code_bundle("import threading\nthreading.Event().wait()\n"))
     assert version["state"] == "failed"
-    assert "did not load within 4 s" in version["reason"]
+    assert "did not load within 2 s" in version["reason"]
 
 
 def test_a_model_that_exits_at_load(client: httpx.Client) -> None:
@@ -104,7 +116,7 @@ def test_a_model_that_allocates_without_end(client: httpx.Client) -> None:
     assert ask(client, "bad/eats", 1.0).json()["predictions"] == [1.0]
 
 
-def test_a_model_that_hangs_on_some_rows_is_replaced(client: httpx.Client) -> None:
+def test_a_model_that_hangs_on_some_rows_is_replaced(hurried: httpx.Client) -> None:
     source = (
         "import threading\n"
         "def predict(columns):\n"
@@ -112,17 +124,20 @@ def test_a_model_that_hangs_on_some_rows_is_replaced(client: httpx.Client) -> No
         "        threading.Event().wait()\n"
         "    return columns['x']\n"
     )
-    publish(client, "bad/sleeps", code_bundle(source))
-    answer = ask(client, "bad/sleeps", 7.0)
+    publish(hurried, "bad/sleeps", code_bundle(source))
+    answer = ask(hurried, "bad/sleeps", 7.0)
     assert answer.status_code == 504
     assert "did not answer within 4 s" in answer.json()["detail"]
-    until(lambda: ask(client, "bad/sleeps", 1.0).status_code == 200)
+    until(lambda: ask(hurried, "bad/sleeps", 1.0).status_code == 200)
 
 
-def test_a_neighbour_is_not_disturbed(client: httpx.Client) -> None:
-    publish(client, "bad/neighbour", times(3))
-    publish(client, "bad/burns", code_bundle("def predict(columns):\n    while True:\n        pass\n"))
-    assert ask(client, "bad/neighbour", 2.0).json()["predictions"] == [6.0]
+def test_a_neighbour_is_not_disturbed(hurried: httpx.Client) -> None:
+    publish(hurried, "bad/neighbour", times(3))
+    version = publish(
+        hurried, "bad/burns", code_bundle("def predict(columns):\n    while True:\n        pass\n")
+    )
+    assert version["state"] == "failed"
+    assert until(lambda: ask(hurried, "bad/neighbour", 2.0).json().get("predictions")) == [6.0]
 
 
 def test_an_environment_that_cannot_be_had(client: httpx.Client) -> None:

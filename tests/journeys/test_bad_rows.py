@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from tests.journeys.models import code_bundle
-from tests.journeys.running import RunningYard, publish
+from tests.journeys.running import PATIENCE, RunningYard, publish
 
 SOURCE = "def predict(columns):\n    return columns['x'] + columns['n']\n"
 INPUTS = "x:float64 n:int64 ok:bool? name:levels=AA|UA"
@@ -96,7 +96,7 @@ def test_names_of_every_odd_spelling_are_not_there(yard: RunningYard, model: str
         "/models/ops/rows/aliases/../predict",
     ):
         # http.client sends the path as it stands; httpx would tidy it first.
-        connection = http.client.HTTPConnection("127.0.0.1", yard.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", yard.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST", path, body=f"[{GOOD}]", headers=headers)
             assert connection.getresponse().status in (400, 404, 413, 414), path[:60]

@@ -48,15 +48,15 @@ def test_15_changed_code_never_answers_and_both_changes_are_told(yard: RunningYa
         code.chmod(0o600)
         code.write_text(code.read_text().replace("2", "666"))
         kill_worker(client)
-        (told,) = until(lambda: entries(client, "version.repair"), 30)
+        (told,) = until(lambda: entries(client, "version.repair"))
         assert (told["by"], told["subject"]) == ("yard", f"{MODEL}/1")
-        assert until(lambda: predict(client).json().get("predictions"), 30) == [8.0]
+        assert until(lambda: predict(client).json().get("predictions")) == [8.0]
         assert "666" not in next((yard.data / "bundles").glob(f"*/{code.name}")).read_text()
         _change_the_database(yard.data / "yard.sqlite")
         kill_worker(client)
-        (refused,) = until(lambda: entries(client, "version.refuse"), 30)
+        (refused,) = until(lambda: entries(client, "version.refuse"))
         assert "over something else" in refused["after"]
-        answer = until(lambda: found if (found := predict(client)).status_code == 503 else None, 30)
+        answer = until(lambda: found if (found := predict(client)).status_code == 503 else None)
         assert answer.json()["type"].endswith(":untrusted")
         signed = client.get(f"/api/v1/models/{MODEL}/versions/1/provenance").json()
         assert [s["holds"] for s in signed] == [False]

@@ -56,7 +56,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningYard]:
 
 def said(command: list[str], yard: RunningYard, **more: str) -> dict[str, Any]:
     given = {**os.environ, "YARD_URL": yard.url, "YARD_TOKEN": yard.token, **more}
-    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told

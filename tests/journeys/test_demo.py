@@ -23,7 +23,7 @@ def test_the_year_ends_with_the_yards_own_beside_january_left_alone(
         [*command, "--data", str(tmp_path / "year"), "--port", str(free_port())],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
         check=False,
         env={**os.environ, "YARD_PROGRAM_R": find_rscript() or "", "COLUMNS": "120"},
     )
@@ -43,7 +43,7 @@ def test_the_demo_ends_with_a_table_of_three_languages(tmp_path: Path, free_port
         [*command, "--data", str(tmp_path / "demo"), "--port", str(free_port()), "--stop", "--flights", "60"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
         check=False,
         env={**os.environ, **programs, "COLUMNS": "120"},
     )

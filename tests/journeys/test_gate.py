@@ -20,7 +20,7 @@ from tests.journeys.models import code_bundle, times
 from tests.journeys.running import RunningYard, publish, until
 
 MODEL = "ops/gate"
-POLICY = {"promote": {"slices": ["origin"], "rollout": ["canary 50% 1h"], "latency": "1000 ms"}}
+POLICY = {"promote": {"slices": ["origin"], "rollout": ["canary 50% 1h"], "latency": "60000 ms"}}
 CRASHES = (
     "def predict(columns):\n    if (columns['x'] > 9.9).any():\n        raise ValueError('no tens')\n"
     "    return columns['x'] * 2.5\n"
@@ -70,7 +70,7 @@ def judge(
         found: dict[str, Any] = client.get(place, params={"wait": 20}).json()
         return found if found["state"] != "waiting" else None
 
-    return until(judged, 60)
+    return until(judged)
 
 
 @pytest.fixture(scope="module")

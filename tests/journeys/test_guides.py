@@ -15,7 +15,7 @@ import pytest
 from modelyard.web.provider import read_provider
 from tests.conftest import ROOT, find_julia, find_rscript
 from tests.journeys.guide import blocks, follow
-from tests.journeys.running import RunningYard, until
+from tests.journeys.running import PATIENCE, RunningYard, until
 
 DOCS = ROOT / "docs"
 
@@ -92,11 +92,11 @@ def test_watching(tmp_path: Path, desk_of: Desk, r_library: Path) -> None:
     headers = {"Authorization": f"Bearer {running.token}"}
 
     def found() -> dict[str, Any] | None:
-        seen: dict[str, Any] = httpx.get(f"{model}/watch", headers=headers).json()
+        seen: dict[str, Any] = httpx.get(f"{model}/watch", headers=headers, timeout=PATIENCE).json()
         # The key columns are hashed only from some time on: what came before was matched as it was.
         return seen if seen["outcomes"]["labelled"] == 4 and len(seen["metrics"]) == 5 else None
 
-    watched = until(found, 20)
+    watched = until(found)
     own = {"late-misses", "relative-error"}
     assert {m["metric"] for m in watched["metrics"]} == {"mae", "rmse", "bias"} | own
     assert sum(w["labels"] for w in watched["windows"]) == 4

@@ -22,7 +22,7 @@ from tests.bundles import tar_of
 from tests.conftest import find_julia, find_rscript
 from tests.contract.test_portable_runtime import HOSTILE, TOLD
 from tests.journeys.models import code_bundle
-from tests.journeys.running import RunningYard, publish
+from tests.journeys.running import PATIENCE, RunningYard, publish
 
 CALM = "nobody was here"
 
@@ -107,7 +107,7 @@ def test_20_an_rds_whose_promise_runs_code(client: httpx.Client, canary: Path, t
         f"promise <- hide({{ cat('the promise ran\\n'); writeLines('was here', '{canary}') }}); "
         f"saveRDS(structure(list(), class = 'lm', held = promise), '{tmp_path / 'model.rds'}')"
     )
-    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=60)
+    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=PATIENCE)
     files = {"model.rds": (tmp_path / "model.rds").read_bytes()}
     version = publish(client, "ops/promised", described("r", "4.2.2", "model.rds", files))
     assert version["state"] == "failed"
@@ -129,7 +129,9 @@ def test_21_julia_serialization_with_a_source_that_writes(
     code = (
         f'using Serialization; include("{tmp_path}/model.jl"); serialize("{tmp_path}/model.jls", Held(1.0))'
     )
-    subprocess.run([julia, "--startup-file=no", "-e", code], check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [julia, "--startup-file=no", "-e", code], check=True, capture_output=True, timeout=PATIENCE
+    )
     files = {"model.jls": (tmp_path / "model.jls").read_bytes(), "model.jl": source.encode()}
     version = publish(
         client,
@@ -165,7 +167,7 @@ def test_16_an_rprofile_in_the_bundle(
     if not rscript:
         pytest.skip("R is not installed")
     code = f"saveRDS(lm(y ~ x, data.frame(x = 1:9, y = 2 * (1:9))), '{tmp_path / 'model.rds'}')"
-    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=60)
+    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=PATIENCE)
     trap = f"cat('the trap ran\\n'); writeLines('was here', '{canary}')\n".encode()
     files = dict.fromkeys((".Rprofile", "Rprofile.site", ".Renviron"), trap)
     files["model.rds"] = (tmp_path / "model.rds").read_bytes()

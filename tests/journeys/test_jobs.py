@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.running import RunningYard, until
+from tests.journeys.running import PATIENCE, RunningYard, until
 
 pytestmark = pytest.mark.bubblewrap
 
@@ -65,7 +65,9 @@ def project(tmp_path: Path) -> Path:
 def yard(running: RunningYard, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "YARD_URL": running.url, "YARD_TOKEN": running.token}
     command = [sys.executable, "-m", "modelyard.cli", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == code, (done.stdout, done.stderr)
     return done
 
@@ -109,18 +111,18 @@ def test_an_engine_killed_in_mid_job_leaves_nothing_and_the_job_is_tried_again(
     number = json.loads(yard(running, "jobs", "--json").stdout)[0]["id"]
     with running.client() as client:
         path = f"/api/v1/models/finance/fuel-cost/jobs/{number}"
-        until(lambda: "waiting" in client.get(path + "/log").json()["text"], 60)
+        until(lambda: "waiting" in client.get(path + "/log").json()["text"])
         before = within(running.data)
         assert before
         os.kill(running.processes()[0], signal.SIGKILL)
-        until(lambda: not set(before) & set(within(running.data)), 30)
-        until(lambda: client.get(path).json()["attempt"] == 2, 60)
-        until(lambda: client.get(path + "/log").json()["text"].count("waiting") == 2, 60)
+        until(lambda: not set(before) & set(within(running.data)))
+        until(lambda: client.get(path).json()["attempt"] == 2)
+        until(lambda: client.get(path + "/log").json()["text"].count("waiting") == 2)
         assert "a machine fault: its engine died" in client.get(path + "/log").json()["text"]
         yard(running, "cancel", str(number), "--why", "enough")
-        until(lambda: client.get(path).json()["state"] == "cancelled", 30)
+        until(lambda: client.get(path).json()["state"] == "cancelled")
         assert client.get(path).json()["words"] == "Cancelled by administrator. enough"
-        assert within(running.data) == []
+        until(lambda: within(running.data) == [])
     yard(running, "job", str(number), "--follow", code=1)
     yard(running, "cancel", str(number), code=1)
 

@@ -15,8 +15,6 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
-from modelyard.cli.job_calls import JobCalls
-from modelyard.client.connection import Address, Connection
 from modelyard.store import duties
 from modelyard.store.database import Database
 from tests.conftest import find_postgresql
@@ -24,7 +22,7 @@ from tests.contract.postgresql import Server
 from tests.journeys.cable import Cable
 from tests.journeys.machines import Machine, network
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, in_bucket, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, in_bucket, publish, until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.bubblewrap]
 
@@ -36,12 +34,13 @@ language = "python"
 run = "python train.py"
 """
 TRAIN = """
-import time
+import os, time
 import modelyard as yard
 
 print("begins", flush=True)
-time.sleep(5)
-yard.save(lambda rows: [2 * x for x in rows["x"]], example={"x": [1.0, 2.0]})
+while not os.path.exists({go!r}):
+    time.sleep(0.1)
+yard.save(lambda rows: [2 * x for x in rows["x"]], example={{"x": [1.0, 2.0]}})
 """
 
 
@@ -86,7 +85,9 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 def told(yard: Yard, node: RunningYard, *words: str) -> Any:
     environment = {**os.environ, "YARD_URL": node.url, "YARD_TOKEN": yard.token}
     command = [sys.executable, "-m", "modelyard.cli", *words, "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
@@ -109,7 +110,7 @@ def test_a_rollout_acts_once_over_both(yard: Yard) -> None:
             newest: dict[str, Any] = here.get(f"/api/v1/models/{MODEL}/rollouts").json()[0]
             return newest if newest["ended_at"] else None
 
-        rollout = until(ended, 60)
+        rollout = until(ended)
         assert [s["state"] for s in rollout["steps"]] == ["running", "running", "promoted"], rollout["words"]
         history = there.get(f"/api/v1/models/{MODEL}/history").json()
         champions = [(c["before"], c["after"]) for c in history if c["alias"] == "champion"]
@@ -128,17 +129,17 @@ def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
     yard: Yard, tmp_path: Path
 ) -> None:
     (tmp_path / "yard.toml").write_text(YARD_TOML)
-    (tmp_path / "train.py").write_text(TRAIN)
+    go = Path(sys.prefix) / f".{tmp_path.name}-{os.getpid()}.go"  # what jobs see of the server
+    (tmp_path / "train.py").write_text(TRAIN.format(go=str(go)))
     address = {node["id"]: node["address"] for node in told(yard, yard.nodes[0], "nodes")}
-    # Not by the command: its own end may come after the job's where much else runs.
-    calls = JobCalls(Connection(Address(yard.nodes[0].url, yard.token)))
-    job = str(calls.send(tmp_path, "", {})[0].id)
-    lost = address[until(lambda: holder(yard, job), 30)]
+    job = str(told(yard, yard.nodes[0], "train", str(tmp_path), "--no-follow")["id"])
+    lost = address[until(lambda: holder(yard, job))]
     place = next(i for i, node in enumerate(yard.nodes) if node.url == lost)
     other = yard.nodes[1 - place]
     yard.machines[place].cut_off(yard.nodes[place])
     try:
-        found = until(lambda: (j := told(yard, other, "job", job))["state"] == "succeeded" and j, 90)
+        go.touch()  # for the one that is cut off, and for the next
+        found = until(lambda: (j := told(yard, other, "job", job))["state"] == "succeeded" and j)
         assert found["attempt"] == 2
         dead = next(node for node in told(yard, other, "nodes") if node["address"] == lost)
         assert dead["state"] == "dead"
@@ -147,7 +148,8 @@ def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
         assert next(f for f in findings if f["what"] == f"node {lost}")["state"] == "problem"
     finally:
         yard.machines[place].join(yard.nodes[place])
-    until(lambda: all(node["state"] == "up" for node in told(yard, other, "nodes")), 60)
+        go.unlink(missing_ok=True)
+    until(lambda: all(node["state"] == "up" for node in told(yard, other, "nodes")))
     with other.client(yard.token) as client:
         versions = client.get("/api/v1/models/ops/trained/versions").json()
         assert [v["version"] for v in versions] == [1], "what was cut off publishes nothing any more"

@@ -14,7 +14,7 @@ import pytest
 from tests.bundles import tar_of
 from tests.conftest import find_rscript
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, publish, until
 
 CALLS = "connect,sendto,sendmmsg,openat,open,creat,mkdir,mkdirat,rename,renameat2,symlink,link,execve"
 MADE = re.compile(
@@ -64,7 +64,7 @@ def rds(tmp_path: Path) -> bytes:
     if not rscript:
         pytest.skip("R is not installed")
     code = f"saveRDS(lm(y ~ x, data.frame(x = 1:9, y = 2 * (1:9))), '{tmp_path / 'model.rds'}')"
-    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=60)
+    subprocess.run([rscript, "--vanilla", "-e", code], check=True, capture_output=True, timeout=PATIENCE)
     return (tmp_path / "model.rds").read_bytes()
 
 

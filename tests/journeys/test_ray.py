@@ -19,7 +19,7 @@ from modelyard.workers.ray import RayWorkers
 from tests.contract.hands import plan, quiet, settings
 from tests.contract.ray_house import RayHouse, RayNode
 from tests.journeys.models import code_bundle
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, publish, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -28,7 +28,7 @@ SLOW = "import time\ndef predict(columns):\n    time.sleep(0.05)\n    return col
 
 @pytest.fixture(scope="module")
 def yard(ray_house: RayHouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningYard]:
-    variables = {"YARD_RAY": str(ray_house.config), "YARD_PORTABLE": "false", "YARD_LOAD_TIMEOUT": "30"}
+    variables = {"YARD_RAY": str(ray_house.config), "YARD_PORTABLE": "false", "YARD_LOAD_TIMEOUT": "180"}
     with RunningYard(tmp_path_factory.mktemp("yard"), variables, ("--engine", "ray")) as running:
         yield running
 
@@ -62,7 +62,7 @@ class Load:
     def end(self) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE)
 
 
 def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> None:
@@ -77,7 +77,7 @@ def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> Non
         doomed = ray_house.add(cpus=6)
         body = {"min_replicas": 2, "max_replicas": 2, "cpus": 6}
         assert client.put("/api/v1/models/ops/steady/capacity", json=body).status_code == 200
-        until(lambda: len(on(doomed)) == 1, 60)
+        until(lambda: len(on(doomed)) == 1)
         load = Load(yard, "ops/steady", 4)
         try:
             until(lambda: len(load.statuses) > 20)
@@ -86,7 +86,7 @@ def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> Non
             asked = len(load.statuses)
             until(lambda: len(load.statuses) > asked + 20)
             spare = ray_house.add(cpus=6)
-            until(lambda: len(on(spare)) == 1, 90)
+            until(lambda: len(on(spare)) == 1)
             asked = len(load.statuses)
             until(lambda: len(load.statuses) > asked + 20)
         finally:
@@ -101,13 +101,13 @@ def test_up_while_callers_wait(yard: RunningYard) -> None:
         assert client.put("/api/v1/models/ops/busy/capacity", json=body).status_code == 200
         load = Load(yard, "ops/busy", 8)
         try:
-            until(lambda: len(workers(client, "ops/busy")) == 2, 60)
+            until(lambda: len(workers(client, "ops/busy")) == 2)
         finally:
             load.end()
         assert load.wrong == []
         body["max_replicas"] = 1
         assert client.put("/api/v1/models/ops/busy/capacity", json=body).status_code == 200
-        until(lambda: len(workers(client, "ops/busy")) == 1, 60)
+        until(lambda: len(workers(client, "ops/busy")) == 1)
 
 
 def test_no_room_is_said(ray_house: RayHouse, tmp_path: Path) -> None:

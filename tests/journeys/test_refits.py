@@ -17,7 +17,7 @@ from modelyard.catalog.datasets import Datasets
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, publish, until
 
 MODEL = "finance/fuel"
 TRAIN = """
@@ -45,7 +45,7 @@ cooldown = "1s"
 holdout = "newest 25%"
 slices = ["plane"]
 rollout = []
-latency = "1000 ms"
+latency = "60000 ms"
 """
 
 
@@ -71,7 +71,9 @@ def push(datasets: Datasets, slope: float) -> None:
 def command(yard: RunningYard, *words: str, code: int = 0) -> str:
     environment = {**os.environ, "YARD_URL": yard.url, "YARD_TOKEN": yard.token}
     told = [sys.executable, "-m", "modelyard.cli", *words]
-    done = subprocess.run(told, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        told, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == code, (done.stdout, done.stderr)
     return done.stdout
 
@@ -99,13 +101,11 @@ def test_new_data_becomes_a_new_champion_by_itself(
     (tmp_path / "yard.toml").write_text(YARD)
     (tmp_path / "train.py").write_text(TRAIN)
     assert "learned from 300 rows" in command(yard, "train", str(tmp_path))
-    first = until(
-        lambda: (r := refits(client)) and r[0]["verdict"] and "Passed" in r[0]["compared"] and r[0], 60
-    )
+    first = until(lambda: (r := refits(client)) and r[0]["verdict"] and "Passed" in r[0]["compared"] and r[0])
     assert "better than always guessing the same. On 100 held-out rows" in first["compared"]
     push(datasets, 3.0)
     look_now(client)
-    until(lambda: champion(client) == 2, 90)
+    until(lambda: champion(client) == 2)
     told = refits(client)[0]
     assert told["noticed"] == "The dataset finance/flights has a new version 2."
     assert told["tried"].startswith("Job 2 succeeded: It published finance/fuel/2.")
@@ -126,7 +126,7 @@ def a_webhook_asks_for_a_training_that_brings_nothing(yard: RunningYard, client:
     place = f"/api/v1/models/{MODEL}/refits"
     asked = client.post(place, json={"event": "closed", "why": "the month is complete", "by": "eve"})
     assert asked.status_code == 202
-    told = until(lambda: (r := refits(client)[0])["job"] == 3 and not r["next"] and r, 90)
+    told = until(lambda: (r := refits(client)[0])["job"] == 3 and not r["next"] and r)
     assert told["noticed"] == "administrator asked for it: the month is complete."
     assert "It made the same model as finance/fuel/2" in told["tried"] or "tie" in told["compared"]
     assert champion(client) == 2
@@ -135,7 +135,7 @@ def a_webhook_asks_for_a_training_that_brings_nothing(yard: RunningYard, client:
     words = ["curl", "-sf", "-X", "POST", "-H", f"Authorization: Bearer {yard.token}"]
     for _ in range(2):
         subprocess.run([*words, f"{yard.url}{place}?why=the+night"], check=True, stdout=subprocess.DEVNULL)
-    told = until(lambda: (r := refits(client)[0])["job"] == 4 and not r["next"] and r, 90)
+    told = until(lambda: (r := refits(client)[0])["job"] == 4 and not r["next"] and r)
     assert told["noticed"].startswith("administrator asked for it: the night.")
 
 
@@ -164,16 +164,16 @@ def test_a_new_champion_of_what_a_model_builds_on_has_it_trained_anew(
         found: list[dict[str, Any]] = client.get(f"{place}/refits").json()["refits"]
         return found
 
-    until(lambda: client.get(place).json().get("champion") == 1, 60)
+    until(lambda: client.get(place).json().get("champion") == 1)
     assert publish(client, upstream, times(3))["state"] == "checked"
     command(yard, "promote", f"{upstream}/2")
     look_now(client, DOWNSTREAM)
-    until(lambda: client.get(place).json()["champion"] == 2, 90)
+    until(lambda: client.get(place).json()["champion"] == 2)
     told = story()[0]
     assert told["noticed"] == "finance/tariff, which it builds on, has the new champion 2."
     assert len(story()) == 2
     look_now(client, DOWNSTREAM)
-    until(lambda: "Nothing leads" in client.get(f"{place}/refits").json()["outlook"]["words"], 30)
+    until(lambda: "Nothing leads" in client.get(f"{place}/refits").json()["outlook"]["words"])
 
 
 def _audit(yard: RunningYard) -> list[dict[str, Any]]:

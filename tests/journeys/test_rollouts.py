@@ -34,7 +34,7 @@ def test_a_good_candidate_becomes_champion_by_itself(yard: RunningYard, client: 
         assert publish(client, "ops/good", times(factor))["state"] == "checked"
     with Load(yard.url, yard.token, "ops/good") as load:
         start(client, "ops/good", 2, "shadow 1s", "canary 50% 1s")
-        rollout = until(lambda: (r := newest(client, "ops/good")) and r["ended_at"] and r, 60)
+        rollout = until(lambda: (r := newest(client, "ops/good")) and r["ended_at"] and r)
         answered = len(load.answered)
         until(lambda: len(load.answered) > answered + 50)
     assert load.failed == []
@@ -58,7 +58,7 @@ def test_a_candidate_that_fails_some_rows_is_rolled_back_and_fails_no_request(
         assert publish(client, "ops/bad", bundle)["state"] == "checked"
     with Load(yard.url, yard.token, "ops/bad") as load:
         start(client, "ops/bad", 2, "canary 50% 1h")
-        rollout = until(lambda: (r := newest(client, "ops/bad")) and r["ended_at"] and r, 60)
+        rollout = until(lambda: (r := newest(client, "ops/bad")) and r["ended_at"] and r)
     assert load.failed == []
     assert rollout["state"] == "rolled-back", rollout
     assert "no three" in rollout["words"]
@@ -73,9 +73,7 @@ def test_an_owner_approves_what_has_waited_through_a_kill(tmp_path: Path) -> Non
                 publish(client, "ops/waits", times(factor))
             with Load(running.url, running.token, "ops/waits"):
                 start(client, "ops/waits", 2, "canary 50% 1s", approval="owner")
-                waits = until(
-                    lambda: (r := newest(client, "ops/waits")) and r["state"] == "waiting" and r, 60
-                )
+                waits = until(lambda: (r := newest(client, "ops/waits")) and r["state"] == "waiting" and r)
             assert "yard rollout approve ops/waits" in waits["words"]
         running.stop(signal.SIGKILL)
         running.start()
@@ -83,7 +81,7 @@ def test_an_owner_approves_what_has_waited_through_a_kill(tmp_path: Path) -> Non
             assert newest(client, "ops/waits")["state"] == "waiting"
             assert client.get("/api/v1/models/ops/waits").json()["champion"] == 1
             client.post("/api/v1/models/ops/waits/rollouts/approve", json={"why": "looks right"})
-            ended = until(lambda: (r := newest(client, "ops/waits")) and r["ended_at"] and r, 60)
+            ended = until(lambda: (r := newest(client, "ops/waits")) and r["ended_at"] and r)
             assert (ended["state"], ended["approved_by"]) == ("promoted", "administrator")
             assert client.get("/api/v1/models/ops/waits").json()["champion"] == 2
 

@@ -87,10 +87,10 @@ def test_a_prediction_goes_on_with_its_callers_trace(yard: RunningYard, collecto
     with yard.client() as client:
         answer = client.post(
             "/models/ops/twice/predict",
-            json=[{"x": 4242.5}],
+            json=[{"x": 4242.53125}],
             headers={"traceparent": f"00-{TRACE}-{PARENT}-01"},
         )
-    assert answer.json()["predictions"] == [8485.0]
+    assert answer.json()["predictions"] == [8485.0625]
     mine = until(lambda: [s for s in collector.spans if s.trace_id.hex() == TRACE and s.name == "predict"])
     parent = mine[0].parent_span_id  # which ends later, and may come with the next batch
     request = until(lambda: next((s for s in collector.spans if s.span_id == parent), None))
@@ -124,7 +124,7 @@ def test_what_fails_says_what_kind_it_is_and_nothing_of_the_row(
         assert client.post("/models/ops/picky/predict", json=[{"x": 9191.25}]).status_code == 500
     failed = until(lambda: [s for s in collector.named("predict") if value_of(s, "error.type")])
     assert value_of(failed[0], "error.type") == "model-failed"
-    for secret in (yard.token, "9191.25", "4242.5", "8485"):
+    for secret in (yard.token, "9191.25", "4242.53125", "8485.0625"):
         assert secret.encode() not in collector.bytes
     assert not any(event for span in collector.spans for event in span.events)
 

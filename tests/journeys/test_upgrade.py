@@ -18,7 +18,7 @@ from tests.conftest import ROOT, find_postgresql
 from tests.contract.postgresql import Server
 from tests.journeys.load import Load
 from tests.journeys.models import times
-from tests.journeys.running import RunningYard, publish, until
+from tests.journeys.running import PATIENCE, RunningYard, publish, until
 from tests.releases import COMMIT, KEPT, lay_out
 
 ROW = [{"x": 2}]
@@ -51,7 +51,11 @@ def test_the_command_takes_the_previous_ones_data_over(tmp_path: Path) -> None:
     lay_out(tmp_path / "data")
     command = [sys.executable, "-m", "modelyard.cli", "upgrade", str(tmp_path / "vault")]
     done = subprocess.run(
-        [*command, "--data", str(tmp_path / "data")], capture_output=True, text=True, timeout=120, check=False
+        [*command, "--data", str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     steps = ("1 of 3: backing up", "2 of 3: bringing the data", "3 of 3: looking", "models: python (native)")

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import find_postgresql
+from tests.conftest import find_free_port, find_postgresql
 from tests.contract.postgresql import Server
 from tests.journeys.load import Load
 from tests.journeys.models import times
@@ -35,8 +35,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def bucket() -> Iterator[ThreadedMotoServer]:
-    """A server that speaks S3, which a test stops."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    """A server that speaks S3, which a test stops, and starts again at the same port."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=find_free_port(), verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
     httpx.put(f"http://{host}:{port}/yard").raise_for_status()
@@ -87,7 +87,7 @@ def test_no_prediction_fails_while_the_database_is_stopped_or_stalled(
         until(lambda: client.get("/api/v1/models").status_code == 200)
     assert load.failed == []
     assert load.broken == 0
-    until(lambda: all_recorded(client, load), 60)
+    until(lambda: all_recorded(client, load))
 
 
 def all_recorded(client: httpx.Client, load: Load) -> bool:
@@ -173,15 +173,15 @@ def test_the_spool_grows_to_its_limit_while_s3_is_gone_and_all_of_it_arrives(
                 return None
             return answer
 
-        refused = until(full, 60)
+        refused = until(full)
         assert refused.status_code == 503
         assert "YARD_MAX_SPOOL allows 3" in refused.json()["detail"]
         again = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
         again.start()
         try:
             httpx.put(f"http://{host}:{port}/yard")
-            until(lambda: full() is None, 60)
-            until(lambda: recorded(client, answered), 60)
+            until(lambda: full() is None)
+            until(lambda: recorded(client, answered))
         finally:
             again.stop()
 

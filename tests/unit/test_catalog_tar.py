@@ -467,7 +467,7 @@ else:
 
 def test_a_full_disk_leaves_nothing(into: Path) -> None:
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", _FULL, into], check=True, cwd=root, timeout=60)
+    subprocess.run([sys.executable, "-c", _FULL, into], check=True, cwd=root, timeout=180)
     assert not into.exists()
 
 

@@ -206,7 +206,7 @@ def tls_server(folder: Path, ends: datetime) -> Iterator[tuple[int, Path]]:
         thread = threading.Thread(target=_shake_hands, args=(listener, context))
         thread.start()
         yield listener.getsockname()[1], trusted
-        thread.join(10)
+        thread.join(180)
 
 
 def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.journeys.running import RunningYard, until
+from tests.journeys.running import RunningYard
 
 from modelyard.cli import main
 
@@ -241,16 +242,33 @@ def many(path: Path, rows: int) -> pl.DataFrame:
     return table
 
 
+CUT = """
+import os, signal, sys
+from modelyard.cli.fragments import Fragments
+from modelyard.cli.main import run
+
+add = Fragments.add
+
+def add_and_end(self, *told):
+    add(self, *told)
+    if self.parts == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Fragments.add = add_and_end
+sys.exit(run())
+"""
+
+
 def test_a_cut_costs_one_part_and_the_same_command_goes_on(
     running: RunningYard, yard: Terminal, tmp_path: Path
 ) -> None:
     table = many(tmp_path / "rows.parquet", 10_000)
     environment = {**os.environ, "YARD_URL": running.url, "YARD_TOKEN": running.token}
     words = ["predict", MODEL, "rows.parquet", "-o", "out.parquet", "--rows", "100"]
+    cut = subprocess.run([sys.executable, "-c", CUT, *words], env=environment, check=False)
+    assert cut.returncode == -signal.SIGKILL
     state = tmp_path / "out.parquet.parts/state.json"
-    with subprocess.Popen([sys.executable, "-m", "modelyard.cli", *words], env=environment) as cut:
-        until(lambda: state.exists() and len(json.loads(state.read_bytes())["done"]) > 2)
-        cut.kill()
+    assert len(json.loads(state.read_bytes())["done"]) == 3
     assert not (tmp_path / "out.parquet").exists()
     yard("promote", f"{MODEL}/2")  # it goes on with the version that had begun
     try:

@@ -194,7 +194,7 @@ writer.append(b"d" * 500)
 
 @pytest.mark.parametrize("sync", ["sync", "no-sync"])
 def test_a_full_disk_leaves_nothing_half_written_and_goes_on_later(tmp_path: Path, sync: str) -> None:
-    subprocess.run([sys.executable, "-c", _FULL, str(tmp_path), sync], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _FULL, str(tmp_path), sync], check=True, timeout=180)
     readers = [read_spool(p) for p in spool_files(tmp_path)]
     assert [r for reader in readers for r in reader] == [b"a" * 500, b"d" * 500]
     assert [reader.left for reader in readers] == [0, 0]
