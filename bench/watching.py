@@ -18,7 +18,7 @@ from modelyard.catalog import summaries
 from modelyard.catalog.history import History
 from modelyard.catalog.summaries import Summary, binned_on_itself, summarise
 from modelyard.demo.flights import data_folder, flown, read_tables
-from modelyard.loop.drift import noticed, since_good, with_good
+from modelyard.loop.drift import noticed, since_good, usual_changes, with_good
 from modelyard.loop.ship import Shipper
 from modelyard.records.signatures import ColumnType
 from modelyard.serving.tap import Asked, Tap
@@ -109,7 +109,8 @@ def alarms(rows: pl.DataFrame, reference: Summary, count: int) -> float:
     days = [summarise(rows.sample(_WINDOW, seed=10_000 + n), edges) for n in range(8)]
     for seed in range(count):
         window = summarise(rows.sample(_WINDOW, seed=seed + 1), edges)
-        found = with_good(noticed(reference, window), since_good(days[-1], window, days, "the last good day"))
+        since = since_good(days[-1], window, usual_changes(days), "the last good day")
+        found = with_good(noticed(reference, window), since)
         days = [*days[1:], window]
         raised += bool(found)
     return raised / count

@@ -22,8 +22,9 @@ from modelyard.records.meters import Batch, Counts
 from modelyard.records.models import Version
 from modelyard.records.months import Month
 from modelyard.records.policies import Level
+from modelyard.records.predictions import Labelled
 from modelyard.records.worth import Valued, Worth, WorthKind
-from modelyard.store import alerts, duties, ledger
+from modelyard.store import alerts, duties, ledger, watch
 from modelyard.store.database import Database
 from modelyard.store.ledger import Kept
 from modelyard.store.schema import audit
@@ -254,7 +255,7 @@ def test_a_value_comes_with_outcomes_and_never_without(books: Books) -> None:
     asked = [books.yard.answer(float(n), at=DAY + n * HOUR) for n in range(40)]
     books.yard.say(*({"request_id": r, "row": 0, "actual": n + 1.0} for n, r in enumerate(asked)))
     books.yard.look()
-    assert "No outcomes have come" in books.value().why, "not looked at yet"
+    assert "not computed yet" in books.value().why
     books.look()
     found = books.value()
     assert found.measured is not None
@@ -272,6 +273,37 @@ def test_a_value_comes_with_outcomes_and_never_without(books: Books) -> None:
     corrected = books.value().value
     assert corrected is not None
     assert corrected.model == -50
+
+
+def test_a_look_reads_labelled_days_only_where_they_changed(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[datetime] = []
+    real = watch.labelled_days
+
+    def noted(*which: Any, **span: Any) -> list[Labelled]:
+        if "since" in span:  # the ledger asks for a month; the watch, when outcomes come, for all
+            read.append(span["since"])
+        return real(*which, **span)
+
+    books.ledgers.state(MODEL, ERROR, by="anna")
+    for month in (DAY - timedelta(days=9), DAY):
+        asked = [books.yard.answer(float(n), at=month) for n in range(40)]
+        books.yard.say(*({"request_id": r, "row": 0, "actual": n + 1.0} for n, r in enumerate(asked)))
+    books.yard.look()
+    monkeypatch.setattr(watch, "labelled_days", noted)
+    books.look()
+    assert read == [FEBRUARY.begins, MARCH.begins]
+    books.yard.now += HOUR
+    books.look()
+    read.clear()
+    books.look()
+    assert read == [], "nothing has changed"
+    books.yard.say({"request_id": asked[0], "row": 0, "actual": 11.0})
+    books.yard.look()
+    books.look()
+    assert read == [MARCH.begins]
+    assert [found.value.model for found in (books.value(FEBRUARY), books.value()) if found.value] == [-40, -50]
 
 
 def test_a_new_statement_is_measured_anew_and_a_withdrawn_one_forgotten(

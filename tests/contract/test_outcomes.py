@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
+from modelyard.catalog.summaries import Summary
 from modelyard.catalog.watch import Watching
 from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
@@ -409,6 +411,35 @@ def test_who_is_behind_what_only_the_last_good_day_shows(yard: Yard) -> None:
     found = day(20, 0.0)["drift:x"]
     assert found.against.startswith("the last good day")
     assert found.callers == 1.0, "all are apart from what they were together on that day"
+
+
+def test_a_look_reads_no_good_day_again_but_the_last(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(1)
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+    read: list[datetime] = []
+    real = History.window
+
+    def noted(of: History, model: str, version: int | None, since: datetime, until: datetime) -> Summary:
+        if since == day_of(since) and until - since == timedelta(days=1):
+            read.append(since)
+        return real(of, model, version, since, until)
+
+    def look(number: int, hour: int) -> list[datetime]:
+        yard.now = first + timedelta(days=number, hours=hour)
+        x = chance.normal(0, 1.0, 2500)
+        yard.front.answer({"x": x}, {"prediction": x}, at=yard.now)
+        read.clear()
+        yard.look()
+        return list(read)
+
+    monkeypatch.setattr(History, "window", noted)
+    for number in range(4):
+        look(number, 12)
+    days = [first + timedelta(days=number) for number in range(4)]
+    assert sorted(look(4, 12)) == [*days[:3], days[2]], "the last good day is one that was over a day ago"
+    assert look(4, 13) == [days[2]]
+    assert look(4, 22) == [days[2]]
+    assert sorted(look(5, 1)) == [*days, days[3]]
 
 
 def test_that_it_has_become_worse_is_noticed_once_outcomes_come(yard: Yard) -> None:

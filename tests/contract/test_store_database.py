@@ -21,8 +21,8 @@ from alembic.script import ScriptDirectory
 from modelyard.records.errors import ConflictError, InvalidError, UnavailableError
 from modelyard.store import database as database_module
 from modelyard.store import departments, migrations, state
-from modelyard.store.database import Database
-from modelyard.store.schema import Moment, metadata
+from modelyard.store.database import Database, add_up
+from modelyard.store.schema import Moment, ledger_counts, metadata
 from tests.contract.postgresql import Server
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -33,6 +33,21 @@ def test_a_write_is_kept(database: Database) -> None:
         departments.add(connection, "finance", by="anna", at=NOW)
     with database.read() as connection:
         assert departments.names(connection) == ["finance"]
+
+
+def test_rows_are_added_to_those_that_are_there(database: Database) -> None:
+    key = {"model": "a/b", "version": 1, "day": NOW, "node": "n"}
+    row = key | {"answered": 2, "refused": 0, "failed": 1, "rows": 5, "cpu": 10**12}
+    with database.write() as connection:
+        add_up(connection, ledger_counts, [], ("rows",))
+        add_up(connection, ledger_counts, [row, row | {"node": "other"}], ("answered", "rows", "cpu"))
+        add_up(connection, ledger_counts, [row], ("answered", "rows", "cpu"))
+    with database.read() as connection:
+        query = sqlalchemy.select(ledger_counts).order_by(ledger_counts.c.node)
+        one, other = connection.execute(query)
+    assert (one.answered, one.rows, one.cpu) == (4, 10, 2 * 10**12)
+    assert one.failed == 1, "no column that is summed"
+    assert other.rows == 5
 
 
 def test_an_exception_keeps_nothing(database: Database) -> None:

@@ -49,6 +49,24 @@ def test_models_add_up_to_departments_and_these_to_the_yard(
     assert whole.took.rows == sum(t.rows for each in yard.values() for t in each)
 
 
+@given(st.dictionaries(st.sampled_from(["a", "a/m", "a/n", "b/m", "c"]), TOOK), PRICES, PRICES)
+def test_a_budget_is_charged_what_the_ledger_shows(
+    took: dict[str, Quantities], cpu_hour: Decimal, gb_month: Decimal
+) -> None:
+    """Of a department with its models and what it keeps beside them, and of a model alone."""
+    rates = Rates("2026-01", "EUR", cpu_hour, gb_month, "olga", NOW)
+    budgets = [Budget(place, Decimal(1), "EUR", "olga", NOW) for place in ("a", "a/m", "b/m", "c", "d")]
+    costs = {name: Cost.of(each, rates, 30) for name, each in took.items()}
+    found = {budget.place: budget.spent for budget in ledger.all_charged(budgets, costs, rates)}
+    for place in ("a", "c", "d"):
+        mine = [ledger.account(n, each, rates, 30) for n, each in took.items() if n.split("/")[0] == place]
+        cost = ledger.section(place, mine, rates).cost
+        assert cost is not None
+        assert found[place] == cost.total
+    for model in ("a/m", "b/m"):
+        assert found[model] == Cost.of(took.get(model, Quantities()), rates, 30).total
+
+
 def test_what_things_cost() -> None:
     took = Quantities(cpu=7_200_000_000, job_cpu=3_600_000_000, version_byte_days=30 * 10**9)
     assert Cost.of(took, RATES, 30) == Cost(

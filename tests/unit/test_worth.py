@@ -68,9 +68,10 @@ def test_what_does_not_fit_is_refused(worth: Worth, signature: Signature, why: s
 def test_what_fits_is_kept(baseline: str) -> None:
     worth = by_class(baseline=baseline, pairs=(Pair("late", "on-time", "-50"),))
     assert check_worth(worth, CLASSES) is worth
-    assert worth.of_pair("late", "on-time") == -50
-    assert worth.of_pair("on-time", "late") == -10
-    assert worth.of_pair("late", "late") == 0
+    of = worth.by_pair()
+    assert of("late", "on-time") == -50
+    assert of("on-time", "late") == -10
+    assert of("late", "late") == 0
 
 
 def labels(pairs: list[tuple[str, str]], route: str = "champion") -> Part:

@@ -15,6 +15,7 @@ import polars as pl
 
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import MAX_EXPRESSION
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.quantiles import point_of
 from modelyard.records.references import shown
 from modelyard.records.signatures import ColumnType, Signature, Task
@@ -64,7 +65,6 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<sign><=|>=|<>|!=|[-+*/%(),<>=]))",
     re.ASCII,
 )
-_SAMPLE = 3  # rows
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OverflowError)
 
 
@@ -117,9 +117,9 @@ def own_table(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
     is_number = signature.task is Task.REGRESSION
     kind = pl.Float64 if is_number else pl.String
     columns = {ACTUAL: rows[ACTUAL].cast(kind)}
-    if is_number and f"out:{point_of(signature)}" in rows.columns:
-        columns[PREDICTION] = rows[f"out:{point_of(signature)}"].cast(pl.Float64)
-    for side, named in (("out:", signature.outputs), ("in:", signature.inputs)):
+    if is_number and OUTPUT + point_of(signature) in rows.columns:
+        columns[PREDICTION] = rows[OUTPUT + point_of(signature)].cast(pl.Float64)
+    for side, named in ((OUTPUT, signature.outputs), (INPUT, signature.inputs)):
         for column in named:
             if column.name not in columns and side + column.name in rows.columns:
                 columns[column.name] = rows[side + column.name]
@@ -129,13 +129,13 @@ def own_table(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
 def sample(signature: Signature) -> pl.DataFrame:
     """A few labelled rows of such a model, all of them alike but for the numbers."""
     values = {
-        ColumnType.STRING: pl.Series(["a", "b", None][:_SAMPLE]),
+        ColumnType.STRING: pl.Series(["a", "b", None]),
         ColumnType.BOOL: pl.Series([True, False, None]),
         ColumnType.INT64: pl.Series([1, 2, None]),
         ColumnType.FLOAT64: pl.Series([0.25, 0.5, None]),
     }
-    rows = {f"in:{c.name}": values[c.type] for c in signature.inputs}
-    rows |= {f"out:{c.name}": values[c.type].fill_null(strategy="forward") for c in signature.outputs}
+    rows = {INPUT + c.name: values[c.type] for c in signature.inputs}
+    rows |= {OUTPUT + c.name: values[c.type].fill_null(strategy="forward") for c in signature.outputs}
     is_number = signature.task is Task.REGRESSION
     actual = pl.Series([0.0, 1.0, 2.0]) if is_number else pl.Series(["a", "b", "a"])
     return own_table(pl.DataFrame(rows | {ACTUAL: actual}), signature)

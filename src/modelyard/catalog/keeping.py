@@ -7,9 +7,8 @@ import hashlib
 import msgspec
 import polars as pl
 
-from modelyard.records.predictions import Keeping
+from modelyard.records.predictions import INPUT, OUTPUT, Keeping
 
-_SIDES = ("in:", "out:")
 KEYS = "keys"
 _BYTES = 16
 
@@ -80,4 +79,4 @@ class Keeper:
 
 
 def _plain(name: str) -> str:
-    return next((name.removeprefix(side) for side in _SIDES if name.startswith(side)), "")
+    return next((name.removeprefix(side) for side in (INPUT, OUTPUT) if name.startswith(side)), "")

@@ -198,12 +198,15 @@ class Ledgers:
 
 def _warnings(connection: Connection, month: Month) -> dict[str, records.Warned]:
     """What budgets have to say, by the key of the alert; another amount is another alert."""
-    if not store.budgets(connection):
+    budgets = store.budgets(connection)
+    rates = records.rates_of(store.rates(connection), str(month))
+    if not budgets or rates is None:
         return {}
-    found = _ledger(connection, None, month)
-    budgets = [s.budget for s in found.departments]
-    budgets += [a.budget for s in found.departments for a in s.accounts]
-    warned = [w for b in budgets if b is not None and (w := records.warning(b, str(month)))]
+    places = frozenset(place.partition("/")[0] for place in budgets)
+    took = _took(connection, places, month)
+    costs = {name: records.Cost.of(each, rates, month.days) for name, each in took.items()}
+    charged = records.all_charged(budgets.values(), costs, rates)
+    warned = [w for budget in charged if (w := records.warning(budget, str(month)))]
     return {f"budget:{w.place}:{month}:{w.level}:{w.amount}": w for w in warned}
 
 

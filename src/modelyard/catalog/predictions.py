@@ -15,9 +15,8 @@ import polars as pl
 from modelyard.catalog.frames import PREDICTIONS, Most, Piles, table_of
 from modelyard.catalog.history import Found, History, Opened, in_time
 from modelyard.records.errors import NotFoundError
+from modelyard.records.predictions import INPUT, OUTPUT
 
-INPUT = "in:"
-OUTPUT = "out:"
 OWN = ("request", "row", "at", "version", "route", "caller", "seconds", "keys")
 _FRAMES_A_CHUNK = 20_000
 _ROWS_A_CHUNK = 200_000

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from modelyard.catalog import facts, summaries
+from modelyard.catalog import facts
 from modelyard.catalog.good import last_good_days
-from modelyard.catalog.summaries import Summary
+from modelyard.catalog.yardsticks import Yardstick, yardstick_of
 from modelyard.records.errors import NotFoundError
 from modelyard.records.estimates import Judgement, PastError, past_errors
 from modelyard.records.findings import Asked, FindingState
@@ -21,7 +21,7 @@ from modelyard.records.predictions import Finding, Performance
 from modelyard.records.references import CHAMPION
 from modelyard.records.signatures import Signature
 from modelyard.records.triggers import Measured
-from modelyard.store import aliases, policies, segments, sightings, watch
+from modelyard.store import aliases, policies, sightings, watch
 from modelyard.store.database import Database
 
 _FIRST_MONTH = timedelta(days=30)
@@ -83,13 +83,6 @@ class Course(Struct, frozen=True):
     champions: tuple[AliasChange, ...]
     standing: Standing | None
     estimates: tuple[PastError, ...]
-
-
-class Reference(Struct, frozen=True):
-    """What a version's predictions are compared with: in words, and as a summary."""
-
-    source: str
-    summary: Summary
 
 
 class Sightings:
@@ -177,11 +170,10 @@ class Sightings:
             found = last_good_days(connection, model, version, now)
         return found[-1] if found else None
 
-    def reference(self, model: str, version: int) -> Reference | None:
+    def reference(self, model: str, version: int) -> Yardstick | None:
         """What a version's predictions are compared with; None where nothing is known yet."""
         with self._database.read() as connection:
-            kept = segments.profile(connection, model, version)
-        return None if kept is None else Reference(kept[0], summaries.unpack(kept[1]))
+            return yardstick_of(connection, model, version)
 
 
 def limit_of(metric: Metric, first: float, worse_share: float) -> float:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 import polars as pl
 from msgspec import Struct
 
-INPUT, OUTPUT = "in:", "out:"
+from modelyard.records.predictions import INPUT, OUTPUT
+
 SECONDS = "seconds"
 _SKETCH = 256
 _MOST_TEXTS = 200

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 import polars as pl
 
 from modelyard.engine.checks import ask
-from modelyard.loop.measures import IN, OUT
 from modelyard.records.errors import DeadlineError, InvalidError, ModelError, WorkerLostError, YardError
 from modelyard.records.models import Version
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.signatures import Signature
 from modelyard.serving.answers import read_answer
 from modelyard.serving.inputs import InputPlan
@@ -61,13 +61,13 @@ class Again:
         return (pl.concat(found) if found else None), why
 
     def _answered(self, worker: Worker, signature: Signature, rows: pl.DataFrame) -> pl.DataFrame:
-        inputs = rows.select(pl.col(f"^{IN}.*$").name.map(lambda name: name.removeprefix(IN)))
+        inputs = rows.select(pl.col(f"^{INPUT}.*$").name.map(lambda name: name.removeprefix(INPUT)))
         plan = InputPlan(signature, _BATCH)
         columns = plan.columns_of([from_table(plan, inputs)])
         answer = ask(worker, columns, rows.height, self._timeout)
         outputs = read_answer(answer, signature, rows.height)
         answered = [
-            pl.Series(OUT + column.name, values)
+            pl.Series(OUTPUT + column.name, values)
             for column, values in zip(signature.outputs, outputs, strict=True)
         ]
         return rows.select(*_BESIDE).with_columns(answered)

@@ -12,18 +12,18 @@ from msgspec import Struct
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Numbers, Summary, Texts
 from modelyard.loop.drift import most_grown
+from modelyard.loop.kept import Kept
 from modelyard.loop.labelled import Rows, newest
 from modelyard.loop.losses import FEWEST, LossModel, cost_of, loss_model
 from modelyard.loop.quality import looks_like_number
 from modelyard.records.metrics import Metric, default_metric
 from modelyard.records.models import Version
 from modelyard.records.policies import Level
-from modelyard.records.predictions import Finding, Kind, day_of
+from modelyard.records.predictions import INPUT, OUTPUT, Finding, Kind, Labelled, day_of
 from modelyard.records.signatures import ColumnType, Signature
 from modelyard.store import segments
 from modelyard.store.database import Database
 
-IN, OUT = "in:", "out:"
 _MOST = 100_000  # rows that are looked through
 _COSTED = 20_000  # rows that a cost is of
 _HALF, _STRONG = 0.5, 1.5  # times as far as all rows
@@ -58,7 +58,7 @@ class Looker:
         self._registry = registry
         self._clock = clock
         self._known: dict[tuple[str, int, str, Level], tuple[datetime, Behind]] = {}
-        self._learned: dict[tuple[str, ...], tuple[LossModel, pl.DataFrame] | None] = {}
+        self._learned: Kept[tuple[str, ...], tuple[LossModel, pl.DataFrame] | None] = Kept(_LEARNED)
 
     def __call__(
         self, findings: Sequence[Finding], version: Version, reference: Summary, window: Summary
@@ -83,7 +83,7 @@ class Looker:
     def _behind(
         self, finding: Finding, version: Version, rows: pl.DataFrame, reference: Summary, window: Summary
     ) -> Behind:
-        column = (OUT if finding.kind == "outputs" else IN) + finding.column
+        column = (OUTPUT if finding.kind == "outputs" else INPUT) + finding.column
         if column not in rows.columns or not rows.height:
             return Behind()
         before: Numbers | Texts | None = reference.numbers.get(column) or reference.texts.get(column)
@@ -99,7 +99,7 @@ class Looker:
     def _who(self, version: Version, rows: pl.DataFrame, column: str) -> Behind:
         slices = self._registry.policies.policy(version.model).promote.slices
         names = slices or texts_of(version.bundle.signature)[:_SLICED]
-        strong = {name: strongest(rows, IN + name) for name in names if IN + name != column}
+        strong = {name: strongest(rows, INPUT + name) for name in names if INPUT + name != column}
         callers, caller = behind(rows, "caller")
         most = [f"{name}={value}" for name, value in strong.items() if value]
         return Behind(
@@ -125,18 +125,17 @@ class Looker:
     def _loss(self, version: Version, before: datetime) -> tuple[LossModel, pl.DataFrame] | None:
         """The loss model of rows from days before, and these rows."""
         days = self._rows.labelled_days(version.model, version.version, before=before)
-        digests = tuple(d.digest for d in days)
-        if digests not in self._learned:
-            if len(self._learned) >= _LEARNED:
-                self._learned.pop(next(iter(self._learned)))
-            labelled = self._rows.read(days) if sum(d.rows for d in days) >= FEWEST else None
-            signature = version.bundle.signature
-            metric = default_metric(signature)
-            model = None if labelled is None else loss_model(labelled, signature, metric)
-            self._learned[digests] = (
-                None if model is None or labelled is None else (model, labelled.tail(_COSTED))
-            )
-        return self._learned[digests]
+        if sum(d.rows for d in days) < FEWEST:
+            return None
+        return self._learned.of(tuple(d.digest for d in days), lambda: self._learn(version, days))
+
+    def _learn(self, version: Version, days: list[Labelled]) -> tuple[LossModel, pl.DataFrame] | None:
+        labelled = self._rows.read(days)
+        if labelled is None:
+            return None
+        signature = version.bundle.signature
+        model = loss_model(labelled, signature, default_metric(signature))
+        return None if model is None else (model, labelled.tail(_COSTED))
 
 
 def _of_callers(rows: pl.DataFrame, share: float, caller: str) -> str:

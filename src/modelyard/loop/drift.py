@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from scipy import stats
 
 from modelyard.catalog.summaries import SECONDS, Numbers, Summary, Texts, distance
@@ -55,23 +56,34 @@ def noticed(reference: Summary, window: Summary, *, looks: int = LOOKS) -> list[
     return _gravest_first(found)
 
 
-def since_good(good: Summary, window: Summary, days: Sequence[Summary], against: str) -> list[Noticed]:
+class Usual(Struct, frozen=True):
+    """What is usual from one day to the next.
+
+    Attributes:
+        days: that it is known of.
+        changes: the largest effect, by column and measure.
+    """
+
+    days: int
+    changes: Mapping[tuple[str, str], float]
+
+
+def since_good(good: Summary, window: Summary, usual: Usual, against: str) -> list[Noticed]:
     """What has moved at least moderately since the last good day, and more than is usual from day to day.
 
     Args:
         good: that day.
         window: the last 24 hours.
-        days: earlier days that follow each other; of fewer than seven only what is grave is told.
+        usual: what changes from day to day; where fewer than seven are known only what is grave is told.
         against: the day in words.
     """
-    usual = usual_changes(days)
-    least = Level.MEDIUM if len(days) >= _ENOUGH_DAYS else Level.HIGH
+    least = Level.MEDIUM if usual.days >= _ENOUGH_DAYS else Level.HIGH
     return [
         msgspec.structs.replace(f, against=against)
         for f in noticed(good, window)
         if f.kind in _SINCE_GOOD
         and f.level.rank >= least.rank
-        and f.effect > usual.get((f.column, f.measure), 0.0)
+        and f.effect > usual.changes.get((f.column, f.measure), 0.0)
     ]
 
 
@@ -91,8 +103,8 @@ def with_good(found: Sequence[Noticed], since: Sequence[Noticed]) -> list[Notice
     return _gravest_first(both)
 
 
-def usual_changes(days: Sequence[Summary]) -> Mapping[tuple[str, str], float]:
-    """The largest effect from one day to the next, by column and measure."""
+def usual_changes(days: Sequence[Summary]) -> Usual:
+    """What is usual, out of days that follow each other."""
     found: dict[tuple[str, str], float] = {}
 
     def seen(name: str, measure: str, effect: float) -> None:
@@ -110,7 +122,7 @@ def usual_changes(days: Sequence[Summary]) -> Mapping[tuple[str, str], float]:
                 names = _comparable(one.texts[name], two.texts[name])
                 shares = [_shares(names, day.texts[name]) for day in (one, two)]
                 seen(name, DISTANCE, distance(*shares))
-    return found
+    return Usual(len(days), found)
 
 
 def _gravest_first(found: Sequence[Noticed]) -> list[Noticed]:

@@ -20,10 +20,10 @@ from msgspec import Struct
 from scipy.optimize import isotonic_regression
 
 from modelyard.loop.losses import FEWEST, LossModel, loss_model
-from modelyard.loop.measures import OUT, answers_of, area_interval
+from modelyard.loop.measures import answers_of, area_interval
 from modelyard.loop.scores import Doubles, label_text
 from modelyard.records.metrics import Metric
-from modelyard.records.predictions import Performance
+from modelyard.records.predictions import OUTPUT, Performance
 from modelyard.records.signatures import LABEL, PROBABILITY, Signature, Task
 
 _NORMAL = 1.959964
@@ -115,14 +115,14 @@ class Calibrated(Struct, frozen=True):
     def __call__(self, rows: pl.DataFrame) -> list[Expected]:
         """Log-loss, Brier score, accuracy and for two classes AUC, of rows under the names of the frames."""
         said = np.column_stack(
-            [rows[OUT + PROBABILITY + c].cast(pl.Float64).to_numpy() for c in self.classes]
+            [rows[OUTPUT + PROBABILITY + c].cast(pl.Float64).to_numpy() for c in self.classes]
         )
         there = np.isfinite(said).all(axis=1)
         said = said[there]
         if not len(said):
             return []
         true = self.true(said)
-        labels = [label_text(v) for v in rows[OUT + LABEL].filter(pl.Series(there)).to_list()]
+        labels = [label_text(v) for v in rows[OUTPUT + LABEL].filter(pl.Series(there)).to_list()]
         right = np.column_stack([[label == label_text(c) for label in labels] for c in self.classes])
         squares = (said**2).sum(axis=1, keepdims=True)
         losses = {

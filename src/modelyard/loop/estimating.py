@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from modelyard.catalog.registry import Registry
 from modelyard.loop.estimates import Estimator, can_estimate, estimator, performances
+from modelyard.loop.kept import Kept
 from modelyard.loop.labelled import Rows, newest
 from modelyard.loop.losses import FEWEST
 from modelyard.records.errors import NotFoundError
@@ -15,7 +15,6 @@ from modelyard.records.estimates import past_errors
 from modelyard.records.predictions import Kind, day_of
 from modelyard.records.signatures import Signature
 from modelyard.store import duties, segments, watch
-from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
@@ -28,24 +27,19 @@ class Estimating:
     """Estimates days of classifiers with probabilities and of regressions.
 
     Args:
-        scratch: a folder for what is only needed for a moment.
+        rows: reads labelled rows and segments.
         clock: what time it is.
     """
 
     def __init__(
-        self,
-        database: Database,
-        blobs: Blobs,
-        registry: Registry,
-        scratch: Path,
-        clock: Callable[[], datetime],
+        self, database: Database, rows: Rows, registry: Registry, clock: Callable[[], datetime]
     ) -> None:
         self._database = database
-        self._rows = Rows(database, blobs, scratch)
+        self._rows = rows
         self._registry = registry
         self._clock = clock
         self._done: dict[tuple[str, int, datetime], datetime] = {}
-        self._learned: dict[tuple[str, ...], Estimator | None] = {}
+        self._learned: Kept[tuple[str, ...], Estimator | None] = Kept(_LEARNED)
 
     def __call__(self, duty: Duty, days: Iterable[tuple[int, datetime]]) -> None:
         """Estimate these days (version and beginning) of the duty's model.
@@ -90,10 +84,11 @@ class Estimating:
         """Of labelled rows from days before, so that an estimate knows nothing of its own day."""
         model, number, day = key
         earlier = self._rows.labelled_days(model, number, before=day)
-        digests = tuple(d.digest for d in earlier)
-        if digests not in self._learned:
-            labelled = self._rows.read(earlier) if sum(d.rows for d in earlier) >= FEWEST else None
-            if len(self._learned) >= _LEARNED:
-                self._learned.pop(next(iter(self._learned)))
-            self._learned[digests] = None if labelled is None else estimator(labelled, signature)
-        return self._learned[digests]
+        if sum(d.rows for d in earlier) < FEWEST:
+            return None
+
+        def learn() -> Estimator | None:
+            labelled = self._rows.read(earlier)
+            return None if labelled is None else estimator(labelled, signature)
+
+        return self._learned.of(tuple(d.digest for d in earlier), learn)

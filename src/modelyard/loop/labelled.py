@@ -39,8 +39,7 @@ class Rows:
             before: only those of days before this one.
         """
         with self._database.read() as connection:
-            days = watch.labelled_days(connection, model, version)
-        return newest([d for d in days if before is None or d.day < before], most)
+            return newest(watch.labelled_days(connection, model, version, until=before), most)
 
     def read(self, blobs: Sequence[Labelled | Segment]) -> pl.DataFrame | None:
         """All their rows, oldest first; None of no blob."""

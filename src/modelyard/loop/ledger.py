@@ -33,7 +33,7 @@ from modelyard.store.duties import Duty
 __all__ = ["KIND", "SUBJECT", "LedgerStep", "Rhythm"]
 
 _KEEPS = "the ledger: what stands elsewhere, added up"
-_MARGIN = timedelta(minutes=2)  # transactions that began before a look may end after it
+_MARGIN = timedelta(minutes=10)  # transactions that began before a look may end after it; clocks differ
 _REST = 100.0
 
 Again = Callable[[Version, pl.DataFrame], tuple[pl.DataFrame | None, str]]
@@ -137,19 +137,17 @@ class LedgerStep:
             fresh = [m for m, s in stated.items() if self._seen is None or s.stated_at >= self._seen]
             months = ledger.labelled_months(connection, stated, self._seen)
             months |= ledger.labelled_months(connection, fresh, None)
-            known = ledger.made_of(connection)
-        this = Month.of(now)
         for model, statement in stated.items():
-            for month in sorted(months.get(model, set()) | self._later.get(model, set()) | {this}):
-                if self._measure_month(duty, model, month, statement, known.get((model, str(month)), "")):
+            for month in sorted(months.get(model, set()) | self._later.get(model, set())):
+                if self._measure_month(duty, model, month, statement):
                     self._later.get(model, set()).discard(month)
         self._seen = now - _MARGIN
 
-    def _measure_month(self, duty: Duty, model: str, month: Month, stated: Statement, known: str) -> bool:
+    def _measure_month(self, duty: Duty, model: str, month: Month, stated: Statement) -> bool:
         """Measure a month if it has changed; False where it is left for its next turn."""
         with self._database.read() as connection:
-            every = watch.labelled_days(connection, model)
-        days = [day for day in every if month.begins <= day.day < month.ends]
+            days = watch.labelled_days(connection, model, since=month.begins, until=month.ends)
+            known = ledger.made_of(connection, model, str(month))
         source = _made_of(stated, days)
         if source == known:
             return True

@@ -12,13 +12,14 @@ from modelyard.catalog.good import last_good_days
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Summary
+from modelyard.catalog.yardsticks import Yardstick
 from modelyard.loop.behind import Looker
 from modelyard.loop.discretion import discreet
-from modelyard.loop.drift import noticed, since_good, with_good
+from modelyard.loop.drift import Usual, noticed, since_good, usual_changes, with_good
 from modelyard.loop.labelled import Rows
 from modelyard.loop.noticing import FEWEST, Noticed
 from modelyard.loop.quality import few_rows
-from modelyard.loop.reference import Reference, References
+from modelyard.loop.reference import References
 from modelyard.loop.worse import worse
 from modelyard.records.estimates import Judgement, past_errors
 from modelyard.records.metrics import metric_or_default
@@ -33,7 +34,8 @@ _HOUR = timedelta(hours=1)
 _ENOUGH = 2_000  # rows of a window, which is made of the last hours that have so many, or of
 _LONGEST = timedelta(days=3)  # all of these
 _DAYS = 14
-_DAYS_KEPT = 128  # in memory, of all models
+
+_Days = tuple[int, tuple[datetime, ...]]  # a version's
 
 
 class _Day(NamedTuple):
@@ -69,7 +71,7 @@ class Looking:
         self._clock = clock
         self._references = References(database, history, registry, scratch)
         self._looker = Looker(database, rows, registry, clock)
-        self._whole: dict[tuple[str, int, datetime], Summary] = {}
+        self._usual: dict[str, tuple[_Days, Usual]] = {}  # the last of each model
 
     def look(self, duty: Duty) -> list[Finding]:
         """Look at the champion of the duty's model, and write down what is noticed and what is over.
@@ -98,7 +100,7 @@ class Looking:
         return kept
 
     def _findings(
-        self, version: Version, reference: Reference, window: Summary, span: tuple[datetime, datetime]
+        self, version: Version, reference: Yardstick, window: Summary, span: tuple[datetime, datetime]
     ) -> list[Finding]:
         now = self._clock()
         last = self._day(version, now)
@@ -124,19 +126,24 @@ class Looking:
         window = self._history.window(version.model, version.version, since, until)
         if not days or window.rows < FEWEST:
             return _Day(since, window)
-        summaries_of = [self._whole_day(version, day) for day in days[-_DAYS:]]
         against = f"the last good day, {days[-1]:%Y-%m-%d}"
-        good = summaries_of[-1]
-        return _Day(since, window, good, since_good(good, window, summaries_of, against))
+        good = self._whole_day(version, days[-1])
+        usual = self._usual_changes(version, tuple(days[-_DAYS:]))
+        return _Day(since, window, good, since_good(good, window, usual, against))
+
+    def _usual_changes(self, version: Version, days: tuple[datetime, ...]) -> Usual:
+        """What is usual in these days. They are read when others are the good ones, which is once a day, and
+        not at each look: they are over, and what comes late of them changes little.
+        """
+        made_of = version.version, days
+        known = self._usual.get(version.model)
+        if known is None or known[0] != made_of:
+            usual = usual_changes([self._whole_day(version, day) for day in days])
+            known = self._usual[version.model] = made_of, usual
+        return known[1]
 
     def _whole_day(self, version: Version, day: datetime) -> Summary:
-        """A day that is over: it is kept in memory, for what comes late of it changes little."""
-        key = (version.model, version.version, day)
-        if key not in self._whole:
-            if len(self._whole) >= _DAYS_KEPT:
-                self._whole.pop(next(iter(self._whole)))
-            self._whole[key] = self._history.window(*key, day + timedelta(days=1))
-        return self._whole[key]
+        return self._history.window(version.model, version.version, day, day + timedelta(days=1))
 
     def _worse(self, version: Version, now: datetime) -> list[Finding]:
         """Whether the version has become worse than in its first month: measured, or estimated by estimates

@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from modelyard.loop import boosting
 from modelyard.loop.boosting import Boosted
-from modelyard.loop.measures import IN, OUT, answers_of
+from modelyard.loop.measures import answers_of
 from modelyard.loop.scores import Doubles, score
 from modelyard.records.metrics import Metric
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.signatures import Signature
 
 FEWEST = 500  # labelled rows that a loss is learned from
@@ -70,7 +71,7 @@ def losses_of(rows: pl.DataFrame, signature: Signature, metric: Metric) -> Doubl
 
 def columns_of(rows: pl.DataFrame, signature: Signature) -> list[str]:
     """The inputs and answers of a signature that rows have, under the names of the frames."""
-    every = [IN + c.name for c in signature.inputs] + [OUT + c.name for c in signature.outputs]
+    every = [INPUT + c.name for c in signature.inputs] + [OUTPUT + c.name for c in signature.outputs]
     return [name for name in every if name in rows.columns]
 
 

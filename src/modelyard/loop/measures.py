@@ -21,11 +21,10 @@ from modelyard.loop.outcomes import ACTUAL
 from modelyard.loop.scores import Answers, Doubles, label_text, score
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import Metric, OwnMetric
-from modelyard.records.predictions import Performance
+from modelyard.records.predictions import INPUT, OUTPUT, Performance
 from modelyard.records.quantiles import point_of, quantiles_of
 from modelyard.records.signatures import LABEL, PROBABILITY, Signature, Task
 
-OUT, IN = "out:", "in:"
 BIAS, CALIBRATION, PRECISION, RECALL = "bias", "calibration", "precision", "recall"
 QUANTILE_LOSS, COVERAGE, INTERVAL_WIDTH = "quantile-loss", "coverage", "interval-width"
 _HALF = 0.5
@@ -131,12 +130,12 @@ def answers_of(rows: pl.DataFrame, signature: Signature) -> tuple[Answers, list[
     Rows whose answer is missing count as they are: NaN, which no metric hides.
     """
     if signature.task is Task.REGRESSION:
-        name = OUT + point_of(signature)
+        name = OUTPUT + point_of(signature)
         values = rows[name].cast(pl.Float64).to_numpy()
         return Answers(values), rows[ACTUAL].cast(pl.Float64).to_numpy()
-    labels = tuple(label_text(v) for v in rows[OUT + LABEL].to_list())
+    labels = tuple(label_text(v) for v in rows[OUTPUT + LABEL].to_list())
     classes = tuple(label_text(c) for c in signature.classes)
-    chances = [rows[OUT + PROBABILITY + c].cast(pl.Float64).to_numpy() for c in signature.classes]
+    chances = [rows[OUTPUT + PROBABILITY + c].cast(pl.Float64).to_numpy() for c in signature.classes]
     table = np.column_stack(chances) if chances else np.empty((rows.height, 0))
     came = [label_text(v) for v in rows[ACTUAL].to_list()]
     return Answers(np.empty(0), labels, classes, table), came
@@ -146,10 +145,10 @@ def _of_quantiles(rows: pl.DataFrame, came: Doubles, signature: Signature) -> It
     """The quantile loss (Koenker & Bassett, "Regression Quantiles", Econometrica 46, 1978), the mean of all
     quantiles there are; of the widest pair how often what came lies between, and how wide it is.
     """
-    shares = {n: s for n, s in quantiles_of(signature).items() if OUT + n in rows.columns}
+    shares = {n: s for n, s in quantiles_of(signature).items() if OUTPUT + n in rows.columns}
     if not shares:
         return
-    said = {n: rows[OUT + n].cast(pl.Float64).to_numpy() for n in shares}
+    said = {n: rows[OUTPUT + n].cast(pl.Float64).to_numpy() for n in shares}
     losses = [np.maximum(s * (came - said[n]), (s - 1) * (came - said[n])) for n, s in shares.items()]
     yield QUANTILE_LOSS, _mean(np.mean(losses, axis=0))
     (low, least), (high, most) = next(iter(shares.items())), list(shares.items())[-1]
@@ -220,9 +219,9 @@ def area_interval(area: float, hits: int, misses: int) -> Interval:
 
 def _sliced(rows: pl.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pl.DataFrame]]:
     for name in slices:
-        if IN + name not in rows.columns:
+        if INPUT + name not in rows.columns:
             continue
-        counted = rows[IN + name].value_counts(sort=True, name="n").drop_nulls()
+        counted = rows[INPUT + name].value_counts(sort=True, name="n").drop_nulls()
         for value, count in counted.head(_MOST_VALUES).iter_rows():
             if count >= _FEWEST:
-                yield f"{name}={value}", rows.filter(pl.col(IN + name) == value)
+                yield f"{name}={value}", rows.filter(pl.col(INPUT + name) == value)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from modelyard.catalog.summaries import OUTPUT
 from modelyard.records.policies import Level
+from modelyard.records.predictions import OUTPUT
 
 FEWEST = 200  # rows of a window or a reference; of fewer nothing is said
 MORE = ((0.2, Level.HIGH), (0.05, Level.MEDIUM), (0.01, Level.LOW))  # of the rows

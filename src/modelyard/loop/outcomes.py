@@ -18,7 +18,7 @@ import polars as pl
 
 from modelyard.catalog.keeping import KEYS
 from modelyard.records.outcomes import key_text
-from modelyard.records.predictions import Kind, Labelled, Performance, Segment, Waiting
+from modelyard.records.predictions import INPUT, Kind, Labelled, Performance, Segment, Waiting
 from modelyard.store import duties, segments, watch
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -80,9 +80,11 @@ class Matcher:
         with self._database.read() as connection:
             came = segments.of_model(connection, model, Kind.OUTCOMES, unseen=True)
             fresh = segments.of_model(connection, model, Kind.PREDICTIONS, unseen=True)
-            every = segments.of_model(connection, model, Kind.PREDICTIONS)
             waits = watch.waiting(connection, model)
-            known = {(d.version, d.day): d for d in watch.labelled_days(connection, model)}
+            # Most looks find predictions alone: all that there ever were is not read for them.
+            every = segments.of_model(connection, model, Kind.PREDICTIONS) if came else []
+            labelled = watch.labelled_days(connection, model) if came or (waits and fresh) else []
+            known = {(d.version, d.day): d for d in labelled}
         taken = _some(came)
         with TemporaryDirectory(dir=self._scratch, prefix="match-") as scratch:
             folder = Path(scratch)
@@ -233,7 +235,7 @@ def key_columns(predictions: pl.DataFrame, names: Sequence[str]) -> list[pl.Seri
     found = []
     for name in names:
         values = [key_text(row.get(name)) for row in keys]
-        own = f"in:{name}"
+        own = INPUT + name
         if own in predictions.columns:
             given = predictions[own].to_list()
             values = [v if v is not None else key_text(o) for v, o in zip(values, given, strict=True)]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import polars as pl
 
 from modelyard.catalog import summaries
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
-from modelyard.catalog.summaries import Summary
+from modelyard.catalog.yardsticks import Yardstick, yardstick_of
 from modelyard.loop.noticing import FEWEST
 from modelyard.records.errors import YardError
 from modelyard.records.models import Version
+from modelyard.records.predictions import INPUT
 from modelyard.records.signatures import ColumnType
 from modelyard.store import segments
 from modelyard.store.database import Database
@@ -24,13 +24,6 @@ _FIRST = 2_000  # predictions of a version that become its reference where there
 _MOST_TRAINING = 200_000  # rows of a dataset that become one
 _DATASET = "dataset:"
 _TEXTS = (ColumnType.STRING, ColumnType.BOOL)
-
-
-class Reference(NamedTuple):
-    """What a version is compared with, and where that is from, in words."""
-
-    source: str
-    summary: Summary
 
 
 class References:
@@ -46,27 +39,26 @@ class References:
         self._registry = registry
         self._scratch = scratch
 
-    def __call__(self, version: Version, now: datetime) -> Reference | None:
+    def __call__(self, version: Version, now: datetime) -> Yardstick | None:
         """What the version is compared with: the data it was trained on, else its first predictions.
 
         None also where these were taken just now: they are no window of themselves.
         """
         with self._database.read() as connection:
-            kept = segments.profile(connection, version.model, version.version)
+            kept = yardstick_of(connection, version.model, version.version)
         if kept is not None:
-            return Reference(kept[0], summaries.unpack(kept[1]))
+            return kept
         trained = self._of_training(version)
         made = trained or self._of_first(version, now)
         if made is None:
             return None
-        source, summary = made
-        reference = summaries.binned_on_itself(summary)
+        found = Yardstick(made.source, summaries.binned_on_itself(made.summary))
         with self._database.write(unaudited="what windows are compared with") as connection:
             key = (version.model, version.version)
-            segments.put_profile(connection, key, source, summaries.pack(reference), now)
-        return Reference(source, reference) if trained else None
+            segments.put_profile(connection, key, found.source, summaries.pack(found.summary), now)
+        return found if trained else None
 
-    def _of_training(self, version: Version) -> tuple[str, Summary] | None:
+    def _of_training(self, version: Version) -> Yardstick | None:
         lineage = version.bundle.lineage
         for key in sorted(lineage):
             if not key.startswith(_DATASET) or not lineage[key].isdigit():
@@ -80,14 +72,14 @@ class References:
                 except (YardError, pl.exceptions.PolarsError):
                     continue
             if table.width and table.height >= FEWEST:
-                return f"the data it was trained on, {name}/{number}", summaries.summarise(table)
+                return Yardstick(f"the data it was trained on, {name}/{number}", summaries.summarise(table))
         return None
 
-    def _of_first(self, version: Version, now: datetime) -> tuple[str, Summary] | None:
+    def _of_first(self, version: Version, now: datetime) -> Yardstick | None:
         whole = self._history.window(version.model, version.version, version.created_at, now)
         if whole.rows < _FIRST:
             return None
-        return f"its first {whole.rows:,} predictions", whole
+        return Yardstick(f"its first {whole.rows:,} predictions", whole)
 
 
 def training_rows(table: pl.DataFrame, version: Version) -> pl.DataFrame:
@@ -96,5 +88,5 @@ def training_rows(table: pl.DataFrame, version: Version) -> pl.DataFrame:
     for column in version.bundle.signature.inputs:
         if column.name in table.columns:
             kind = pl.String if column.type in _TEXTS else pl.Float64
-            taken.append(table[column.name].cast(kind).alias(f"in:{column.name}"))
+            taken.append(table[column.name].cast(kind).alias(INPUT + column.name))
     return pl.DataFrame(taken)

@@ -17,10 +17,10 @@ import polars as pl
 
 from modelyard.loop.measures import answers_of
 from modelyard.loop.scores import Doubles, label_text
+from modelyard.records.rollouts import SHADOW
 from modelyard.records.signatures import Signature, Task
 from modelyard.records.worth import FEWEST, MAJORITY, MEAN, NO_OUTCOMES, Cell, Measured, Tally, Worth
 
-SHADOW = "shadow"  # records.rollouts: a copy whose answer nobody got
 _FEWEST_DAYS = 7
 _AT, _CAME, _SAID, _OTHER, _COUNT = "day", "came", "said", "other", "n"
 _ID = ["request", "row"]
@@ -112,17 +112,9 @@ def _always(worth: Worth, came: pl.Series) -> tuple[str | float, str]:
 
 def _of_classes(table: pl.DataFrame, worth: Worth, against: str) -> Measured:
     groups = table.group_by(_AT, _CAME, _SAID, _OTHER).len(_COUNT).sort(_AT, _CAME, _SAID, _OTHER)
-    pairs = {
-        (came, answer): float(worth.of_pair(came, answer))
-        for came, said, other in groups.select(_CAME, _SAID, _OTHER).unique().iter_rows()
-        for answer in (said, other)
-    }
-    gains = np.array(
-        [
-            pairs[came, said] - pairs[came, other]
-            for came, said, other in groups.select(_CAME, _SAID, _OTHER).iter_rows()
-        ]
-    )
+    of = worth.by_pair()
+    rows = groups.select(_CAME, _SAID, _OTHER).iter_rows()
+    gains = np.array([float(of(came, said)) - float(of(came, other)) for came, said, other in rows])
     weights = groups[_COUNT].cast(pl.Float64).to_numpy()
     return Measured(
         labelled=table.height,

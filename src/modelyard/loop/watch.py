@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ import polars as pl
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
 from modelyard.loop.estimating import Estimating
+from modelyard.loop.kept import Kept
 from modelyard.loop.labelled import Rows
 from modelyard.loop.looking import Looking
 from modelyard.loop.measures import answers_of, measured
@@ -32,6 +32,7 @@ _FIRST = 50  # labelled rows of the champion that say how large its errors are
 _TIMES = 4.0  # so many times the 90th percentile of these is the range of losses
 _HIGH = 0.9
 _MOST_DAYS = 120  # with outcomes that a new metric is measured on
+_ROLLOUTS = 8  # whose losses are kept in memory
 
 
 class WatchStep:
@@ -57,7 +58,7 @@ class WatchStep:
         self._clock = clock
         self._rows = Rows(database, blobs, scratch)
         self._matcher = Matcher(database, blobs, scratch, self._measure, clock)
-        self._estimating = Estimating(database, blobs, registry, scratch, clock)
+        self._estimating = Estimating(database, self._rows, registry, clock)
         history = History(database, blobs, spool)
         self._looking = Looking(database, history, self._rows, registry, scratch, clock)
 
@@ -108,10 +109,9 @@ class Losses:
 
     def __init__(self, database: Database, blobs: Blobs, registry: Registry, scratch: Path) -> None:
         self._database = database
-        self._blobs = blobs
+        self._rows = Rows(database, blobs, scratch)
         self._registry = registry
-        self._scratch = scratch
-        self._last: tuple[tuple[str, ...], tuple[float, ...]] = ((), ())
+        self._known: Kept[tuple[str, ...], tuple[float, ...]] = Kept(_ROLLOUTS)
 
     def __call__(self, rollout: Rollout) -> tuple[float, ...]:
         """The candidate's loss less the champion's of rows that both answered and whose outcomes have come,
@@ -123,18 +123,14 @@ class Losses:
                 for version in (rollout.candidate, rollout.champion)
             ]
         days = [[d for d in some if d.changed_at >= rollout.began_at] for some in days]
+        if not all(days):
+            return ()
         digests = tuple(d.digest for some in days for d in some)
-        if digests != self._last[0]:
-            self._last = (digests, self._losses(rollout, *days) if all(days) else ())
-        return self._last[1]
+        return self._known.of(digests, lambda: self._losses(rollout, *days))
 
-    def _losses(self, rollout: Rollout, mine: list[Labelled], others: list[Labelled]) -> tuple[float, ...]:
+    def _losses(self, rollout: Rollout, *days: list[Labelled]) -> tuple[float, ...]:
         signature = self._registry.version(rollout.model, rollout.champion).bundle.signature
-        with TemporaryDirectory(dir=self._scratch, prefix="losses-") as folder:
-            tables = [
-                pl.concat([self._read(day, Path(folder)) for day in some], how="diagonal_relaxed")
-                for some in (mine, others)
-            ]
+        tables = [t for some in days if (t := self._rows.read(some)) is not None]
         candidate, champion = (t.filter(pl.col("at") >= rollout.began_at) for t in tables)
         both = candidate.select("request", "row").join(
             champion.select("request", "row", CAME_AT), on=["request", "row"], maintain_order="right"
@@ -145,11 +141,6 @@ class Losses:
             rows.join(t, on=rows.columns, maintain_order="left") for t in (candidate, champion)
         )
         return differences(mine_of, champions, signature)
-
-    def _read(self, day: Labelled, folder: Path) -> pl.DataFrame:
-        path = folder / day.digest
-        self._blobs.fetch(day.digest, path)
-        return pl.read_parquet(path)
 
 
 def differences(candidate: pl.DataFrame, champion: pl.DataFrame, signature: Signature) -> tuple[float, ...]:

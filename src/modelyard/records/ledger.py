@@ -7,7 +7,7 @@ departments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -332,6 +332,19 @@ def charged(budget: Budget, cost: Cost | None, rates: Rates | None) -> Budget:
     return Budget(
         budget.place, budget.amount, budget.currency, budget.set_by, budget.set_at, cost.total, share
     )
+
+
+def all_charged(budgets: Iterable[Budget], costs: Mapping[str, Cost], rates: Rates) -> list[Budget]:
+    """Budgets with what is spent of each.
+
+    Args:
+        costs: by model, and by department for what it keeps beside its models.
+    """
+    spent = {name: cost for name, cost in costs.items() if "/" in name}
+    for name, cost in costs.items():
+        place = name.partition("/")[0]
+        spent[place] = spent.get(place, _FREE) + cost
+    return [charged(budget, spent.get(budget.place, _FREE), rates) for budget in budgets]
 
 
 class Warned(Struct, frozen=True):

@@ -11,6 +11,7 @@ from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import Metric
 from modelyard.records.policies import Level
 
+INPUT, OUTPUT = "in:", "out:"  # before the names of a model's columns, in frames and in segments
 _MOST_DAYS = 36_500
 _MOST_COLUMNS = 200
 

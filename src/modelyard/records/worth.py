@@ -7,6 +7,7 @@ happened; only together do they give a value, and where one is missing there is 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -80,12 +81,15 @@ class Worth(Struct, frozen=True, forbid_unknown_fields=True):
         word, _, value = self.baseline.partition(":")
         return value if word == CONSTANT else None
 
-    def of_pair(self, actual: str, predicted: str) -> Decimal:
-        """What one such answer is worth."""
-        for pair in self.pairs:
-            if (pair.actual, pair.predicted) == (actual, predicted):
-                return money.amount(pair.worth, "pairs")
-        return money.amount(self.right if actual == predicted else self.wrong, "right")
+    def by_pair(self) -> Callable[[str, str], Decimal]:
+        """What an answer is worth, by what came and what was predicted."""
+        stated = {(p.actual, p.predicted): money.amount(p.worth, "pairs") for p in self.pairs}
+        right, wrong = money.amount(self.right, "right"), money.amount(self.wrong, "wrong")
+
+        def of(actual: str, predicted: str) -> Decimal:
+            return stated.get((actual, predicted), right if actual == predicted else wrong)
+
+        return of
 
 
 class Statement(Struct, frozen=True):
@@ -118,7 +122,8 @@ class Tally(Struct, frozen=True):
 
     def worth(self, worth: Worth) -> Decimal:
         """What that is worth; exact, but for one rounding of each product."""
-        found = [money.times(Decimal(c.count), worth.of_pair(c.actual, c.predicted)) for c in self.cells]
+        of = worth.by_pair()
+        found = [money.times(Decimal(c.count), of(c.actual, c.predicted)) for c in self.cells]
         for quantity, rate in ((self.over, worth.over), (self.under, worth.under)):
             found.append(money.times(money.measured(quantity), money.amount(rate, "over")))
         return money.total(found)

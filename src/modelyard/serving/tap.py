@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from modelyard.records.errors import InvalidError
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.signatures import ColumnType
 from modelyard.workers.wire import Block, block_of, from_values, seal
 
 Append = Callable[[bytes], None]
 
-INPUT = "in:"
-OUTPUT = "out:"
 _DOUBLE = struct.Struct("<d")
 _LINES = (  # of each record's own columns
     "column\trequest\tstring\t{}\t0\ncolumn\trow\tint64\t{}\t0\ncolumn\tcaller\tstring\t{}\t0\n"

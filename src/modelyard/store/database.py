@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from modelyard.store import audit, state
 from modelyard.store.migrations import HEAD, REVISIONS, SERVES_FROM
 
 if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 BUSY_TIMEOUT = 10.0  # seconds a transaction waits for SQLite's lock
@@ -273,9 +275,22 @@ def insert_missing(connection: Connection, table: Table, values: dict[str, Any])
 
     Where another transaction inserts the same key at this moment, this waits for it to end.
     """
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    query = insert(table).values(values).on_conflict_do_nothing()
+    query = _insert(connection)(table).values(values).on_conflict_do_nothing()
     return connection.execute(query.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
+def add_up(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], sums: Sequence[str]) -> None:
+    """Insert rows; where the key of one is there already, add its numbers of these columns to those there."""
+    if not rows:
+        return
+    query = _insert(connection)(table)
+    added = {name: table.c[name] + query.excluded[name] for name in sums}
+    connection.execute(query.on_conflict_do_update(index_elements=table.primary_key.columns, set_=added), rows)
+
+
+def _insert(connection: Connection) -> Callable[[Table], SqliteInsert | PostgresqlInsert]:
+    """What makes an INSERT that may say what to do where the key is there already."""
+    return sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
 
 
 def clock(connection: Connection) -> datetime:

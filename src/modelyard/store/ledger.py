@@ -21,8 +21,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from modelyard.records.jobs import Usage
 from modelyard.records.ledger import Budget, Quantities, Rates
@@ -30,7 +28,7 @@ from modelyard.records.meters import Batch
 from modelyard.records.money import millionths, of_millionths
 from modelyard.records.months import Month
 from modelyard.records.worth import Measured, Statement, Worth
-from modelyard.store.database import insert_missing
+from modelyard.store.database import add_up, insert_missing
 from modelyard.store.schema import (
     alerts,
     alias_history,
@@ -85,12 +83,7 @@ def take(connection: Connection, node: str, batch: Batch, at: datetime) -> bool:
         day = datetime.fromisoformat(place.partition("@")[2]).replace(tzinfo=UTC)
         key = {"model": model, "version": int(number), "day": day, "node": node}
         rows.append(key | structs.asdict(counts))
-    make = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    query = make(ledger_counts)
-    added = {name: ledger_counts.c[name] + query.excluded[name] for name in _COUNTED}
-    query = query.on_conflict_do_update(index_elements=["model", "version", "day", "node"], set_=added)
-    if rows:
-        connection.execute(query, rows)
+    add_up(connection, ledger_counts, rows, _COUNTED)
     return True
 
 
@@ -307,10 +300,10 @@ def measured(connection: Connection, month: str, model: str | None = None) -> di
     return {row.model: _measured.decode(row.measured) for row in connection.execute(query)}
 
 
-def made_of(connection: Connection) -> Mapping[tuple[str, str], str]:
-    """What each measurement was made of, by model and month."""
-    columns = (ledger_measured.c.model, ledger_measured.c.month, ledger_measured.c.made_of)
-    return {(row.model, row.month): row.made_of for row in connection.execute(select(*columns))}
+def made_of(connection: Connection, model: str, month: str) -> str:
+    """What the measurement of a month was made of; an empty string where there is none."""
+    this = (ledger_measured.c.model == model) & (ledger_measured.c.month == month)
+    return str(connection.scalar(select(ledger_measured.c.made_of).where(this)) or "")
 
 
 def put_measured(connection: Connection, model: str, month: str, source: str, found: Measured) -> None:

@@ -29,11 +29,27 @@ def count_labels(connection: Connection, model: str, at: datetime, rows: int) ->
         connection.execute(insert(labels), {"model": model, "at": at, "rows": rows})
 
 
-def labelled_days(connection: Connection, model: str, version: int | None = None) -> list[Labelled]:
-    """The days with labelled rows, of one version or all, oldest first."""
+def labelled_days(
+    connection: Connection,
+    model: str,
+    version: int | None = None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Labelled]:
+    """The days with labelled rows, oldest first.
+
+    Args:
+        version: of this one, or of all.
+        since, until: of the days, None for no bound; `until` is not in it.
+    """
     query = select(labelled).where(labelled.c.model == model)
     if version is not None:
         query = query.where(labelled.c.version == version)
+    if since is not None:
+        query = query.where(labelled.c.day >= since)
+    if until is not None:
+        query = query.where(labelled.c.day < until)
     rows = connection.execute(query.order_by(labelled.c.day, labelled.c.version))
     return [Labelled(**row._mapping) for row in rows]  # noqa: SLF001 - its public name
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from modelyard.catalog.summaries import INPUT, OUTPUT, SECONDS, Numbers, Summary, Texts, distance
+from modelyard.catalog.summaries import SECONDS, Numbers, Summary, Texts, distance
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.web.words import number
 
 _BINS = 24

@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from modelyard.api.services import Services
-from modelyard.catalog.sightings import Reference
 from modelyard.catalog.summaries import binned_on_itself
+from modelyard.catalog.yardsticks import Yardstick
 from modelyard.records.findings import Asked, FindingState
 from modelyard.records.people import Grant, Need
 from modelyard.records.predictions import Finding, hour_of
@@ -120,7 +120,7 @@ def columns_of(  # whose, of which version, in which window, and beside which da
     now = services.history.window(model, number, *window)
     if good is not None:
         before = binned_on_itself(services.history.window(model, number, good, good + _DAY))
-        reference: Reference | None = Reference(f"{good:%Y-%m-%d}, the last good day", before)
+        reference: Yardstick | None = Yardstick(f"{good:%Y-%m-%d}, the last good day", before)
     else:
         reference = services.watching.sightings.reference(model, number)
     if reference is None:
