@@ -303,7 +303,10 @@ def test_a_look_reads_labelled_days_only_where_they_changed(
     books.yard.look()
     books.look()
     assert read == [MARCH.begins]
-    assert [found.value.model for found in (books.value(FEBRUARY), books.value()) if found.value] == [-40, -50]
+    assert [found.value.model for found in (books.value(FEBRUARY), books.value()) if found.value] == [
+        -40,
+        -50,
+    ]
 
 
 def test_a_new_statement_is_measured_anew_and_a_withdrawn_one_forgotten(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from modelyard.catalog.facts import facts_of
 from modelyard.catalog.own_metrics import OwnMetrics
 from modelyard.catalog.registry import Registry
 from modelyard.records.audit import Query
-from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.errors import ConflictError, InvalidError, NotFoundError
 from modelyard.records.policies import Promote, Retrain
-from modelyard.store import audit, own_metrics
+from modelyard.records.predictions import day_of
+from modelyard.store import audit, own_metrics, watch
 from modelyard.store.database import Database
 from tests.contract.recording import MODEL
 from tests.contract.test_outcomes import DAY, NUMBERS, Yard
@@ -86,6 +88,44 @@ def test_what_is_refused_leaves_nothing(yard: Yard, name: str, expression: str, 
         own.remove(MODEL, "over", by="anna")
     with pytest.raises(NotFoundError, match="no model"):
         own.put("finance/none", "over", "actual", by="anna")
+
+
+def test_a_policy_may_name_one_that_is_there(yard: Yard) -> None:
+    own, policies = OwnMetrics(yard.database), yard.registry.policies
+    by_over = Promote(metric="over")
+    with pytest.raises(InvalidError, match="'over', and the model has no such metric"):
+        policies.put(MODEL, Retrain(), by_over, by="anna")
+    with pytest.raises(InvalidError, match="'auc' does not fit"):
+        policies.put(MODEL, Retrain(), Promote(metric="auc"), by="anna")
+    assert policies.policy(MODEL).promote == Promote()
+    own.put(MODEL, "over", "prediction > actual", by="anna")
+    policies.put(MODEL, Retrain(), by_over, by="anna")
+    with pytest.raises(ConflictError, match="judged by over"):
+        own.remove(MODEL, "over", by="anna")
+    policies.put(MODEL, Retrain(), Promote(metric="mae"), by="anna")
+    own.remove(MODEL, "over", by="anna")
+
+
+def test_the_metric_of_the_policy_is_what_is_watched(yard: Yard) -> None:
+    """Errors stay as they are, and ever more of them are too high."""
+    OwnMetrics(yard.database).put(MODEL, "over", "prediction > actual", by="anna")
+    retrain = Retrain(worse_by="5%")
+    yard.registry.policies.put(MODEL, retrain, Promote(metric="over"), by="anna")
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+    for number, over in ((0, 300), (1, 300), (10, 800)):
+        yard.now = first + timedelta(days=number, hours=12)
+        one = yard.answer(*[5.0] * 1000, at=yard.now)
+        came = (4.0 if row < over else 6.0 for row in range(1000))
+        yard.say(*({"request_id": one, "row": row, "actual": value} for row, value in enumerate(came)))
+        yard.look()
+    with yard.database.read() as connection:
+        facts = facts_of(connection, MODEL, yard.now + timedelta(hours=1))
+        found = watch.open_findings(connection, MODEL)
+    assert facts.performance is not None
+    assert str(facts.performance.metric) == "over"
+    assert [facts.performance.first, facts.performance.now] == pytest.approx([0.3, 0.8])
+    (worse,) = [f for f in found if f.kind == "performance"]
+    assert "The over of the last seven days is 0.8" in worse.words
 
 
 def test_there_are_twenty_at_most(yard: Yard) -> None:

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from modelyard.catalog.gates import Judged
+from modelyard.catalog.gates import Case, Judged
 from modelyard.catalog.registry import Registry
 from modelyard.loop.gate import CannotCompareError, Compared, FailsError, GateStep, Side
 from modelyard.loop.scores import Answers
 from modelyard.loop.tick import Tick
 from modelyard.records.errors import ConflictError, NotFoundError, WorkerStartError
-from modelyard.records.models import Version
 from modelyard.records.policies import Promote, Retrain
 from modelyard.records.references import CHAMPION
 from modelyard.records.signatures import Column, ColumnType, Signature
@@ -43,7 +42,8 @@ class Comparison:
         self.error, self.raises = error, raises
         self.seen: list[int | None] = []
 
-    def __call__(self, _: Verdict, candidate: Version, champion: Version | None, __: Promote) -> Compared:
+    def __call__(self, case: Case) -> Compared:
+        champion = case.champion
         self.seen.append(champion.version if champion else None)
         if self.raises:
             raise self.raises
@@ -51,7 +51,7 @@ class Comparison:
         came = chance.normal(0, 50, 200)
         mine, theirs = (came + chance.normal(0, error, 200) for error in (self.error, 10.0))
         sides = [Side(Answers(values), values, 0.001, 1000) for values in (mine, theirs)]
-        return Compared(candidate.bundle.signature, came, {}, sides[0], sides[1] if champion else None)
+        return Compared(case.candidate.bundle.signature, came, {}, sides[0], sides[1] if champion else None)
 
 
 def run(yard: Registry, database: Database, compare: Comparison, *, settled: bool = True) -> Verdict:

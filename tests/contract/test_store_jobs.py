@@ -134,6 +134,16 @@ def test_policy_of_the_file_holds_once_the_job_has_succeeded_and_its_sender_may(
     assert house.registry.policies.policy(MODEL).promote.approval == "owner"
 
 
+def test_a_policy_with_an_unknown_metric_is_refused_before_anything_is_trained(house: House) -> None:
+    text = YARD + '[promote]\nmetric = "over"\n'
+    with pytest.raises(InvalidError, match="'over', and the model has no such metric") as caught:
+        house.submit(text, sets_policy=True)
+    assert caught.value.fields["key"] == "promote.metric"
+    assert house.jobs.jobs() == []
+    house.submit(text)  # the policy that holds is another, and stays
+    assert [job.id for job in house.jobs.jobs()] == [1]
+
+
 def test_a_department_has_its_turn_and_a_full_queue_says_so(house: House) -> None:
     house.jobs.queue = Queue(waiting=1, running=1)
     house.submit()

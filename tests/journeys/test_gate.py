@@ -105,6 +105,29 @@ def test_parquet_gives_the_same_numbers_as_csv(judged_yard: RunningYard, client:
         assert one[key] == pytest.approx(other[key])
 
 
+def test_a_metric_of_the_models_own_judges(judged_yard: RunningYard, client: httpx.Client) -> None:
+    """Half of what version 2 answers is too high; of what version 1 does nearly nothing is."""
+    assert judged_yard.url
+    place = f"/api/v1/models/{MODEL}"
+    by_over = {"promote": {**POLICY["promote"], "metric": "over"}}
+    refused = client.put(f"{place}/policy", json=by_over)
+    assert refused.status_code == 422, refused.text
+    assert "no such metric" in refused.text
+    body = {"expression": "prediction > actual + x / 100"}
+    client.put(f"{place}/metrics/over", json=body).raise_for_status()
+    client.put(f"{place}/policy", json=by_over).raise_for_status()
+    found = judge(client, 2, csv(rows()))
+    client.put(f"{place}/policy", json=POLICY).raise_for_status()
+    assert found["state"] == "refused", found
+    assert found["words"].startswith(
+        "Refused, on 400 held-out rows. It is worse than the champion: its over is"
+    )
+    assert found["numbers"]["metric"] == "over"
+    table = rows()
+    over = table.filter(2.5 * pl.col("x") > pl.col("came") + pl.col("x") / 100).height
+    assert found["numbers"]["candidate"] == pytest.approx(over / 400)
+
+
 @pytest.mark.r
 def test_a_version_in_r_is_compared_with_one_in_python(
     judged_yard: RunningYard, client: httpx.Client, tmp_path: Path

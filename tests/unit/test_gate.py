@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from modelyard.catalog.expressions import own_table
 from modelyard.catalog.gates import Judged
 from modelyard.loop.gate import CannotCompareError, Compared, Side, judge
 from modelyard.loop.scores import Answers, Score, compare, constant, score
 from modelyard.records.errors import InvalidError
-from modelyard.records.metrics import Metric
+from modelyard.records.metrics import Metric, OwnMetric
 from modelyard.records.policies import Approval, Opponent, Promote
 from modelyard.records.signatures import LABEL, PREDICTION, PROBABILITY, Column, ColumnType, Signature
 from modelyard.records.verdicts import VerdictState
@@ -29,6 +32,7 @@ CLASSIFIER = Signature(
     ),
 )
 SEED = 7
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 Doubles = NDArray[np.float64]
 
@@ -71,7 +75,7 @@ def test_a_better_candidate_passes_and_the_sentence_says_by_how_much() -> None:
     assert found.state is VerdictState.PASSED
     assert found.faults == ()
     assert found.numbers is not None
-    assert found.numbers.metric is Metric.MAE
+    assert found.numbers.metric == "mae"
     assert 0 < found.numbers.low < found.numbers.better < found.numbers.high
     assert found.words.startswith("Better than the champion: on 500 held-out rows its mae is")
     assert "No group by g got worse by more than 5%." in found.words
@@ -119,6 +123,89 @@ def test_a_slice_that_falls_is_named_though_the_whole_is_better() -> None:
     assert found.faults[0].startswith("Where origin is 'JFK' it is")
     assert len(found.faults) == 1
     assert verdict(Promote(slices=("origin",), slice_tolerance="500%"), case).state is VerdictState.PASSED
+
+
+def own_case(expression: str, mine: Doubles, theirs: Doubles | None, **more: Any) -> Compared:
+    """Versions that are judged by a metric of the model's own; x is what the row weighs."""
+    came = noisy(1)[0]
+    metric = OwnMetric("a/b", "own", expression, higher_is_better=False, changed_at=NOW, changed_by="a")
+
+    def side(values: Doubles) -> Side:
+        rows = pl.DataFrame({"in:x": np.arange(500.0), "out:prediction": values, "actual": came})
+        return Side(Answers(values), values, 0.001, 1000, own_table(rows, REGRESSION))
+
+    slices = more.pop("slices", {})
+    champion = None if theirs is None else side(theirs)
+    return Compared(REGRESSION, came, slices, side(mine), champion, own=(metric,), **more)
+
+
+OWN = Promote(metric="own", slices=("g",))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "abs(prediction - actual)",
+        "sum(abs(prediction - actual)) / sum(abs(actual))",
+        "case when x > 100 then abs(prediction - actual) end",
+    ],
+    ids=["a value a row", "a sum", "a value of some rows"],
+)
+def test_a_metric_of_the_models_own_decides(expression: str) -> None:
+    near, far = noisy(10, seed=2)[1], noisy(20, seed=3)[1]
+    better = verdict(OWN, own_case(expression, near, far, slices={"g": ["a", "b"] * 250}))
+    assert better.state is VerdictState.PASSED, better.words
+    assert better.numbers is not None
+    assert (better.numbers.metric, len(better.numbers.slices)) == ("own", 2)
+    assert 0 < better.numbers.low < better.numbers.better < better.numbers.high
+    assert "its own is" in better.words
+    assert "worse than the champion" in verdict(Promote(metric="own"), own_case(expression, far, near)).words
+    assert "tie" in verdict(Promote(metric="own"), own_case(expression, near, noisy(10, seed=4)[1])).words
+    first = verdict(Promote(metric="own"), own_case(expression, near, None))
+    assert "better than always guessing the same" in first.words
+
+
+def test_a_sum_over_rows_has_the_interval_of_the_same_metric_by_row() -> None:
+    """The sum's draws are computed one by one, the others by sums of blocks: both are the same bootstrap."""
+    near, far = noisy(10, seed=2)[1], noisy(11, seed=3)[1]
+    found = [
+        verdict(Promote(metric="own"), own_case(expression, near, far)).numbers
+        for expression in ("abs(prediction - actual)", "sum(abs(prediction - actual)) / count(actual)")
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1].better == pytest.approx(found[0].better)
+    width = found[0].high - found[0].low
+    assert found[1].low == pytest.approx(found[0].low, abs=0.15 * width)
+    assert found[1].high == pytest.approx(found[0].high, abs=0.15 * width)
+
+
+def test_classes_are_judged_by_a_metric_of_their_own_against_the_most_frequent() -> None:
+    chance = np.random.default_rng(1).uniform(size=500)
+    came = ["true" if p > 0.3 else "false" for p in chance]
+    said = np.clip(chance + 0.2, 0.01, 0.99)
+    rows = pl.DataFrame(
+        {"in:x": chance, "out:label": said > 0.5, "actual": came}
+        | {"out:probability:false": 1 - said, "out:probability:true": said}
+    )
+    expression = "case when label then actual = 'false' else actual = 'true' end"
+    own = OwnMetric("a/b", "own", expression, higher_is_better=False, changed_at=NOW, changed_by="a")
+    side = class_side(said)
+    mine = Side(side.answers, side.outputs, 0.001, 1000, own_table(rows, CLASSIFIER))
+    found = verdict(Promote(metric="own"), Compared(CLASSIFIER, came, {}, mine, None, own=(own,)))
+    assert found.state is VerdictState.PASSED, found.words
+    assert found.numbers is not None
+    assert (found.numbers.candidate, found.numbers.champion) == (0.0, came.count("false") / 500)
+
+
+def test_a_metric_that_is_gone_or_cannot_be_computed_compares_nothing() -> None:
+    with pytest.raises(InvalidError, match="no such metric"):
+        verdict(Promote(metric="own"), numbers_case(10, 20))
+    mine = noisy(10)[1]
+    with pytest.raises(InvalidError, match="'y' is not known"):
+        verdict(Promote(metric="own"), own_case("y > 1", mine, mine))
+    with pytest.raises(CannotCompareError, match="not a number"):
+        verdict(Promote(metric="own"), own_case("sum(actual) / nullif(0, 0)", mine, mine))
 
 
 def test_slices_with_few_rows_are_left_out() -> None:

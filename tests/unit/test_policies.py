@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from modelyard.records.errors import InvalidError
-from modelyard.records.metrics import Metric, default_metric, metric_for
+from modelyard.records.metrics import Metric, OwnMetric, default_metric, metric_for
 from modelyard.records.policies import Level, Promote, Retrain, read_promote, read_retrain, read_stages
 from modelyard.records.rollouts import StageKind
 from modelyard.records.schedules import check_schedule, next_fire
@@ -98,7 +98,7 @@ def test_a_mistake_in_retrain_is_refused_by_name(key: str, value: object) -> Non
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("metric", "goodness"),
+        ("metric", "Goodness"),
         ("holdout", "20%"),
         ("holdout", "newest 0%"),
         ("holdout", "oldest 5 rows"),
@@ -193,3 +193,9 @@ def test_the_metric_fits_the_model() -> None:
     for name, signature in (("auc", NUMBER), ("logloss", LABEL), ("mae", PROBABLE)):
         with pytest.raises(InvalidError, match="does not fit"):
             metric_for(name, signature)
+    told = {"higher_is_better": False, "changed_at": NOON, "changed_by": "anna"}
+    own = OwnMetric("finance/fuel-cost", "over", "prediction > actual", **told)
+    assert metric_for("over", NUMBER, [own]) is own
+    assert f"{metric_for('over', NUMBER, [own])}" == "over"
+    with pytest.raises(InvalidError, match="'over', and the model has no such metric"):
+        metric_for("over", NUMBER)

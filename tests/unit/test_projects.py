@@ -83,7 +83,7 @@ def test_a_whole_project_is_read() -> None:
         ("[parameters]\ntrees = 40", "parameters = 3", 11, "train.parameters", "not known"),
         ('"0 3 * * 1"', '"0 0 31 2 *"', 15, "retrain.schedule", "never fires"),
         ('schedule = "0 3 * * 1"', "new_rows = 0", 15, "retrain.new_rows", "a whole number"),
-        ('"mae"', '"speed"', 18, "promote.metric", "one of"),
+        ('"mae"', '"bias"', 18, "promote.metric", "one of"),
         ('"shadow 30m"', '"shadow soon"', 19, "promote.rollout", "shadow 30m"),
         ("[promote]", "[promote", 17, "", "no TOML"),
         ("trees = 40", "trees = 40\ntrees = 41", 13, "", "no TOML"),

@@ -15,12 +15,12 @@ import polars as pl
 
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import MAX_EXPRESSION
+from modelyard.records.outcomes import ACTUAL
 from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.quantiles import point_of
 from modelyard.records.references import shown
-from modelyard.records.signatures import ColumnType, Signature, Task
+from modelyard.records.signatures import PREDICTION, ColumnType, Signature, Task
 
-ACTUAL, PREDICTION, LABEL = "actual", "prediction", "label"
 _FUNCTIONS = frozenset(
     (
         *(
@@ -90,8 +90,13 @@ def evaluated(expression: str, table: pl.DataFrame) -> pl.Series:
     Raises:
         InvalidError: as `compiled`; or its values are no numbers.
     """
+    return computed(compiled(expression, table.columns), table)
+
+
+def computed(expression: pl.Expr, table: pl.DataFrame) -> pl.Series:
+    """The values of what `compiled` gave; see `evaluated`."""
     try:
-        found = table.select(compiled(expression, table.columns).alias("value")).to_series()
+        found = table.select(expression.alias("value")).to_series()
     except _FAILURES as error:
         raise _refused(error) from error
     if not (found.dtype.is_numeric() or found.dtype in (pl.Boolean, pl.Null)):

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from modelyard.catalog.gates import DUTY as GATE
-from modelyard.catalog.policies import policy_of
+from modelyard.catalog.policies import metric_of, policy_of
 from modelyard.records.audit import YARD
 from modelyard.records.estimates import Judgement, past_errors
 from modelyard.records.jobs import Job, Usage
-from modelyard.records.metrics import Metric, metric_for
+from modelyard.records.metrics import AnyMetric, Metric
 from modelyard.records.models import Version
 from modelyard.records.policies import Policy
 from modelyard.records.predictions import Performance
@@ -102,8 +102,8 @@ def _performance(connection: Connection, policy: Policy, champion: Version, now:
     """The champion's metric now and in its first month: measured, or estimated where outcomes lack, unless
     estimates have proved to be worth nothing.
     """
-    metric = metric_for(policy.promote.metric, champion.bundle.signature)
-    days = watch.performances(connection, champion.model, champion.version, metric)
+    metric = metric_of(connection, policy, champion.bundle.signature)
+    days = watch.performances(connection, champion.model, champion.version, str(metric))
     doubtful = any(p.judgement is Judgement.DOUBTFUL for p in past_errors(days))
     for estimated in (False,) if doubtful else (False, True):
         if found := measured([d for d in days if d.estimated is estimated], metric, now):
@@ -111,7 +111,7 @@ def _performance(connection: Connection, policy: Policy, champion: Version, now:
     return None
 
 
-def measured(days: Sequence[Performance], metric: Metric, now: datetime) -> Measured | None:
+def measured(days: Sequence[Performance], metric: AnyMetric, now: datetime) -> Measured | None:
     """A version's metric over the last seven days beside its first month's, out of its days.
 
     The month ends where the seven days begin. None where either has fewer than 100 rows.
@@ -130,7 +130,7 @@ def measured(days: Sequence[Performance], metric: Metric, now: datetime) -> Meas
     return Measured(metric, pooled(first, metric)[0], value, low, high, labels, last[0].estimated)
 
 
-def pooled(days: Iterable[Performance], metric: Metric) -> tuple[float, float]:
+def pooled(days: Iterable[Performance], metric: AnyMetric) -> tuple[float, float]:
     """The metric over several days, weighted by their rows, and its standard error.
 
     Squares are pooled for RMSE; a day's error is read off its 95 % interval.

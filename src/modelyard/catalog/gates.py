@@ -9,11 +9,12 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelyard.catalog import clock, looked_up, words
-from modelyard.catalog.policies import policy_of
+from modelyard.catalog.policies import own_metric, policy_of
 from modelyard.catalog.rollouts import begin
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError, NotFoundError
 from modelyard.records.jobs import Job
+from modelyard.records.metrics import OwnMetric
 from modelyard.records.models import Version, VersionState
 from modelyard.records.policies import Promote
 from modelyard.records.references import CHAMPION
@@ -45,6 +46,7 @@ class Case(Struct, frozen=True):
     Attributes:
         champion: None where the candidate is champion itself, as the first checked version of a model is.
         promote: what its policy says that a candidate must show.
+        own: the metric of the model's own that this names, alone, or none.
         waits_for: what must end before, in words; empty if it can be judged now.
     """
 
@@ -53,6 +55,7 @@ class Case(Struct, frozen=True):
     champion: Version | None
     promote: Promote
     waits_for: str
+    own: tuple[OwnMetric, ...] = ()
 
 
 class Gates:
@@ -126,12 +129,14 @@ class Gates:
             other = rollouts.active(connection, model) if verdict.rolls_out else None
             candidate = _version(connection, model, int(number))
             checks = candidate.state in (VersionState.UNCHECKED, VersionState.CHECKING)
+            promote = policy_of(connection, model).promote
             return Case(
                 verdict=verdict,
                 candidate=candidate,
                 champion=_other(connection, model, int(number)),
-                promote=policy_of(connection, model).promote,
+                promote=promote,
                 waits_for=_IS_CHECKED if checks else _GOES_ON.format(other.candidate) if other else "",
+                own=tuple(own_metric(connection, model, promote)),
             )
 
     def wait(self, duty: Duty, verdict: Verdict, told: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from modelyard.catalog import bundles, clock, words
 from modelyard.catalog.bundles import Limits, Received
+from modelyard.catalog.policies import check_metric
 from modelyard.records.errors import BusyError, ConflictError, InvalidError, NotFoundError, UnavailableError
 from modelyard.records.hosts import check_hosts
 from modelyard.records.jobs import Job, JobState, LogPart, Point
@@ -227,10 +228,13 @@ def enqueue(
         said: the reason, the trigger, and the commit (None: that of the model's last job).
 
     Raises:
+        InvalidError: its policy names a metric that the model does not have.
         BusyError: the department has as many jobs waiting as it may.
     """
     reason, trigger, code = said
     project, now = read_project(kept.description), clock.now()
+    if sets_policy and project.promote is not None:
+        check_metric(connection, project.model, project.promote)
     department = project.model.partition("/")[0]
     departments.need_trust(connection, department)
     jobs.lock_queue(connection, department)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
+from modelyard.catalog import looked_up
 from modelyard.records import ledger as records
 from modelyard.records import money
 from modelyard.records.alerts import Happening
@@ -24,10 +25,9 @@ from modelyard.records.ledger import (
     Section,
 )
 from modelyard.records.months import Month
-from modelyard.records.references import CHAMPION
 from modelyard.records.signatures import Signature
 from modelyard.records.worth import Statement, Valued, Worth, check_worth, valued
-from modelyard.store import alerts, aliases, audit, departments, duties, models, versions
+from modelyard.store import alerts, audit, departments, duties, versions
 from modelyard.store import ledger as store
 from modelyard.store.database import Database
 from modelyard.store.ledger import Kept
@@ -80,7 +80,7 @@ class Ledgers:
     def value(self, model: str, month: Month) -> Valued:
         """What a model's answers were worth in a month: stated, measured, and what follows."""
         with self._database.read() as connection:
-            _need_model(connection, model)
+            looked_up.known(connection, model)
             counted = store.counted(connection, month, model=model).get(model, Quantities())
             stated = store.statements(connection, model).get(model)
             measured = store.measured(connection, str(month), model).get(model)
@@ -176,7 +176,7 @@ class Ledgers:
     def withdraw(self, model: str, *, by: str) -> None:
         """Forget what was stated, and what was measured for it."""
         with self._database.write() as connection:
-            _need_model(connection, model)
+            looked_up.known(connection, model)
             before = store.statements(connection, model).get(model)
             if not store.drop_statement(connection, model):
                 raise NotFoundError(f"Nothing is stated for {model}.", f"See: yard ledger value {model}.")
@@ -288,25 +288,15 @@ def _cost_of(
 
 def _signature(connection: Connection, model: str) -> Signature:
     """Of the champion, or of the newest version."""
-    _need_model(connection, model)
-    champion = aliases.of_model(connection, model).get(CHAMPION)
-    newest = versions.of_model(connection, model, most=1)
-    found = versions.get(connection, model, champion) if champion is not None else None
-    if found is None and newest:
-        found = newest[0]
-    if found is None or not found.bundle.signature.outputs:
+    found = looked_up.signature(connection, model)
+    if found is None:
         hint = f"Wait until its check has passed: yard show {model}."
         raise ConflictError(f"It is not known yet what {model} answers.", hint)
-    return found.bundle.signature
-
-
-def _need_model(connection: Connection, model: str) -> None:
-    if models.get(connection, model) is None:
-        raise NotFoundError(f"There is no model {model}.", "`yard models` lists those you may see.")
+    return found
 
 
 def _need_place(connection: Connection, place: str) -> None:
     if "/" in place:
-        _need_model(connection, place)
+        looked_up.known(connection, place)
     elif not departments.exists(connection, place):
         raise NotFoundError(f"There is no department {place}.")

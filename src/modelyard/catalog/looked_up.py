@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from modelyard.records.errors import NotFoundError
 from modelyard.records.models import Model, Version
 from modelyard.records.references import check_name
+from modelyard.records.signatures import Signature
 from modelyard.store import models, versions
 
 _MAX_NUMBER = 999_999_999
@@ -60,6 +61,16 @@ def found(connection: Connection, model: str, number: int) -> Version:
         known(connection, model)
         raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
     return there
+
+
+def signature(connection: Connection, model: str) -> Signature | None:
+    """What a model takes and answers: its champion, else its newest version; None where none is checked."""
+    there = known(connection, model)
+    for number in (there.champion, there.latest):
+        version = versions.get(connection, model, number) if number else None
+        if version is not None and version.bundle.signature.outputs:
+            return version.bundle.signature
+    return None
 
 
 def unknown(model: str) -> NotFoundError:

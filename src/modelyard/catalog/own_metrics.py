@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock, expressions
-from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.catalog import clock, expressions, looked_up
+from modelyard.catalog.policies import policy_of
+from modelyard.records.errors import ConflictError, InvalidError, NotFoundError
 from modelyard.records.metrics import OwnMetric, check_metric_name
 from modelyard.records.references import shown
-from modelyard.store import audit, duties, models, own_metrics, versions
+from modelyard.store import audit, duties, own_metrics
 from modelyard.store.database import Database
 
 WATCH = "watch"  # the duty of looking at a model
@@ -24,7 +25,7 @@ class OwnMetrics:
     def of_model(self, model: str) -> list[OwnMetric]:
         """A model's own metrics, by name."""
         with self._database.read() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             return own_metrics.of_model(connection, model)
 
     def put(
@@ -37,7 +38,7 @@ class OwnMetrics:
         """
         check_metric_name(name)
         with self._database.write() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             known = own_metrics.of_model(connection, model)
             before = next((m for m in known if m.name == name), None)
             if before and (before.expression, before.higher_is_better) == (expression, higher_is_better):
@@ -55,9 +56,16 @@ class OwnMetrics:
             return metric
 
     def remove(self, model: str, name: str, *, by: str) -> OwnMetric:
-        """Forget a metric, and what was measured by it."""
+        """Forget a metric, and what was measured by it.
+
+        Raises:
+            ConflictError: the model's policy names it.
+        """
         with self._database.write() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
+            if policy_of(connection, model).promote.metric == name:
+                message = f"Candidates of {model} are judged by {name}, so it is not forgotten."
+                raise ConflictError(message, f"Set [promote] metric to another: yard policy set {model}.")
             before = own_metrics.remove(connection, model, name)
             if before is None:
                 hint = f"See what there is: yard metric {model}."
@@ -68,17 +76,8 @@ class OwnMetrics:
 
 def _check_expression(connection: Connection, model: str, expression: str) -> None:
     """Against the version in use, else the newest that was checked."""
-    known = models.get(connection, model)
-    numbers = [] if known is None else [n for n in (known.champion, known.latest) if n]
-    for number in numbers:
-        version = versions.get(connection, model, number)
-        if version is not None and version.bundle.signature.inputs:
-            expressions.check(expression, version.bundle.signature)
-            return
-    hint = "Publish a version first."
-    raise InvalidError(f"{model} has no version whose columns are known.", hint, field="expression")
-
-
-def _check(connection: Connection, model: str) -> None:
-    if models.get(connection, model) is None:
-        raise NotFoundError(f"There is no model {model}.", "`yard models` lists those you may see.")
+    signature = looked_up.signature(connection, model)
+    if signature is None:
+        hint = "Publish a version first."
+        raise InvalidError(f"{model} has no version whose columns are known.", hint, field="expression")
+    expressions.check(expression, signature)

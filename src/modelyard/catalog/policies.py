@@ -6,8 +6,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from modelyard.catalog import clock, looked_up
+from modelyard.records.metrics import AnyMetric, Metric, OwnMetric, metric_for, metric_or_default, no_metric
 from modelyard.records.policies import Policy, Promote, Retrain
-from modelyard.store import audit, duties, models, policies
+from modelyard.records.signatures import Signature
+from modelyard.store import audit, duties, models, own_metrics, policies
 from modelyard.store.database import Database
 
 TRIGGER = "trigger"  # the duty that looks whether a model is to be trained anew
@@ -31,10 +33,15 @@ class Policies:
     def put(
         self, model: str, retrain: Retrain, promote: Promote, *, by: str, source: str = "by hand"
     ) -> Policy:
-        """Set a model's policy; the same one again changes nothing."""
+        """Set a model's policy; the same one again changes nothing.
+
+        Raises:
+            InvalidError: no candidate can be judged by the metric it names.
+        """
         with self._database.write() as connection:
             if not models.lock(connection, model):
                 raise looked_up.unknown(model)
+            check_metric(connection, model, promote)
             return set_policy(connection, model, retrain, promote, by=by, source=source)
 
     def pause(self, model: str, *, paused: bool, by: str) -> Policy:
@@ -69,6 +76,34 @@ def policy_of(connection: Connection, model: str) -> Policy:
         changed_at=known.created_at,
         changed_by=NOBODY,
     )
+
+
+def own_metric(connection: Connection, model: str, promote: Promote) -> list[OwnMetric]:
+    """The metric of the model's own that its policy names, alone; none where it names a usual one."""
+    if promote.metric in ("", *Metric):
+        return []
+    return [m for m in own_metrics.of_model(connection, model) if m.name == promote.metric]
+
+
+def metric_of(connection: Connection, policy: Policy, signature: Signature) -> AnyMetric:
+    """The metric by which a model is judged: that of its policy; the usual one where that does not fit."""
+    own = own_metric(connection, policy.model, policy.promote)
+    return metric_or_default(policy.promote.metric, signature, own)
+
+
+def check_metric(connection: Connection, model: str, promote: Promote) -> None:
+    """See that candidates of a model, which need not be there yet, can be judged as `[promote]` says.
+
+    Raises:
+        InvalidError: there is no such metric, or it does not fit what the model answers.
+    """
+    is_there = models.get(connection, model) is not None
+    own = own_metric(connection, model, promote) if is_there else []
+    signature = looked_up.signature(connection, model) if is_there else None
+    if signature is not None:
+        metric_for(promote.metric, signature, own)
+    elif promote.metric not in ("", *Metric) and not own:
+        raise no_metric(promote.metric)
 
 
 def set_policy(  # whose, the two tables of yard.toml, who and from where

@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from modelyard.catalog import facts
 from modelyard.catalog.good import last_good_days
+from modelyard.catalog.policies import metric_of
 from modelyard.catalog.yardsticks import Yardstick, yardstick_of
 from modelyard.records.errors import NotFoundError
 from modelyard.records.estimates import Judgement, PastError, past_errors
 from modelyard.records.findings import Asked, FindingState
-from modelyard.records.metrics import Metric, metric_or_default
+from modelyard.records.metrics import AnyMetric, Metric, default_metric
 from modelyard.records.models import AliasChange
-from modelyard.records.policies import Policy, Promote
+from modelyard.records.policies import Policy
 from modelyard.records.predictions import Finding, Performance
 from modelyard.records.references import CHAMPION
 from modelyard.records.signatures import Signature
@@ -44,7 +46,7 @@ class Standing(Struct, frozen=True):
         worse_share: how much worse leads to a refit, or None where nothing does.
     """
 
-    metric: Metric
+    metric: AnyMetric
     days: tuple[Performance, ...]
     measured: Measured | None
     worse_share: float | None
@@ -77,7 +79,7 @@ class Course(Struct, frozen=True):
         estimates: how far its estimates were from what came, by metric.
     """
 
-    metric: Metric
+    metric: AnyMetric
     days: tuple[Performance, ...]
     slices: tuple[Performance, ...]
     champions: tuple[AliasChange, ...]
@@ -122,10 +124,10 @@ class Sightings:
             found = {}
             for model, answering in models.items():
                 policy, version = known.get(model), answering.version
-                metric = _metric(policy, answering.signature)
-                recent = watch.performances(connection, model, version, metric, since=since)
+                metric = _metric(connection, policy, answering.signature)
+                recent = watch.performances(connection, model, version, str(metric), since=since)
                 if recent and policy is not None and policy.retrain.worse_share is not None:
-                    first = sightings.first_days(connection, model, version, metric, _FIRST_MONTH)
+                    first = sightings.first_days(connection, model, version, str(metric), _FIRST_MONTH)
                     found[model] = _standing(metric, policy, [*first, *recent], since, now)
                 elif recent:  # nothing to compare with: the first month is not read
                     standing = _standing(metric, policy, recent, since, now)
@@ -144,15 +146,15 @@ class Sightings:
         """How a model did since a time; its slices only where they are asked for, for they are many rows."""
         with self._database.read() as connection:
             policy = policies.get(connection, model)
-            metric = _metric(policy, answering.signature) if answering else Metric.MAE
+            metric = _metric(connection, policy, answering.signature) if answering else Metric.MAE
             days = watch.performances(connection, model, since=since)
             slices = (
-                watch.performances(connection, model, metric=metric, slices=True, since=since)
+                watch.performances(connection, model, metric=str(metric), slices=True, since=since)
                 if with_slices
                 else []
             )
             own = watch.performances(connection, model, answering.version) if answering else []
-            mine = [day for day in own if day.metric == metric]
+            mine = [day for day in own if day.metric == str(metric)]
             standing = _standing(metric, policy, mine, since, now) if mine else None
             changes = [c for c in aliases.history(connection, model) if c.alias == CHAMPION]
         return Course(
@@ -176,7 +178,7 @@ class Sightings:
             return yardstick_of(connection, model, version)
 
 
-def limit_of(metric: Metric, first: float, worse_share: float) -> float:
+def limit_of(metric: AnyMetric, first: float, worse_share: float) -> float:
     """The value that is so much worse than the first month's.
 
     >>> limit_of(Metric.MAE, 10.0, 0.05), round(limit_of(Metric.AUC, 0.8, 0.25), 6)
@@ -186,12 +188,12 @@ def limit_of(metric: Metric, first: float, worse_share: float) -> float:
     return first - step if metric.higher_is_better else first + step
 
 
-def _metric(policy: Policy | None, signature: Signature) -> Metric:
-    return metric_or_default((policy.promote if policy else Promote()).metric, signature)
+def _metric(connection: Connection, policy: Policy | None, signature: Signature) -> AnyMetric:
+    return metric_of(connection, policy, signature) if policy else default_metric(signature)
 
 
 def _standing(
-    metric: Metric, policy: Policy | None, days: list[Performance], since: datetime, now: datetime
+    metric: AnyMetric, policy: Policy | None, days: list[Performance], since: datetime, now: datetime
 ) -> Standing:
     kinds = {
         estimated: {day.day: day for day in days if day.estimated is estimated} for estimated in (False, True)

@@ -10,6 +10,7 @@ import polars as pl
 from modelyard.engine.checks import ask
 from modelyard.records.errors import DeadlineError, InvalidError, ModelError, WorkerLostError, YardError
 from modelyard.records.models import Version
+from modelyard.records.outcomes import ACTUAL
 from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.signatures import Signature
 from modelyard.serving.answers import read_answer
@@ -19,7 +20,7 @@ from modelyard.workers.plans import Worker
 
 MOST = 20_000  # rows of a month, evenly spread: more would hardly tell more
 _BATCH = 1_000
-_BESIDE = ("request", "row", "at", "actual")
+_BESIDE = ("request", "row", "at", ACTUAL)
 
 Started = Callable[[Version], AbstractContextManager[Worker]]
 

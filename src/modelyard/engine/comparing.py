@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
+import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from modelyard.catalog.expressions import own_table
+from modelyard.catalog.frames import series
+from modelyard.catalog.gates import Case
 from modelyard.engine.checks import ask
 from modelyard.engine.heldout import MOST, HeldOutRows, columns_beside, numbers, outcomes, texts
 from modelyard.loop.gate import CannotCompareError, Compared, FailsError, Side
@@ -25,10 +29,11 @@ from modelyard.records.errors import (
     YardError,
 )
 from modelyard.records.models import Version
+from modelyard.records.outcomes import ACTUAL
 from modelyard.records.policies import Promote
+from modelyard.records.predictions import INPUT, OUTPUT
 from modelyard.records.references import shown
 from modelyard.records.signatures import PROBABILITY, Signature, Task
-from modelyard.records.verdicts import Verdict
 from modelyard.serving.answers import read_answer
 from modelyard.serving.counting import score_index
 from modelyard.serving.inputs import InputPlan, Inputs
@@ -85,9 +90,7 @@ class Comparing:
         self._rows = rows
         self._timeout = timeout
 
-    def __call__(
-        self, verdict: Verdict, candidate: Version, champion: Version | None, promote: Promote
-    ) -> Compared:
+    def __call__(self, case: Case) -> Compared:
         """What both answer; see `loop.gate.Compare`.
 
         Raises:
@@ -95,7 +98,8 @@ class Comparing:
             CannotCompareError: the rows or the champion are at fault.
             WorkerStartError: one of them does not start.
         """
-        read = self._rows.reader(verdict.held_out, promote)
+        candidate, champion, target = case.candidate, case.champion, case.verdict.held_out.target
+        read = self._rows.reader(case.verdict.held_out, case.promote)
         first = champion or candidate
         try:
             inputs = read(InputPlan(first.bundle.signature, MOST))
@@ -106,14 +110,14 @@ class Comparing:
         if not inputs.count:
             raise CannotCompareError("The hold-out has no rows.", "Hold out more: [promote] holdout.")
         beside = columns_beside(inputs)
-        rows = _Rows(inputs, beside, outcomes(beside, verdict.held_out.target))
+        rows = _Rows(inputs, beside, outcomes(beside, target))
         try:
             mine = inputs if champion is None else read(InputPlan(candidate.bundle.signature, MOST))
         except InvalidError as error:
             raise FailsError(f"It cannot take the held-out rows: {error.message}") from error
         sides = [(candidate, mine)] if champion is None else [(candidate, mine), (champion, inputs)]
         answered = self._answered(sides)
-        return _compared(verdict.held_out.target, promote, rows, sides, answered)
+        return _compared(case, rows, sides, answered)
 
     def _answered(self, sides: Sequence[tuple[Version, Inputs]]) -> list[_Asked]:
         """What each answers, the candidate first; timed by turns."""
@@ -206,32 +210,51 @@ def _time(asking: Sequence[_Asking], answered: Sequence[_Asked]) -> None:
         found.seconds = statistics.median(times) if times else 0.0
 
 
-def _compared(  # what is predicted, by which policy, and all that was asked and answered
-    target: str,
-    promote: Promote,
-    rows: _Rows,
-    sides: Sequence[tuple[Version, Inputs]],
-    answered: Sequence[_Asked],
+def _compared(
+    case: Case, rows: _Rows, sides: Sequence[tuple[Version, Inputs]], answered: Sequence[_Asked]
 ) -> Compared:
     """The rows that can be compared: with an outcome, and answered by both."""
     mine, *theirs = answered
-    candidate = sides[0][0]
     askable = np.array([value is not None for value in rows.came], np.bool_)
     for found in theirs:
         askable &= ~found.failed
     both = askable & ~mine.failed
-    came = [value for value, keep in zip(rows.came, both, strict=True) if keep]
-    signature = candidate.bundle.signature
+    known = [value for value, keep in zip(rows.came, both, strict=True) if keep]
+    signature, target = case.candidate.bundle.signature, case.verdict.held_out.target
+    came = numbers(known, target) if signature.task is Task.REGRESSION else texts(known)
+    tables = [
+        _table(*side, found, both, came) if case.own else None
+        for side, found in zip(sides, answered, strict=True)
+    ]
+    candidate, *champion = [
+        _side(version, found, both, table)
+        for (version, _), found, table in zip(sides, answered, tables, strict=True)
+    ]
     return Compared(
         signature=signature,
-        came=numbers(came, target) if signature.task is Task.REGRESSION else texts(came),
-        slices=_slices(promote, sides[-1][0], rows, both),
-        candidate=_side(candidate, mine, both),
-        champion=_side(sides[1][0], theirs[0], both) if theirs else None,
+        came=came,
+        slices=_slices(case.promote, sides[-1][0], rows, both),
+        candidate=candidate,
+        champion=champion[0] if champion else None,
         left_out=int((~askable).sum()),
         failed=int((askable & mine.failed).sum()),
         words=mine.words,
+        own=case.own,
     )
+
+
+def _table(  # which version, what it was asked and answered, which rows of that, and what came of these
+    version: Version, inputs: Inputs, asked: _Asked, which: NDArray[np.bool_], came: Sequence[str] | Doubles
+) -> pl.DataFrame:
+    """The rows and the answers to them as a metric of the model's own reads them."""
+    signature = version.bundle.signature
+    columns = [series(INPUT + c.name, c) for c in InputPlan(signature, MOST).columns_of([inputs])]
+    columns += [
+        series(OUTPUT + c.name, from_values(c.name, c.type, values))
+        for c, values in zip(signature.outputs, asked.outputs, strict=True)
+    ]
+    table = pl.DataFrame(columns).filter(pl.Series(which))
+    return own_table(table.with_columns(pl.Series(ACTUAL, came)), signature)
 
 
 def _slices(promote: Promote, read_as: Version, rows: _Rows, both: NDArray[np.bool_]) -> dict[str, list[str]]:
@@ -255,12 +278,12 @@ def _slices(promote: Promote, read_as: Version, rows: _Rows, both: NDArray[np.bo
     return found
 
 
-def _side(version: Version, asked: _Asked, rows: NDArray[np.bool_]) -> Side:
+def _side(version: Version, asked: _Asked, rows: NDArray[np.bool_], table: pl.DataFrame | None) -> Side:
     signature = version.bundle.signature
     kept = [[value for value, keep in zip(column, rows, strict=True) if keep] for column in asked.outputs]
     place = score_index(signature)
     outputs = np.array([], float) if place is None else np.array(kept[place], float)
-    return Side(_answers(signature, kept, outputs), outputs, asked.seconds, version.size)
+    return Side(_answers(signature, kept, outputs), outputs, asked.seconds, version.size, table)
 
 
 def _answers(signature: Signature, outputs: list[list[Value]], scores: Doubles) -> Answers:

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
+import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from modelyard.catalog.gates import Case, Gates, Judged
 from modelyard.loop import scores
 from modelyard.loop.rollout import FAILED
-from modelyard.loop.scores import Answers, Doubles, Interval, compare, score
+from modelyard.loop.scores import Answers, Doubles, Interval, Score, Summed, compare, own_score, score
 from modelyard.records.compatibility import refusal
 from modelyard.records.errors import InvalidError, WorkerStartError, YardError
-from modelyard.records.metrics import Metric, metric_for
+from modelyard.records.metrics import AnyMetric, Metric, OwnMetric, metric_for
 from modelyard.records.models import Version, VersionState
 from modelyard.records.policies import Opponent, Promote
 from modelyard.records.references import shown
@@ -56,6 +57,7 @@ class Side(Struct, frozen=True):
 
     Attributes:
         answers: to the rows that are compared.
+        rows: these rows with the answers, for a metric of the model's own; see `catalog.expressions`.
         outputs: the number of each row that a rollout counts in bins; empty for labels alone.
         seconds: the median time of one row asked alone.
         size: bytes of its bundle.
@@ -65,6 +67,20 @@ class Side(Struct, frozen=True):
     outputs: Doubles
     seconds: float
     size: int
+    rows: pl.DataFrame | None = None
+
+    def score(
+        self, metric: AnyMetric, came: Sequence[str] | Doubles, which: NDArray[np.bool_] | None = None
+    ) -> Score | Summed:
+        """How good its answers were, to some of the rows or to all.
+
+        Args:
+            came: the outcomes of those rows.
+        """
+        if isinstance(metric, OwnMetric):
+            assert self.rows is not None  # noqa: S101 - who compares by such a metric brings them
+            return own_score(metric, self.rows if which is None else self.rows.filter(pl.Series(which)))
+        return score(metric, self.answers if which is None else self.answers.at(which), came)
 
 
 class Compared(Struct, frozen=True):
@@ -78,6 +94,7 @@ class Compared(Struct, frozen=True):
         failed: rows that the candidate failed, which are not among those compared, and
         words: what the last such failure said.
         champion: None for a first version.
+        own: metrics of the model's own that the policy may name.
     """
 
     signature: Signature
@@ -88,6 +105,7 @@ class Compared(Struct, frozen=True):
     left_out: int = 0
     failed: int = 0
     words: str = ""
+    own: tuple[OwnMetric, ...] = ()
 
 
 def judge(promote: Promote, compared: Compared, seed: int) -> Judged:
@@ -97,19 +115,19 @@ def judge(promote: Promote, compared: Compared, seed: int) -> Judged:
         CannotCompareError: too few rows, one class alone, or a metric that is no number.
         InvalidError: the policy's metric does not fit the model.
     """
-    metric = metric_for(promote.metric, compared.signature)
+    metric = metric_for(promote.metric, compared.signature, compared.own)
     _refuse_empty(metric, compared)
     other = compared.champion
-    against = other.answers if other else scores.constant(metric, compared.came)
     mine, theirs = (
-        score(metric, answers, compared.came) for answers in (compared.candidate.answers, against)
+        side.score(metric, compared.came)
+        for side in (compared.candidate, other or _guessing(metric, compared))
     )
     if not np.isfinite([mine.value, theirs.value]).all():
         raise CannotCompareError(f"The {metric} of these rows is not a number.", "Look at the hold-out.")
     found = compare(mine, theirs, seed)
     slices = () if other is None else tuple(_slices(metric, compared, seed))
     numbers = Numbers(
-        metric=metric,
+        metric=str(metric),
         rows=len(compared.came),
         left_out=compared.left_out,
         failed=compared.failed,
@@ -130,7 +148,14 @@ def judge(promote: Promote, compared: Compared, seed: int) -> Judged:
     return Judged(state, words, faults, numbers, _rules(promote, compared))
 
 
-def _refuse_empty(metric: Metric, compared: Compared) -> None:
+def _guessing(metric: AnyMetric, compared: Compared) -> Side:
+    """What always guesses the same, instead of a champion."""
+    answers, rows = scores.constant(metric, compared.came), compared.candidate.rows
+    rows = None if rows is None else scores.answering(rows, compared.signature, answers)
+    return Side(answers, answers.values, 0.0, 0, rows)
+
+
+def _refuse_empty(metric: AnyMetric, compared: Compared) -> None:
     count = len(compared.came)
     if count < FEW:
         raise CannotCompareError(
@@ -151,7 +176,7 @@ def _refuse_empty(metric: Metric, compared: Compared) -> None:
                 )
 
 
-def _slices(metric: Metric, compared: Compared, seed: int) -> Iterator[Slice]:
+def _slices(metric: AnyMetric, compared: Compared, seed: int) -> Iterator[Slice]:
     """Each slice with enough rows, the worst first."""
     parts = [
         (column, value, rows)
@@ -174,7 +199,7 @@ def _parts(texts: NDArray[np.object_]) -> Iterator[tuple[str, NDArray[np.bool_]]
 
 
 def _slice(  # which metric of what, in which slice, among how many
-    metric: Metric,
+    metric: AnyMetric,
     compared: Compared,
     column: str,
     value: str,
@@ -185,13 +210,11 @@ def _slice(  # which metric of what, in which slice, among how many
     assert compared.champion is not None  # noqa: S101 - a first version has no slices
     came = compared.came
     own = came[rows] if isinstance(came, np.ndarray) else [c for c, r in zip(came, rows, strict=True) if r]
-    mine, theirs = (
-        score(metric, side.answers.at(rows), own) for side in (compared.candidate, compared.champion)
-    )
+    mine, theirs = (side.score(metric, own, rows) for side in (compared.candidate, compared.champion))
     found = compare(mine, theirs, seed)
     if not np.isfinite([found.better, found.spread]).all():
         return None
-    worse = -found.better / theirs.value if theirs.value else float(np.sign(-found.better))
+    worse = -found.better / abs(theirs.value) if theirs.value else float(np.sign(-found.better))
     is_sure = found.is_worse(places)
     return Slice(column, value, int(rows.sum()), mine.value, theirs.value, worse, is_sure)
 
@@ -285,7 +308,7 @@ def _shares(outputs: Doubles, edges: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(float(share) for share in counts / counts.sum())
 
 
-Compare = Callable[[Verdict, Version, Version | None, Promote], Compared]
+Compare = Callable[[Case], Compared]
 
 
 class GateStep:
@@ -332,7 +355,7 @@ class GateStep:
         if plain := _without_rows(case):
             return _plain(*plain, case.promote)
         try:
-            compared = self._compare(case.verdict, case.candidate, case.champion, case.promote)
+            compared = self._compare(case)
             return judge(case.promote, compared, seed_of(case.verdict))
         except FailsError as error:
             return _plain(VerdictState.REFUSED, f"Refused. {error}", case.promote)

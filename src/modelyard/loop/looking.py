@@ -10,6 +10,7 @@ from typing import NamedTuple
 from modelyard.catalog.facts import measured
 from modelyard.catalog.good import last_good_days
 from modelyard.catalog.history import History
+from modelyard.catalog.policies import metric_of
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Summary
 from modelyard.catalog.yardsticks import Yardstick
@@ -22,7 +23,6 @@ from modelyard.loop.quality import few_rows
 from modelyard.loop.reference import References
 from modelyard.loop.worse import worse
 from modelyard.records.estimates import Judgement, past_errors
-from modelyard.records.metrics import metric_or_default
 from modelyard.records.models import Version
 from modelyard.records.predictions import Finding, day_of, hour_of
 from modelyard.records.references import CHAMPION
@@ -150,9 +150,9 @@ class Looking:
         that have earned trust.
         """
         policy = self._registry.policies.policy(version.model)
-        metric = metric_or_default(policy.promote.metric, version.bundle.signature)
         with self._database.read() as connection:
-            every = watch.performances(connection, version.model, version.version, metric)
+            metric = metric_of(connection, policy, version.bundle.signature)
+            every = watch.performances(connection, version.model, version.version, str(metric))
         trusted = any(p.judgement is Judgement.TRUSTED for p in past_errors(every))
         for estimated in (False, True) if trusted else (False,):
             known = measured([p for p in every if p.estimated is estimated], metric, now)

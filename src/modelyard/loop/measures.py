@@ -17,10 +17,10 @@ import polars as pl
 from msgspec import Struct
 
 from modelyard.catalog.expressions import evaluated, own_table
-from modelyard.loop.outcomes import ACTUAL
 from modelyard.loop.scores import Answers, Doubles, label_text, score
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import Metric, OwnMetric
+from modelyard.records.outcomes import ACTUAL
 from modelyard.records.predictions import INPUT, OUTPUT, Performance
 from modelyard.records.quantiles import point_of, quantiles_of
 from modelyard.records.signatures import LABEL, PROBABILITY, Signature, Task

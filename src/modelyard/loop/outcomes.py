@@ -17,14 +17,14 @@ import msgspec
 import polars as pl
 
 from modelyard.catalog.keeping import KEYS
-from modelyard.records.outcomes import key_text
+from modelyard.records.outcomes import ACTUAL, key_text
 from modelyard.records.predictions import INPUT, Kind, Labelled, Performance, Segment, Waiting
 from modelyard.store import duties, segments, watch
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
-ACTUAL, CAME_AT = "actual", "came_at"
+CAME_AT = "came_at"
 _ID = ["request", "row"]
 _ROWS_AT_ONCE = 1_000_000
 _OTHERS = ""  # where ids that are not of our form are found in `Segment.requests`

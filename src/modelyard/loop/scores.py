@@ -12,17 +12,20 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
+import polars as pl
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from modelyard.records.metrics import Metric
+from modelyard.catalog.expressions import compiled, computed
+from modelyard.records.metrics import AnyMetric, Metric, OwnMetric
+from modelyard.records.signatures import LABEL, PREDICTION, PROBABILITY, Signature, Task
 
 Doubles = NDArray[np.float64]
 
 DRAWS = 2_000
 SURE = 0.95
 _AT_ONCE = 100  # draws; more would take hundreds of megabytes for the largest hold-out
-_AREA_DRAWS = 500  # of the AUC, each of which ranks all rows
+_COSTLY_DRAWS = 500  # of the AUC, each of which ranks all rows, and of sums of expressions
 _LEAST_CHANCE = 1e-15  # a class that came and was given no chance costs 34.5, not infinity
 
 
@@ -56,9 +59,19 @@ class Score(Struct, frozen=True):
         came: for AUC whether that class came; else empty.
     """
 
-    metric: Metric
+    metric: AnyMetric
     rows: Doubles
     came: NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(self.rows)
+
+    @property
+    def draws(self) -> int:
+        """Of how many draws it takes the time."""
+        return _COSTLY_DRAWS if self.metric is Metric.AUC else DRAWS
 
     @property
     def value(self) -> float:
@@ -69,6 +82,73 @@ class Score(Struct, frozen=True):
             return float(_areas(self, np.ones((1, len(self.rows))))[0])
         mean = float(self.rows.mean())
         return mean**0.5 if self.metric is Metric.RMSE else mean
+
+    def drawn(self, starts: NDArray[np.int64], length: int) -> Doubles:
+        """The metric on each draw of blocks."""
+        if self.metric is Metric.AUC:
+            return _areas(self, _weights(starts, len(self.rows), length))
+        around = np.concatenate([self.rows, self.rows[: length - 1]])
+        sums = np.concatenate([[0.0], np.cumsum(around)])
+        blocks = sums[length:] - sums[:-length]
+        means: Doubles = blocks[starts].mean(axis=1) / length
+        return np.sqrt(np.maximum(means, 0.0)) if self.metric is Metric.RMSE else means
+
+
+class Summed(Struct, frozen=True):
+    """One version's metric of the model's own over n rows, where it sums rows up or leaves some out.
+
+    Attributes:
+        by: the expression, and
+        table: the columns of it; see `catalog.expressions.own_table`.
+    """
+
+    metric: AnyMetric
+    by: pl.Expr
+    table: pl.DataFrame
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return self.table.height
+
+    @property
+    def draws(self) -> int:
+        """Of how many draws it takes the time: each is computed by itself."""
+        return _COSTLY_DRAWS
+
+    @property
+    def value(self) -> float:
+        """The metric; NaN where it means nothing."""
+        return _mean_of(computed(self.by, self.table))
+
+    def drawn(self, starts: NDArray[np.int64], length: int) -> Doubles:
+        """The metric on each draw of blocks."""
+        steps = np.arange(length)
+        places = ((begins[:, None] + steps).ravel() % self.count for begins in starts)
+        return np.array([_mean_of(computed(self.by, self.table[rows])) for rows in places])
+
+
+def own_score(metric: OwnMetric, table: pl.DataFrame) -> Score | Summed:
+    """How good answers were by a metric of the model's own.
+
+    Args:
+        table: n labelled rows; see `catalog.expressions.own_table`.
+
+    Raises:
+        InvalidError: it cannot be computed on such rows.
+    """
+    by = compiled(metric.expression, table.columns)
+    values = computed(by, table)
+    known = values.drop_nulls().drop_nans()
+    if len(known) == table.height > 1:
+        return Score(metric, known.to_numpy())
+    used = dict.fromkeys(by.meta.root_names()) or table.columns[:1]
+    return Summed(metric, by, table.select(used))
+
+
+def _mean_of(values: pl.Series) -> float:
+    mean = values.drop_nans().mean()
+    return mean if isinstance(mean, float) else float("nan")
 
 
 class Interval(Struct, frozen=True):
@@ -130,7 +210,7 @@ def score(metric: Metric, answers: Answers, came: Sequence[str] | Doubles) -> Sc
     return Score(metric, squares + (1 - given) ** 2)
 
 
-def constant(metric: Metric, came: Sequence[str] | Doubles) -> Answers:
+def constant(metric: AnyMetric, came: Sequence[str] | Doubles) -> Answers:
     """What guesses the same for every row, as well as one guess can: what a first version must beat."""
     count = len(came)
     if isinstance(came, np.ndarray):
@@ -143,7 +223,27 @@ def constant(metric: Metric, came: Sequence[str] | Doubles) -> Answers:
     )
 
 
-def compare(candidate: Score, champion: Score, seed: int) -> Interval:
+def answering(table: pl.DataFrame, signature: Signature, answers: Answers) -> pl.DataFrame:
+    """Labelled rows as they were if these had been the answers to them.
+
+    Args:
+        table: see `catalog.expressions.own_table`.
+    """
+    if signature.task is Task.REGRESSION:
+        names = {PREDICTION, *(column.name for column in signature.outputs)} & {*table.columns}
+        return table.with_columns(pl.Series(name, answers.values) for name in sorted(names))
+    chances = dict(zip(answers.classes, answers.probabilities.T, strict=True))
+    given = [
+        pl.Series(PROBABILITY + name, chances.get(label_text(name), np.zeros(table.height)))
+        for name in signature.classes
+    ]
+    labels = pl.Series(LABEL, answers.labels)
+    kind = table[LABEL].dtype
+    said = labels == "true" if kind == pl.Boolean else labels.cast(kind)
+    return table.with_columns(said, *given)
+
+
+def compare(candidate: Score | Summed, champion: Score | Summed, seed: int) -> Interval:
     """How much better the candidate is, in the metric's unit; the same for the same seed.
 
     >>> better = compare(Score(Metric.MAE, np.ones(500)), Score(Metric.MAE, np.full(500, 3.0)), 1)
@@ -152,30 +252,19 @@ def compare(candidate: Score, champion: Score, seed: int) -> Interval:
     """
     sign = 1.0 if candidate.metric.higher_is_better else -1.0
     point = sign * (candidate.value - champion.value)
-    count = len(candidate.rows)
+    count = candidate.count
     length = max(1, round(count ** (1 / 3)))
     chance = np.random.default_rng(seed)
     draws = []
-    for _ in range(0, _AREA_DRAWS if candidate.metric is Metric.AUC else DRAWS, _AT_ONCE):
+    for _ in range(0, min(candidate.draws, champion.draws), _AT_ONCE):
         starts = chance.integers(0, count, (_AT_ONCE, -(-count // length)))
-        draws.append(_drawn(candidate, starts, length) - _drawn(champion, starts, length))
+        draws.append(candidate.drawn(starts, length) - champion.drawn(starts, length))
     found = sign * np.concatenate(draws)
     found = found[np.isfinite(found)]
     if not len(found):
         return Interval(point, float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(found, ((1 - SURE) / 2, (1 + SURE) / 2))
     return Interval(point, float(low), float(high), float(found.std()))
-
-
-def _drawn(score: Score, starts: NDArray[np.int64], length: int) -> Doubles:
-    """The metric on each draw of blocks."""
-    if score.metric is Metric.AUC:
-        return _areas(score, _weights(starts, len(score.rows), length))
-    around = np.concatenate([score.rows, score.rows[: length - 1]])
-    sums = np.concatenate([[0.0], np.cumsum(around)])
-    blocks = sums[length:] - sums[:-length]
-    means: Doubles = blocks[starts].mean(axis=1) / length
-    return np.sqrt(np.maximum(means, 0.0)) if score.metric is Metric.RMSE else means
 
 
 def _weights(starts: NDArray[np.int64], count: int, length: int) -> Doubles:

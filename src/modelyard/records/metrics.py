@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +12,10 @@ from msgspec import Struct
 from modelyard.records.errors import InvalidError
 from modelyard.records.references import shown
 from modelyard.records.signatures import Signature, Task
+
+OTHERS = ("bias", "calibration", "precision", "recall", "coverage", "interval-width", "quantile-loss")
+MAX_EXPRESSION = 1_000  # characters
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 
 
 class Metric(StrEnum):
@@ -44,46 +49,6 @@ class Metric(StrEnum):
         return self in (Metric.LOGLOSS, Metric.BRIER, Metric.AUC)
 
 
-def default_metric(signature: Signature) -> Metric:
-    """The metric where a policy names none: MAE of numbers, log-loss of probabilities, accuracy of labels."""
-    if signature.task is Task.REGRESSION:
-        return Metric.MAE
-    return Metric.LOGLOSS if signature.classes else Metric.ACCURACY
-
-
-def metric_for(name: str, signature: Signature) -> Metric:
-    """The metric that a policy names, or the default if it names none.
-
-    Raises:
-        InvalidError: this model's answers have no such metric.
-    """
-    if not name:
-        return default_metric(signature)
-    metric = Metric(name)
-    if metric.task is not signature.task or (metric.needs_probabilities and not signature.classes):
-        raise InvalidError(
-            f"The metric {shown(name)} does not fit this model, which answers "
-            f"{'numbers' if signature.task is Task.REGRESSION else 'labels'}"
-            f"{' with probabilities' if signature.classes else ''}.",
-            f"Set [promote] metric to another, as {default_metric(signature)!s}.",
-            key="promote.metric",
-        )
-    return metric
-
-
-def metric_or_default(name: str, signature: Signature) -> Metric:
-    """The metric that a policy names; the default where it names none, or one that does not fit."""
-    try:
-        return metric_for(name, signature)
-    except InvalidError:
-        return default_metric(signature)
-
-
-OTHERS = ("bias", "calibration", "precision", "recall", "coverage", "interval-width", "quantile-loss")
-MAX_EXPRESSION = 1_000  # characters
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
-
-
 class OwnMetric(Struct, frozen=True):
     """A metric of one model's own, measured on its labelled rows beside the usual ones.
 
@@ -98,6 +63,73 @@ class OwnMetric(Struct, frozen=True):
     higher_is_better: bool
     changed_at: datetime
     changed_by: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AnyMetric = Metric | OwnMetric
+
+
+def default_metric(signature: Signature) -> Metric:
+    """The metric where a policy names none: MAE of numbers, log-loss of probabilities, accuracy of labels."""
+    if signature.task is Task.REGRESSION:
+        return Metric.MAE
+    return Metric.LOGLOSS if signature.classes else Metric.ACCURACY
+
+
+def can_name(name: str) -> bool:
+    """Whether a policy can name it: a metric that candidates are judged by, or one of a model's own.
+
+    >>> can_name("mae"), can_name("late-misses"), can_name("bias"), can_name("Mae")
+    (True, True, False, False)
+    """
+    return name in list(Metric) or (name not in OTHERS and _NAME.fullmatch(name) is not None)
+
+
+def metric_for(name: str, signature: Signature, own: Iterable[OwnMetric] = ()) -> AnyMetric:
+    """The metric that a policy names, or the default if it names none.
+
+    Args:
+        own: the model's own metrics.
+
+    Raises:
+        InvalidError: there is no such metric, or none of this model's answers.
+    """
+    if not name:
+        return default_metric(signature)
+    if name not in list(Metric):
+        found = next((metric for metric in own if metric.name == name), None)
+        if found is None:
+            raise no_metric(name)
+        return found
+    metric = Metric(name)
+    if metric.task is not signature.task or (metric.needs_probabilities and not signature.classes):
+        raise InvalidError(
+            f"The metric {shown(name)} does not fit this model, which answers "
+            f"{'numbers' if signature.task is Task.REGRESSION else 'labels'}"
+            f"{' with probabilities' if signature.classes else ''}.",
+            f"Set [promote] metric to another, as {default_metric(signature)!s}.",
+            key="promote.metric",
+        )
+    return metric
+
+
+def no_metric(name: str) -> InvalidError:
+    """What is said of a name that no metric has."""
+    return InvalidError(
+        f"[promote] metric is {shown(name)}, and the model has no such metric.",
+        f"Name one of {', '.join(Metric)}, or one of its own: yard metric MODEL NAME EXPRESSION.",
+        key="promote.metric",
+    )
+
+
+def metric_or_default(name: str, signature: Signature, own: Iterable[OwnMetric] = ()) -> AnyMetric:
+    """The metric that a policy names; the default where it names none, or one that does not fit."""
+    try:
+        return metric_for(name, signature, own)
+    except InvalidError:
+        return default_metric(signature)
 
 
 def check_metric_name(name: str) -> str:

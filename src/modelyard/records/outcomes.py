@@ -1,9 +1,10 @@
-"""Outcomes: how the values of key columns are compared."""
+"""Outcomes: the column they come in, and how the values of key columns are compared."""
 
 from __future__ import annotations
 
 import re
 
+ACTUAL = "actual"  # the column with what really came
 _WHOLE = re.compile(r"-?[0-9]{1,18}\.0+", re.ASCII)
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from modelyard.records.errors import InvalidError
-from modelyard.records.metrics import Metric
+from modelyard.records.metrics import Metric, can_name
 from modelyard.records.references import Reference, shown
 from modelyard.records.rollouts import Rules, Stage, StageKind
 from modelyard.records.schedules import check_schedule
@@ -132,7 +132,7 @@ class Promote(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """`[promote]`: what a candidate must show, and how it takes over.
 
     Attributes:
-        metric: see `records.metrics`; by default that of the model's task.
+        metric: see `records.metrics`, or one of the model's own; by default that of the model's task.
         holdout: `newest 20%` or `newest 5000 rows` of the training data, which no training sees.
         must_beat: the champion on the same rows, or nothing.
         slices: columns; among the rows of none of their values may the candidate be worse by more than
@@ -161,8 +161,9 @@ class Promote(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     approval: Approval = Approval.AUTO
 
     def __post_init__(self) -> None:
-        if self.metric and self.metric not in list(Metric):
-            _refuse("promote.metric", self.metric, f"one of {', '.join(Metric)}")
+        if self.metric and not can_name(self.metric):
+            due = f"one of {', '.join(Metric)}, or the name of a metric of the model's own"
+            _refuse("promote.metric", self.metric, due)
         if _holdout(self.holdout) is None:
             _refuse("promote.holdout", self.holdout, "`newest 20%` or `newest 5000 rows`")
         if len(self.slices) > _MOST_SLICES or not all(self.slices):

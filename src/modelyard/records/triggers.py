@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from modelyard.records.metrics import Metric
+from modelyard.records.metrics import AnyMetric
 from modelyard.records.policies import Level
 
 
@@ -48,7 +48,7 @@ class Measured(Struct, frozen=True):
         estimated: without outcomes, from the champion's own probabilities.
     """
 
-    metric: Metric
+    metric: AnyMetric
     first: float
     now: float
     low: float

@@ -7,8 +7,6 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from modelyard.records.metrics import Metric
-
 
 class VerdictState(StrEnum):
     """What the gate found.
@@ -77,6 +75,7 @@ class Numbers(Struct, frozen=True):
     """What was measured.
 
     Attributes:
+        metric: its name.
         rows: how many rows both answered, and
         left_out: how many had no outcome, or the champion could not answer.
         failed: rows that the candidate failed and the champion (or nobody) answered.
@@ -89,7 +88,7 @@ class Numbers(Struct, frozen=True):
         candidate_size, champion_size: bytes of the bundles.
     """
 
-    metric: Metric
+    metric: str
     rows: int
     left_out: int
     failed: int

@@ -14,13 +14,13 @@ import msgspec
 import polars as pl
 
 from modelyard.records.errors import InvalidError, MalformedError
-from modelyard.records.outcomes import key_text
+from modelyard.records.outcomes import ACTUAL, key_text
 from modelyard.records.references import shown
 from modelyard.records.signatures import ColumnType, Signature, Task
 from modelyard.serving.tables import read_csv
 from modelyard.workers.wire import ColumnData, block_of, compose, from_values
 
-ACTUAL, REQUEST, ROW = "actual", "request_id", "row"
+REQUEST, ROW = "request_id", "row"
 _OWN = (ACTUAL, REQUEST, ROW)
 _ROWS_A_FRAME = 50_000
 _LONGEST_ID = 100

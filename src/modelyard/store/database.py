@@ -285,7 +285,9 @@ def add_up(connection: Connection, table: Table, rows: Sequence[dict[str, Any]],
         return
     query = _insert(connection)(table)
     added = {name: table.c[name] + query.excluded[name] for name in sums}
-    connection.execute(query.on_conflict_do_update(index_elements=table.primary_key.columns, set_=added), rows)
+    connection.execute(
+        query.on_conflict_do_update(index_elements=table.primary_key.columns, set_=added), rows
+    )
 
 
 def _insert(connection: Connection) -> Callable[[Table], SqliteInsert | PostgresqlInsert]:

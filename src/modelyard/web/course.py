@@ -11,7 +11,7 @@ from msgspec import Struct
 from modelyard.api.services import Services
 from modelyard.catalog.facts import pooled
 from modelyard.catalog.sightings import Answering, Course
-from modelyard.records.metrics import Metric
+from modelyard.records.metrics import AnyMetric
 from modelyard.records.models import Model
 from modelyard.records.predictions import Performance
 from modelyard.records.rollouts import RouteTable
@@ -60,7 +60,7 @@ def answering_of(table: RouteTable, model: Model) -> Answering | None:
 
 def timelines(course: Course, since: datetime, until: datetime) -> list[Timeline]:
     """One of each metric, that of the policy first."""
-    names = sorted({day.metric for day in course.days}, key=lambda n: (n != course.metric, n))
+    names = sorted({day.metric for day in course.days}, key=lambda n: (n != str(course.metric), n))
     marks = tuple(Mark(c.at, c.after) for c in course.champions if c.after is not None)
     return [_timeline(course, name, marks, since, until) for name in names[:_MOST_METRICS]]
 
@@ -69,7 +69,7 @@ def _timeline(
     course: Course, name: str, marks: tuple[Mark, ...], since: datetime, until: datetime
 ) -> Timeline:
     own = [day for day in course.days if day.metric == name and math.isfinite(day.value)]
-    limit = course.standing.limit if course.standing and name == course.metric else None
+    limit = course.standing.limit if course.standing and name == str(course.metric) else None
     return Timeline(
         name=name,
         measured=by_day(day for day in own if not day.estimated),
@@ -94,7 +94,7 @@ def by_day(days: Iterable[Performance]) -> tuple[Performance, ...]:
 def slices(course: Course) -> list[Sliced]:
     """Of what was measured, the worst slices first; of what was not, nothing."""
     metric = course.metric
-    whole = [d for d in course.days if d.metric == metric and not d.estimated]
+    whole = [d for d in course.days if d.metric == str(metric) and not d.estimated]
     if not whole:
         return []
     every = pooled(whole, metric)[0]
@@ -107,7 +107,7 @@ def slices(course: Course) -> list[Sliced]:
     return sorted(known, key=lambda s: (not s.is_sure, -s.worse, s.name))[:_MOST_SLICES]
 
 
-def _sliced(name: str, days: Sequence[Performance], metric: Metric, every: float) -> Sliced:
+def _sliced(name: str, days: Sequence[Performance], metric: AnyMetric, every: float) -> Sliced:
     value, error = pooled(days, metric)
     low, high = value - _NORMAL * error, value + _NORMAL * error
     sign = -1 if metric.higher_is_better else 1
