@@ -12,10 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from modelyard.catalog.facts import facts_of
 from modelyard.catalog.history import History
 from modelyard.catalog.registry import Registry
-from modelyard.catalog.summaries import Summary
+from modelyard.catalog.summaries import Summary, unpack
 from modelyard.catalog.watch import Watching
+from modelyard.loop.estimates import Estimator, estimator
 from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
@@ -320,6 +322,34 @@ def test_drift_is_noticed_stays_and_is_over(yard: Yard) -> None:
     assert hour(0.0) == []
 
 
+def test_callers_who_fall_silent_are_noticed_when_the_hour_is_over(yard: Yard) -> None:
+    """Nothing is shipped then: the duty comes by itself. Of hours long ago their rows are known, no more."""
+    yard.registry.policies.put(MODEL, Retrain(drift=Level.LOW), Promote(), by="anna")
+    first = day_of(datetime.now(UTC)) + timedelta(days=1)
+    for number in range(9):
+        yard.now = first + timedelta(days=number, hours=10, minutes=30)
+        x = np.random.default_rng(number).normal(0, 1.0, 400)
+        yard.front.answer({"x": x}, {"prediction": x}, at=yard.now)
+        yard.look()
+        yard.shipper.tidy()
+    with yard.database.read() as connection:
+        hours = segments.summary_rows(connection, MODEL, 1, segments.HOUR, first, yard.now)
+        duty = duties.get(connection, "watch", MODEL)
+        assert watch.open_findings(connection, MODEL) == []
+    assert [rows for _, rows, _ in hours] == [400] * 9
+    assert [unpack(data).rows for _, _, data in hours] == [0] * 6 + [400] * 3
+    assert duty is not None
+    assert duty.due_at == first + timedelta(days=8, hours=11, minutes=5)
+    yard.now = first + timedelta(days=9, hours=11, minutes=5)
+    yard.look()
+    with yard.database.read() as connection:
+        (found,) = watch.open_findings(connection, MODEL)
+        facts = facts_of(connection, MODEL, yard.now)
+    assert (found.kind, found.level) == ("volume", Level.HIGH)
+    assert found.words == "0 predictions were asked for in an hour; 400 are usual for it."
+    assert facts.findings == (), "there is nothing to learn from it"
+
+
 def test_no_finding_tells_values_of_a_marked_column(yard: Yard) -> None:
     """Findings go to all who see the model, and out with alerts: of the column itself, and as a slice."""
     yard.registry.datasets.push(
@@ -495,6 +525,37 @@ def test_a_day_without_outcomes_is_estimated(
     assert found.value == pytest.approx(expected, rel=0.05)
     assert [m.day for m in yard.metric("logloss") if not m.estimated] == [DAY]
     yard.outcomes.close()
+
+
+def test_an_estimator_is_learned_anew_with_a_tenth_more_outcomes(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+
+    def noted(labelled: pl.DataFrame, signature: Signature) -> Estimator | None:
+        learned.append(labelled.height)
+        return estimator(labelled, signature)
+
+    def outcomes_of(begin: int, end: int) -> None:
+        yard.say(*({"request_id": one, "row": row, "actual": x[row] + row % 3} for row in range(begin, end)))
+
+    def later(**passed: int) -> None:
+        yard.now += timedelta(**passed)
+        yard.answer(1.0, 2.0, at=yard.now)
+        yard.look()
+
+    monkeypatch.setattr("modelyard.loop.estimating.estimator", noted)
+    x = np.random.default_rng(1).normal(0, 1.0, 1000)
+    one = yard.answer(*x, at=yard.now)
+    outcomes_of(0, 600)
+    yard.look()
+    later(days=1)
+    outcomes_of(600, 610)
+    later(minutes=11)
+    assert learned == [600]
+    outcomes_of(610, 700)
+    later(minutes=11)
+    assert learned == [600, 700]
 
 
 def test_days_of_numbers_are_estimated_and_judged_when_outcomes_come(yard: Yard) -> None:

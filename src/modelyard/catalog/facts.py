@@ -16,7 +16,7 @@ from modelyard.records.jobs import Job, Usage
 from modelyard.records.metrics import AnyMetric, Metric
 from modelyard.records.models import Version
 from modelyard.records.policies import Policy
-from modelyard.records.predictions import Performance
+from modelyard.records.predictions import VOLUME, Performance
 from modelyard.records.projects import dataset_of, read_project
 from modelyard.records.references import CHAMPION
 from modelyard.records.triggers import Cause, Facts, Measured, Noticed
@@ -95,7 +95,8 @@ def _findings(connection: Connection, model: str, began: datetime, now: datetime
     A candidate that was refused leaves the finding open: without the day, each cooldown would train again.
     """
     found = watch.open_findings(connection, model)
-    return tuple(Noticed(f.level, f.words) for f in found if f.noticed_at > began or now - began > DAY)
+    recent = [f for f in found if f.noticed_at > began or now - began > DAY]
+    return tuple(Noticed(f.level, f.words) for f in recent if f.kind != VOLUME)  # fewer rows teach nothing
 
 
 def _performance(connection: Connection, policy: Policy, champion: Version, now: datetime) -> Measured | None:

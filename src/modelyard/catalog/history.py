@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _NODE = "node"
 HOURS_KEPT = timedelta(days=3)
+COUNTS_KEPT = timedelta(days=15)  # of hours how many rows they had, to know what is usual for one
 
 
 Found = tuple[Record, str, int]

@@ -124,6 +124,9 @@ def pack(summary: Summary) -> bytes:
     return zlib.compress(msgspec.msgpack.encode(summary), _LEVEL)
 
 
+EMPTY = pack(Summary())
+
+
 def unpack(data: bytes) -> Summary:
     """What `pack` made."""
     return _decoder.decode(zlib.decompress(data))

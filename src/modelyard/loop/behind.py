@@ -13,7 +13,7 @@ from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Numbers, Summary, Texts
 from modelyard.loop.drift import most_grown
 from modelyard.loop.kept import Kept
-from modelyard.loop.labelled import Rows, newest
+from modelyard.loop.labelled import Rows, newest, tenths
 from modelyard.loop.losses import FEWEST, LossModel, cost_of, loss_model
 from modelyard.loop.quality import looks_like_number
 from modelyard.records.metrics import Metric, default_metric
@@ -32,6 +32,7 @@ _EXAMPLES = 5
 _LITTLE = 0.03  # of the metric: what changes less is hardly worth a word
 _EVERY = timedelta(minutes=10)
 _LEARNED = 8  # loss models that are kept in memory, with rows
+_Learned = tuple[str, int, datetime, int]  # of which version, of days before which, with how many rows
 
 
 class Behind(Struct, frozen=True):
@@ -58,7 +59,7 @@ class Looker:
         self._registry = registry
         self._clock = clock
         self._known: dict[tuple[str, int, str, Level], tuple[datetime, Behind]] = {}
-        self._learned: Kept[tuple[str, ...], tuple[LossModel, pl.DataFrame] | None] = Kept(_LEARNED)
+        self._learned: Kept[_Learned, tuple[LossModel, pl.DataFrame] | None] = Kept(_LEARNED)
 
     def __call__(
         self, findings: Sequence[Finding], version: Version, reference: Summary, window: Summary
@@ -127,7 +128,8 @@ class Looker:
         days = self._rows.labelled_days(version.model, version.version, before=before)
         if sum(d.rows for d in days) < FEWEST:
             return None
-        return self._learned.of(tuple(d.digest for d in days), lambda: self._learn(version, days))
+        key = (version.model, version.version, before, tenths(days))
+        return self._learned.of(key, lambda: self._learn(version, days))
 
     def _learn(self, version: Version, days: list[Labelled]) -> tuple[LossModel, pl.DataFrame] | None:
         labelled = self._rows.read(days)

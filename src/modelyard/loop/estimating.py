@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from modelyard.catalog.registry import Registry
 from modelyard.loop.estimates import Estimator, can_estimate, estimator, performances
 from modelyard.loop.kept import Kept
-from modelyard.loop.labelled import Rows, newest
+from modelyard.loop.labelled import Rows, newest, tenths
 from modelyard.loop.losses import FEWEST
 from modelyard.records.errors import NotFoundError
 from modelyard.records.estimates import past_errors
@@ -20,7 +20,7 @@ from modelyard.store.duties import Duty
 
 _MOST_ROWS = 100_000  # of a day, the newest
 _EVERY = timedelta(minutes=10)  # a day that goes on is estimated anew
-_LEARNED = 32  # estimators that are kept in memory
+_LEARNED = 128  # estimators that are kept in memory, of some 200 kB each
 
 
 class Estimating:
@@ -39,7 +39,7 @@ class Estimating:
         self._registry = registry
         self._clock = clock
         self._done: dict[tuple[str, int, datetime], datetime] = {}
-        self._learned: Kept[tuple[str, ...], Estimator | None] = Kept(_LEARNED)
+        self._learned: Kept[tuple[str, int, datetime, int], Estimator | None] = Kept(_LEARNED)
 
     def __call__(self, duty: Duty, days: Iterable[tuple[int, datetime]]) -> None:
         """Estimate these days (version and beginning) of the duty's model.
@@ -81,7 +81,10 @@ class Estimating:
             watch.put_performance(connection, key, found, estimated=True)
 
     def _estimator(self, key: tuple[str, int, datetime], signature: Signature) -> Estimator | None:
-        """Of labelled rows from days before, so that an estimate knows nothing of its own day."""
+        """Of labelled rows from days before, so that an estimate knows nothing of its own day.
+
+        It takes seconds, and outcomes come all day: it is made anew for each day, and with a tenth more rows.
+        """
         model, number, day = key
         earlier = self._rows.labelled_days(model, number, before=day)
         if sum(d.rows for d in earlier) < FEWEST:
@@ -91,4 +94,4 @@ class Estimating:
             labelled = self._rows.read(earlier)
             return None if labelled is None else estimator(labelled, signature)
 
-        return self._learned.of(tuple(d.digest for d in earlier), learn)
+        return self._learned.of((*key, tenths(earlier)), learn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 
 Blob = TypeVar("Blob", Labelled, Segment)
+_TENTH_MORE = 1.1
 
 
 class Rows:
@@ -52,6 +54,14 @@ class Rows:
                 path = Path(folder) / blob.digest
                 self._blobs.fetch(blob.digest, path)
                 yield pl.read_parquet(path)
+
+
+def tenths(days: Sequence[Labelled]) -> int:
+    """A number that is another once these days have a tenth more rows.
+
+    What is learned of them is then learned anew, and not with each outcome that comes.
+    """
+    return int(math.log(max(1, sum(day.rows for day in days)), _TENTH_MORE))
 
 
 def newest(found: Sequence[Blob], most: int) -> list[Blob]:

@@ -34,6 +34,7 @@ _HOUR = timedelta(hours=1)
 _ENOUGH = 2_000  # rows of a window, which is made of the last hours that have so many, or of
 _LONGEST = timedelta(days=3)  # all of these
 _DAYS = 14
+_LATE = timedelta(minutes=5)  # until an hour's predictions have been shipped by all nodes
 
 _Days = tuple[int, tuple[datetime, ...]]  # a version's
 
@@ -98,6 +99,15 @@ class Looking:
             kept = [watch.notice(connection, finding) for finding in findings]
             watch.close_others(connection, model, version.version, [f.subject for f in kept], now)
         return kept
+
+    def next_look(self, model: str) -> datetime | None:
+        """When another hour is over, which may lack its rows; None where nothing was asked for three days:
+        such a model is looked at when something is.
+        """
+        now = self._clock()
+        with self._database.read() as connection:
+            asked = segments.counts(connection, model, segments.HOUR, now - _LONGEST)
+        return hour_of(now) + _HOUR + _LATE if asked else None
 
     def _findings(
         self, version: Version, reference: Yardstick, window: Summary, span: tuple[datetime, datetime]
@@ -181,8 +191,9 @@ class Looking:
         by_hour: dict[datetime, int] = {}
         for at, _, rows in counted:
             by_hour[at] = by_hour.get(at, 0) + rows
-        days = [last - timedelta(days=n) for n in range(1, _DAYS + 1)]
-        return few_rows(by_hour.get(last, 0), [by_hour[at] for at in days if at in by_hour])
+        begins = min(by_hour, default=last)  # from then on an hour that is not there had no rows
+        hours = [last - timedelta(days=n) for n in range(1, _DAYS + 1)]
+        return few_rows(by_hour.get(last, 0), [by_hour.get(at, 0) for at in hours if at >= begins])
 
     def _finding(
         self, version: Version, found: Noticed, against: str, rows: int, span: tuple[datetime, datetime]

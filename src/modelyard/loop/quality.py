@@ -11,6 +11,7 @@ from scipy import stats
 from modelyard.catalog.summaries import Numbers, Texts
 from modelyard.loop.noticing import FEWEST, MORE, ROWS, Noticed, level_of
 from modelyard.records.policies import Level
+from modelyard.records.predictions import VOLUME
 
 _NEARLY_ALL = 0.99
 _OTHER_TYPE = ((0.2, Level.HIGH), (0.05, Level.MEDIUM))  # of the rows
@@ -42,7 +43,7 @@ def few_rows(now: int, usual: Sequence[int]) -> Noticed | None:
     if level is None:
         return None
     words = f"{now:,} predictions were asked for in an hour; {middle:,.0f} are usual for it."
-    return Noticed("volume", "", level, 1 - share, "share of the usual rows that did not come", words)
+    return Noticed(VOLUME, "", level, 1 - share, "share of the usual rows that did not come", words)
 
 
 def constant_number(name: str, before: Numbers, after: Numbers) -> Noticed | None:

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 import msgspec
 import polars as pl
 
-from modelyard.catalog.history import HOURS_KEPT
+from modelyard.catalog import summaries
+from modelyard.catalog.history import COUNTS_KEPT, HOURS_KEPT
 from modelyard.records.audit import YARD
 from modelyard.records.errors import ConflictError
 from modelyard.records.predictions import Keeping, Segment, day_of
@@ -97,7 +98,8 @@ class Tidy:
         self._delete()
         self._join()
         with self._database.write(unaudited="counts by the hour") as connection:
-            segments.forget_hours(connection, self._clock() - HOURS_KEPT)
+            segments.thin_hours(connection, self._clock() - HOURS_KEPT, summaries.EMPTY)
+            segments.forget_hours(connection, self._clock() - COUNTS_KEPT)
 
     def _let_go(self) -> None:
         now = self._clock()

@@ -63,14 +63,14 @@ class WatchStep:
         self._looking = Looking(database, history, self._rows, registry, scratch, clock)
 
     def __call__(self, duty: Duty) -> datetime | None:
-        """Look at the model once; it is looked at again when something is shipped."""
+        """Look at the model once; it is looked at again when something is shipped or an hour is over."""
         matched = self._matcher.match(duty)
         self._measure_again(duty)
         self._estimating(duty, matched.fresh)
         if matched.more:
             return self._clock()
         self._looking.look(duty)
-        return None
+        return self._looking.next_look(duty.subject)
 
     def _measure(self, model: str, version: int, day: datetime, rows: pl.DataFrame) -> list[Performance]:
         try:

@@ -12,6 +12,7 @@ from modelyard.records.metrics import Metric
 from modelyard.records.policies import Level
 
 INPUT, OUTPUT = "in:", "out:"  # before the names of a model's columns, in frames and in segments
+VOLUME = "volume"  # the kind of finding that an hour had fewer rows than usual
 _MOST_DAYS = 36_500
 _MOST_COLUMNS = 200
 

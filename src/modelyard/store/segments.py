@@ -181,6 +181,12 @@ def counts(
     return [(row.at, row.version, row.rows) for row in connection.execute(query.order_by(summaries.c.at))]
 
 
+def thin_hours(connection: Connection, before: datetime, empty: bytes) -> None:
+    """Leave of hours before this time how many rows there were; `empty` takes the place of their data."""
+    old = (summaries.c.grain == HOUR) & (summaries.c.at < before) & (summaries.c.data != empty)
+    connection.execute(update(summaries).where(old).values(data=empty))
+
+
 def forget_hours(connection: Connection, before: datetime) -> None:
     """Delete the summaries of hours before this time; those of the days stay."""
     connection.execute(delete(summaries).where(summaries.c.grain == HOUR, summaries.c.at < before))
