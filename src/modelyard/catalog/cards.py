@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
-
-from modelyard.records.errors import InvalidError, NotFoundError, TooLargeError
+from modelyard.catalog import looked_up
+from modelyard.records.errors import InvalidError, TooLargeError
 from modelyard.records.models import Card
-from modelyard.records.references import check_name
-from modelyard.store import audit, cards, models, versions
+from modelyard.store import audit, cards
 from modelyard.store.database import Database
 
 MAX_CARD = 64 * 1024  # characters
@@ -28,9 +26,7 @@ class Cards:
     def card(self, model: str, version: int | None = None) -> Card:
         """The card of a version (None: the one in use, else the newest); empty if none was written."""
         with self._database.read() as connection:
-            known = models.get(connection, _model(model))
-            if known is None:
-                raise _unknown(model)
+            known = looked_up.known(connection, looked_up.model_name(model))
             number = (known.champion or known.latest) if version is None else version
             found = cards.of_version(connection, model, number)
             return found or Card(model, number, "", known.created_at, NOBODY)
@@ -45,12 +41,10 @@ class Cards:
         """
         checked = _text(text)
         with self._database.write() as connection:
-            if not models.lock(connection, _model(model)):
-                raise _unknown(model)
-            number = _shown(connection, model) if version is None else version
-            if versions.get(connection, model, number) is None:
-                hint = f"See what there is: yard show {model}."
-                raise NotFoundError(f"{model} has no version {number}.", hint)
+            looked_up.lock(connection, model)
+            known = looked_up.known(connection, model)
+            number = (known.champion or known.latest) if version is None else version
+            looked_up.found(connection, model, number)
             before = cards.of_version(connection, model, number)
             if before is not None and before.text == checked:
                 return before
@@ -61,11 +55,6 @@ class Cards:
             return card
 
 
-def _shown(connection: Connection, model: str) -> int:
-    known = models.get(connection, model)
-    return 0 if known is None else known.champion or known.latest
-
-
 def _text(text: str) -> str:
     lines = text.replace("\r\n", "\n").strip()
     if len(lines) > MAX_CARD:
@@ -74,12 +63,3 @@ def _text(text: str) -> str:
     if "\0" in lines or any("\ud800" <= c <= "\udfff" for c in lines):
         raise InvalidError("The card has a NUL or half a character.", "Save it as UTF-8.", field="text")
     return lines
-
-
-def _model(model: str) -> str:
-    department, _, name = model.partition("/")
-    return f"{check_name(department, 'department')}/{check_name(name, 'model name')}"
-
-
-def _unknown(model: str) -> NotFoundError:
-    return NotFoundError(f"There is no model {model}.", "See what there is: yard models.")

@@ -87,8 +87,7 @@ class Gates:
             NotFoundError: there is no such model.
         """
         with self._database.read() as connection:
-            if models.get(connection, model) is None:
-                raise looked_up.unknown(model)
+            looked_up.known(connection, model)
             return verdicts.of_model(connection, model)
 
     def verdict(self, model: str, number: int) -> Verdict:
@@ -113,8 +112,8 @@ class Gates:
         with self._database.write() as connection:
             models.lock(connection, model)
             duties.hold(connection, duty)
-            job = jobs.of_version(connection, model, int(number))
-            if job is None or verdicts.of_version(connection, model, int(number)):
+            job = jobs.oflooked_up.found(connection, model, int(number))
+            if job is None or verdicts.oflooked_up.found(connection, model, int(number)):
                 return
             why = f"Job {job.id} made it. {job.reason}".strip()
             _asked(connection, model, int(number), held_out_of(job), by=YARD, why=why, rolls_out=True)
@@ -127,7 +126,7 @@ class Gates:
             if verdict is None:
                 return None
             other = rollouts.active(connection, model) if verdict.rolls_out else None
-            candidate = _version(connection, model, int(number))
+            candidate = looked_up.found(connection, model, int(number))
             checks = candidate.state in (VersionState.UNCHECKED, VersionState.CHECKING)
             promote = policy_of(connection, model).promote
             return Case(
@@ -252,7 +251,7 @@ def _rolled_out(connection: Connection, verdict: Verdict, rules: Rules) -> Verdi
 
 def _check(connection: Connection, model: str, candidate: int) -> None:
     name = f"{model}/{candidate}"
-    _version(connection, model, candidate)
+    looked_up.found(connection, model, candidate)
     if not versions.is_checked(connection, model, candidate):
         message = f"{name} is not checked, so it cannot be judged."
         raise ConflictError(message, f"See where its check stands: yard show {name}.")
@@ -264,16 +263,9 @@ def _check(connection: Connection, model: str, candidate: int) -> None:
 
 def _other(connection: Connection, model: str, candidate: int) -> Version | None:
     champion = aliases.of_model(connection, model).get(CHAMPION)
-    return None if champion in (None, candidate) else _version(connection, model, champion)
+    return None if champion in (None, candidate) else looked_up.found(connection, model, champion)
 
 
 def _waits(connection: Connection, verdict: Verdict) -> bool:
     found = verdicts.get(connection, verdict.id)
     return found is not None and found.state is VerdictState.WAITING
-
-
-def _version(connection: Connection, model: str, number: int) -> Version:
-    found = versions.get(connection, model, number)
-    if found is None:
-        raise NotFoundError(f"{model} has no version {number}.", f"See what there is: yard show {model}.")
-    return found

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from modelyard.records.policies import Level
-from modelyard.records.predictions import Finding
 from modelyard.store import segments, watch
 
 _DAY = timedelta(days=1)
@@ -22,20 +20,12 @@ def last_good_days(connection: Connection, model: str, version: int, until: date
     high was open that nobody has acknowledged.
     """
     counted = segments.counts(connection, model, segments.DAY, until - _BACK)
-    found = [f for f in watch.findings_of(connection, [model]) if f.version == version and _counts(f)]
+    troubled = watch.troubled(connection, model, version, until - _BACK)
     return [
         day
         for day, number, rows in counted
         if number == version
         and rows >= _FEWEST
         and day + _DAY <= until
-        and not any(_on(f, day) for f in found)
+        and not any(begin < day + _DAY and (end is None or end > day) for begin, end in troubled)
     ]
-
-
-def _counts(found: Finding) -> bool:
-    return found.level is not Level.LOW and not found.acknowledged_by
-
-
-def _on(found: Finding, day: datetime) -> bool:
-    return found.noticed_at < day + _DAY and (found.closed_at is None or found.closed_at > day)

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
+from modelyard.catalog import looked_up
 from modelyard.records.audit import Query
 from modelyard.records.errors import NotFoundError
 from modelyard.records.history import Answering, Trial
 from modelyard.records.models import AliasChange
 from modelyard.records.references import CHAMPION, Reference
 from modelyard.records.rollouts import Rollout
-from modelyard.store import aliases, audit, models, rollouts, versions
+from modelyard.store import aliases, audit, rollouts, versions
 from modelyard.store.database import Database
 
 _DATASET = "dataset:"
@@ -31,8 +32,7 @@ def answering(database: Database, reference: Reference, at: datetime) -> Answeri
     moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     model = reference.model
     with database.read() as connection:
-        if models.get(connection, model) is None:
-            raise NotFoundError(f"There is no model {model}.", "See what there is: yard models.")
+        looked_up.known(connection, model)
         changes = aliases.history(connection, model)
         pointers = pointers_at(changes, moment)
         alias = "" if reference.version is not None else reference.alias or CHAMPION

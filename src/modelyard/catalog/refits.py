@@ -60,8 +60,7 @@ class Refits:
     def story(self, model: str) -> Story:
         """The refits of a model, newest first, and what comes next."""
         with self._database.read() as connection:
-            if models.get(connection, model) is None:
-                raise looked_up.unknown(model)
+            looked_up.known(connection, model)
             return Story(
                 refits.outlook(connection, model),
                 refits_of(

@@ -118,8 +118,7 @@ class Rollouts:
     def of_model(self, model: str) -> list[Rollout]:
         """All rollouts of a model with their steps, newest first."""
         with self._database.read() as connection:
-            if models.get(connection, model) is None:
-                raise looked_up.unknown(model)
+            looked_up.known(connection, model)
             return rollouts.of_model(connection, model)
 
     def going_on(self, departments: frozenset[str] | None = None) -> list[Rollout]:

@@ -7,12 +7,12 @@ from datetime import timedelta
 import msgspec
 from sqlalchemy import Connection
 
-from modelyard.catalog import clock
+from modelyard.catalog import clock, looked_up
 from modelyard.catalog.people import changing, checked_time, known, need_department, tell
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.people import RIGHTS, Kind, Need, Share
 from modelyard.records.references import check_name
-from modelyard.store import datasets, models, shares
+from modelyard.store import datasets, shares
 from modelyard.store.database import Database
 
 _MAX_ID = 2**31 - 1
@@ -105,8 +105,8 @@ def _check_thing(connection: Connection, kind: Kind, name: str) -> None:
     department, _, own = name.partition("/")
     check_name(department, "department")
     check_name(own, f"{kind} name")
-    if kind is Kind.MODEL and models.get(connection, name) is None:
-        raise NotFoundError(f"There is no model {name}.", "See what there is: yard models.")
+    if kind is Kind.MODEL:
+        looked_up.known(connection, name)
     if kind is Kind.DATASET and datasets.get(connection, name) is None:
         raise NotFoundError(f"There is no dataset {name}.", "See what there is: yard data list.")
 

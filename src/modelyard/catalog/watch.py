@@ -9,14 +9,15 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from modelyard.catalog import looked_up
 from modelyard.catalog.good import last_good_days
 from modelyard.catalog.own_metrics import OwnMetrics
 from modelyard.catalog.sightings import Sightings
 from modelyard.records.errors import NotFoundError
 from modelyard.records.estimates import PastError, past_errors
-from modelyard.records.predictions import Finding, Keeping, Performance, hour_of
+from modelyard.records.predictions import Finding, Keeping, Labelled, Performance, hour_of
 from modelyard.records.references import CHAMPION
-from modelyard.store import aliases, audit, models, segments, watch
+from modelyard.store import aliases, audit, segments, watch
 from modelyard.store.database import Database
 
 _SHOWN = timedelta(days=60)
@@ -90,10 +91,11 @@ class Watching:
         now = now or datetime.now(UTC)
         since = now - _SHOWN
         with self._database.read() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             champion = aliases.of_model(connection, model).get(CHAMPION)
             counts = segments.counts(connection, model, segments.DAY, since)
-            labelled = {(d.version, d.day): d.rows for d in watch.labelled_days(connection, model)}
+            days = watch.labelled_days(connection, model)
+            labelled = {(d.version, d.day): d.rows for d in days}
             profile = segments.profile(connection, model, champion) if champion is not None else None
             every = watch.performances(connection, model, since=now - _JUDGED)
             until = hour_of(now) - timedelta(hours=23)
@@ -105,7 +107,7 @@ class Watching:
                 metrics=[p for p in every if p.day >= since],
                 estimates=past_errors(every),
                 findings=watch.open_findings(connection, model),
-                outcomes=_outcomes(connection, model),
+                outcomes=_outcomes(connection, model, days),
                 reference=profile[0] if profile else "",
                 last_good=good[-1] if good else None,
             )
@@ -113,21 +115,21 @@ class Watching:
     def outcomes(self, model: str) -> OutcomesState:
         """How many outcomes came, and how many wait for their prediction."""
         with self._database.read() as connection:
-            _check(connection, model)
-            return _outcomes(connection, model)
+            looked_up.known(connection, model)
+            return _outcomes(connection, model, watch.labelled_days(connection, model))
 
     def performance(
         self, model: str, version: int | None = None, metric: str = "", *, slices: bool = False
     ) -> list[Performance]:
         """Performance by day, oldest first; see `store.watch.performances`."""
         with self._database.read() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             return watch.performances(connection, model, version, metric, slices=slices)
 
     def findings(self, model: str) -> list[Finding]:
         """All findings of a model, those that are over as well, newest first."""
         with self._database.read() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             return watch.findings_of(connection, [model])
 
     def acknowledge(self, model: str, number: int, *, by: str) -> Finding:
@@ -144,13 +146,13 @@ class Watching:
     def keeping(self, model: str) -> Keeping:
         """How a model's rows are kept."""
         with self._database.read() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             return segments.rules(connection).get(model, (Keeping(), b""))[0]
 
     def keep(self, model: str, rule: Keeping, *, by: str) -> Keeping:
         """Set how a model's rows are kept; `hash` holds for what is shipped from now on."""
         with self._database.write() as connection:
-            _check(connection, model)
+            looked_up.known(connection, model)
             before = segments.rules(connection).get(model, (Keeping(), b""))[0]
             segments.put_rule(
                 connection, model, rule, salt=secrets.token_bytes(32), by=by, at=datetime.now(UTC)
@@ -159,13 +161,7 @@ class Watching:
             return rule
 
 
-def _check(connection: Connection, model: str) -> None:
-    if models.get(connection, model) is None:
-        raise NotFoundError(f"There is no model {model}.", "`yard models` lists those you may see.")
-
-
-def _outcomes(connection: Connection, model: str) -> OutcomesState:
-    days = watch.labelled_days(connection, model)
+def _outcomes(connection: Connection, model: str, days: list[Labelled]) -> OutcomesState:
     waits = watch.waiting(connection, model)
     return OutcomesState(
         model=model,

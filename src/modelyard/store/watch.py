@@ -162,6 +162,19 @@ def findings_of(
     return [record(row) for row in connection.execute(query)]
 
 
+def troubled(
+    connection: Connection, model: str, version: int, since: datetime
+) -> list[tuple[datetime, datetime | None]]:
+    """When findings of a version began and ended (None: not yet), of those above low that nobody has
+    acknowledged and that were open after a time.
+    """
+    wanted = (findings.c.model == model) & (findings.c.version == version)
+    wanted &= (findings.c.level != Level.LOW.value) & (findings.c.acknowledged_by == "")
+    wanted &= findings.c.closed_at.is_(None) | (findings.c.closed_at > since)
+    query = select(findings.c.noticed_at, findings.c.closed_at).where(wanted)
+    return [(row.noticed_at, row.closed_at) for row in connection.execute(query)]
+
+
 def finding(connection: Connection, number: int) -> Finding | None:
     """One finding, or None."""
     return next(iter(_findings(connection, findings.c.id == number)), None)
