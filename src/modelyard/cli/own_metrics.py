@@ -28,7 +28,8 @@ def metric(
 
     The expression is over rows whose outcome is known: `actual`, `prediction` or `label`, and outputs and
     inputs by their names (in double quotes where they are no plain word). The metric is the mean of its
-    values, or its value where it sums rows up, as `sum(…) / sum(…)`.
+    values, or its value where it sums rows up, as `sum(…) / sum(…)`. Where the policy names it as
+    `[promote] metric`, candidates are judged by it.
 
     Example: yard metric operations/arrival-delay late-misses "actual > 15 and prediction <= 15"
     """
