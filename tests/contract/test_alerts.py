@@ -8,7 +8,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MailHandler
+from sqlalchemy import Connection
 
 from modelyard.catalog.alerts import Alerts
 from modelyard.loop.alert import AlertStep
@@ -130,6 +131,33 @@ def test_a_finding_is_one_alert_sent_once_and_signed(
     right = base64.b64encode(hmac.new(bytes.fromhex(secret), signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{right}"
     assert {a.level for a in alerts.alerts()} == {Level.HIGH, Level.LOW}
+
+
+def test_where_nothing_is_new_nothing_is_written(
+    alerts: Alerts, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    write = Database.write
+
+    def noted(of: Database, *, unaudited: str = "") -> AbstractContextManager[Connection]:
+        begun.append(unaudited)
+        return write(of, unaudited=unaudited)
+
+    def writes() -> int:
+        begun.clear()
+        alerts.note()
+        return len(begun)
+
+    found(database, "x", NOON)
+    other = found(database, "y", NOON)
+    monkeypatch.setattr(Database, "write", noted)
+    assert [writes(), writes()] == [1, 0]
+    found(database, "x", NOON, Level.LOW)
+    assert writes() == 0, "its words are the same"
+    with write(database) as connection:
+        watch.close_others(connection, MODEL, 1, ["drift:y"], NOON)
+    assert [writes(), writes()] == [1, 0]
+    assert [alert.key for alert in alerts.alerts()] == [f"finding:{other.id}"]
 
 
 def test_what_comes_meanwhile_goes_into_the_next_message_and_nothing_at_night(

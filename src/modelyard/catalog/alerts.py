@@ -174,12 +174,20 @@ class Alerts:
     # What the loop does
 
     def note(self) -> int:
-        """Open alerts for what has happened, and close those of what is over; how many are new."""
+        """Open alerts for what has happened, and close those of what is over; how many are new.
+
+        Mostly nothing is new: then it is only read.
+        """
         now = self._clock()
-        with self._database.write(unaudited="alerts: told of what stands elsewhere") as connection:
+        with self._database.read() as connection:
             found = store.happenings(connection, now - _LOOK_BACK)
+            known = store.told(connection, [happening.key for happening in found])
+            news = [happening for happening in found if happening.is_news(known.get(happening.key))]
+            if not news and not store.is_unsettled(connection):
+                return 0
+        with self._database.write(unaudited="alerts: told of what stands elsewhere") as connection:
             store.settle_rollouts(connection, now)
-            return sum(store.note(connection, happening, now) for happening in found)
+            return sum(store.note(connection, happening, now) for happening in news)
 
     def deliver(self) -> int:
         """Send what is due to each channel, one message a channel; how many went out.

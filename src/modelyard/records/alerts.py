@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -132,6 +132,19 @@ class Happening(Struct, frozen=True):
     words: str
     at: datetime
     is_over: bool = False
+
+    def is_news(self, known: Told | None) -> bool:
+        """Whether its alert, or that there is none, says something else."""
+        if self.is_over:
+            return known is not None and known.is_open
+        return known is None or known.words != self.words
+
+
+class Told(NamedTuple):
+    """What an alert says by now."""
+
+    words: str
+    is_open: bool
 
 
 def quiet_minutes(text: str) -> tuple[int, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import structs
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
 
-from modelyard.records.alerts import Alert, Channel, ChannelKind, Happening
+from modelyard.records.alerts import Alert, Channel, ChannelKind, Happening, Told
 from modelyard.records.policies import Level
 from modelyard.records.rollouts import RolloutState
 from modelyard.store.database import insert_missing
@@ -16,6 +16,7 @@ from modelyard.store.schema import alerts, alerts_sent, channels, findings, jobs
 from modelyard.store.watch import record
 
 _FAILED = "failed"  # records.jobs.JobState.FAILED
+_AT_ONCE = 500  # keys of a query
 
 
 def happenings(connection: Connection, since: datetime) -> list[Happening]:
@@ -51,14 +52,32 @@ def _jobs(connection: Connection, since: datetime) -> Iterable[Happening]:
         yield Happening(f"job:{row.id}", row.model, Level.MEDIUM, words, row.ended_at)
 
 
+def told(connection: Connection, keys: Sequence[str]) -> dict[str, Told]:
+    """What the alerts of these keys say, of those that are there."""
+    found = {}
+    for begin in range(0, len(keys), _AT_ONCE):
+        some = alerts.c.key.in_(keys[begin : begin + _AT_ONCE])
+        query = select(alerts.c.key, alerts.c.words, alerts.c.closed_at).where(some)
+        found |= {row.key: Told(row.words, row.closed_at is None) for row in connection.execute(query)}
+    return found
+
+
+def is_unsettled(connection: Connection) -> bool:
+    """Whether there are alerts that `settle_rollouts` closes."""
+    return connection.execute(select(alerts.c.id).where(_settled(connection)).limit(1)).first() is not None
+
+
 def settle_rollouts(connection: Connection, now: datetime) -> None:
     """Close the alerts of rollouts that no longer wait for approval."""
+    connection.execute(update(alerts).where(_settled(connection)).values(closed_at=now))
+
+
+def _settled(connection: Connection) -> ColumnElement[bool]:
     waiting = select(rollouts.c.id).where(rollouts.c.state == RolloutState.WAITING)
     keys = [f"rollout:{number}:{RolloutState.WAITING}" for number in connection.scalars(waiting)]
-    ended = and_(
+    return and_(
         alerts.c.key.like("rollout:%:waiting"), alerts.c.closed_at.is_(None), alerts.c.key.not_in(keys)
     )
-    connection.execute(update(alerts).where(ended).values(closed_at=now))
 
 
 def note(connection: Connection, happening: Happening, now: datetime) -> bool:
