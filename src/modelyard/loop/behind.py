@@ -12,7 +12,7 @@ from msgspec import Struct
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.summaries import Numbers, Summary, Texts
 from modelyard.loop.drift import most_grown
-from modelyard.loop.kept import Kept
+from modelyard.loop.kept import Kept, drop_old
 from modelyard.loop.labelled import Rows, newest, tenths
 from modelyard.loop.losses import FEWEST, LossModel, cost_of, loss_model
 from modelyard.loop.quality import looks_like_number
@@ -66,14 +66,16 @@ class Looker:
     ) -> list[Finding]:
         """The findings with what is behind them, those of a column that are more than low."""
         now = self._clock()
-        self._known = {key: each for key, each in self._known.items() if now - each[0] < _EVERY}
         wanted = [f for f in findings if f.column and f.level is not Level.LOW]
-        new = [f for f in wanted if _key(f) not in self._known]
+        known = {_key(f): at[1] for f in wanted if (at := self._known.get(_key(f))) and now - at[0] < _EVERY}
+        new = [f for f in wanted if _key(f) not in known]
         rows = self._window(new[0], version) if new else None
         for finding in new:
             found = Behind() if rows is None else self._behind(finding, version, rows, reference, window)
+            known[_key(finding)] = found
             self._known[_key(finding)] = now, found
-        return [_with(f, self._known[_key(f)][1]) if f in wanted else f for f in findings]
+        drop_old(self._known, now - _EVERY, lambda each: each[0])
+        return [_with(f, known[_key(f)]) if f in wanted else f for f in findings]
 
     def _window(self, finding: Finding, version: Version) -> pl.DataFrame | None:
         with self._database.read() as connection:

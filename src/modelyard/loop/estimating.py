@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from modelyard.catalog.registry import Registry
 from modelyard.loop.estimates import Estimator, can_estimate, estimator, performances
-from modelyard.loop.kept import Kept
+from modelyard.loop.kept import Kept, drop_old
 from modelyard.loop.labelled import Rows, newest, tenths
 from modelyard.loop.losses import FEWEST
 from modelyard.records.errors import NotFoundError
@@ -48,7 +48,7 @@ class Estimating:
             LostLeaseError: another engine looks at it now.
         """
         now = self._clock()
-        self._done = {key: at for key, at in self._done.items() if now - at < _EVERY}
+        drop_old(self._done, now - _EVERY, lambda at: at)
         for version, day in days:
             key = (duty.subject, version, day)
             if key not in self._done:
