@@ -545,7 +545,7 @@ def test_an_estimator_is_learned_anew_with_a_tenth_more_outcomes(
         yard.look()
 
     monkeypatch.setattr("modelyard.loop.estimating.estimator", noted)
-    x = np.random.default_rng(1).normal(0, 1.0, 1000)
+    x = np.random.default_rng(1).normal(0, 1.0, 1000).tolist()
     one = yard.answer(*x, at=yard.now)
     outcomes_of(0, 600)
     yard.look()

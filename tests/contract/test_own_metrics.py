@@ -113,7 +113,7 @@ def test_the_metric_of_the_policy_is_what_is_watched(yard: Yard) -> None:
     yard.registry.policies.put(MODEL, retrain, Promote(metric="over"), by="anna")
     first = day_of(datetime.now(UTC)) + timedelta(days=1)
     for number, over in ((0, 300), (1, 300), (10, 800)):
-        yard.now = first + timedelta(days=number, hours=12)
+        yard.now = first + timedelta(days=number, hours=12, minutes=30)
         one = yard.answer(*[5.0] * 1000, at=yard.now)
         came = (4.0 if row < over else 6.0 for row in range(1000))
         yard.say(*({"request_id": one, "row": row, "actual": value} for row, value in enumerate(came)))

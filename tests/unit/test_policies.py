@@ -193,8 +193,7 @@ def test_the_metric_fits_the_model() -> None:
     for name, signature in (("auc", NUMBER), ("logloss", LABEL), ("mae", PROBABLE)):
         with pytest.raises(InvalidError, match="does not fit"):
             metric_for(name, signature)
-    told = {"higher_is_better": False, "changed_at": NOON, "changed_by": "anna"}
-    own = OwnMetric("finance/fuel-cost", "over", "prediction > actual", **told)
+    own = OwnMetric("a/b", "over", "prediction > actual", False, NOON, "anna")  # noqa: FBT003 - its places
     assert metric_for("over", NUMBER, [own]) is own
     assert f"{metric_for('over', NUMBER, [own])}" == "over"
     with pytest.raises(InvalidError, match="'over', and the model has no such metric"):

@@ -112,8 +112,8 @@ class Gates:
         with self._database.write() as connection:
             models.lock(connection, model)
             duties.hold(connection, duty)
-            job = jobs.oflooked_up.found(connection, model, int(number))
-            if job is None or verdicts.oflooked_up.found(connection, model, int(number)):
+            job = jobs.of_version(connection, model, int(number))
+            if job is None or verdicts.of_version(connection, model, int(number)):
                 return
             why = f"Job {job.id} made it. {job.reason}".strip()
             _asked(connection, model, int(number), held_out_of(job), by=YARD, why=why, rolls_out=True)

@@ -142,7 +142,7 @@ def own_score(metric: OwnMetric, table: pl.DataFrame) -> Score | Summed:
     known = values.drop_nulls().drop_nans()
     if len(known) == table.height > 1:
         return Score(metric, known.to_numpy())
-    used = dict.fromkeys(by.meta.root_names()) or table.columns[:1]
+    used = [*dict.fromkeys(by.meta.root_names())] or table.columns[:1]
     return Summed(metric, by, table.select(used))
 
 

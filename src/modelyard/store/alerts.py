@@ -54,7 +54,7 @@ def _jobs(connection: Connection, since: datetime) -> Iterable[Happening]:
 
 def told(connection: Connection, keys: Sequence[str]) -> dict[str, Told]:
     """What the alerts of these keys say, of those that are there."""
-    found = {}
+    found: dict[str, Told] = {}
     for begin in range(0, len(keys), _AT_ONCE):
         some = alerts.c.key.in_(keys[begin : begin + _AT_ONCE])
         query = select(alerts.c.key, alerts.c.words, alerts.c.closed_at).where(some)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, true
 
 from modelyard.records.findings import Asked, FindingState
-from modelyard.records.metrics import Metric
 from modelyard.records.policies import Level
 from modelyard.records.predictions import Finding, Performance
 from modelyard.store.schema import findings, performance
@@ -31,7 +30,7 @@ def count(connection: Connection, asked: Asked) -> dict[FindingState, int]:
 
 
 def first_days(
-    connection: Connection, model: str, version: int, metric: Metric, span: timedelta
+    connection: Connection, model: str, version: int, metric: str, span: timedelta
 ) -> list[Performance]:
     """A version's performance by this metric in the first days it has any, without slices, oldest first."""
     own = (performance.c.model == model) & (performance.c.version == version)
