@@ -164,6 +164,7 @@ def test_it_answers_and_refuses_what_its_native_form_refuses(folder: Path) -> No
         with pytest.raises(ModelError, match=r"does not take 1e\+300 in the column 'x'"):
             ask(talk, 1e300)
         assert ask(talk, 1.0) == [2.0], "it goes on"
+        assert [ask(talk, x) for x in (-3.0, 0.0, 1.5)] == [[-6.0], [0.0], [3.0]], "no row is another's"
 
 
 def test_missing_unknown_and_odd_text_come_as_they_are(folder: Path) -> None:

@@ -190,14 +190,14 @@ class PredictDoor:
         try:
             table = self._table()
             grant = identify(head.authorization, table)
-            target = head.target
+            target, route = head.target, head.target.route
             served = find_version(table, grant, target.model, target.alias, target.version)
-            if self._predictor.is_tried(served, target.route):
+            if self._predictor.is_tried(served, route):
                 return False
             inputs = self._predictor.plan(served).from_json(body)
             self._predictor.admit(grant, inputs.count)
             caller, wait = grant.principal, head.wait
-            asked = Asked(request_id, caller, target.route, inputs.count, began, inputs.keys, wait)
+            asked = Asked(request_id, caller, route, inputs.count, began, inputs.keys, wait)
             self._predictor.ask(served, inputs, asked, then, asker.gone)
         except (UnauthenticatedError, ForbiddenError, NotFoundError):
             return False  # the long way refuses it again, and knows for the audit where it comes from

@@ -232,6 +232,8 @@ class Batcher:
             for line in self._lines.values():
                 if line.ready and self._may_have(line, depth) and (asks := self._next_batch()):
                     self._send(line, asks)
+                    if not self._queue:
+                        return
         if self._queue and not self._lines and self._starting is None:
             self._starting = self._loop.create_task(self._start())
 

@@ -49,12 +49,13 @@ def find_version(
             hint = f"It has {', '.join(sorted(routes.aliases)) or 'no aliases yet'}."
             raise NotFoundError(f"{model} has no alias {alias}.", hint)
         return routes.versions[number]
-    if routes.champion is None:
+    champion = routes.champion
+    if champion is None:
         raise ConflictError(
             f"{model} has no champion, so nothing answers for it.",
             f"Promote a checked version: `yard promote {model}/1`.",
         )
-    return routes.champion
+    return champion
 
 
 def check_confirmed(table: RouteTable, need: Need, department: str = "") -> None:

@@ -27,6 +27,8 @@ MAX_BODY = 2**31 - 1
 _LARGE, _TIMES = 64 * 1024 * 1024, 1024  # of an answer: bytes in any case, and for each byte asked
 EXACT_INTEGERS = 2**53  # beyond this, doubles skip whole numbers
 
+_WIDTHS = {ColumnType.FLOAT64: 8, ColumnType.INT64: 8}  # bytes of a value, whatever it is
+
 Value = float | int | bool | str | None
 Buffer = bytes | bytearray | memoryview
 
@@ -298,6 +300,8 @@ def _column_of(parts: tuple[str, ...], rows: int | None, at: int) -> tuple[str, 
     size = _natural(length, "a column's bytes")
     if flag not in ("0", "1"):
         raise MalformedError(f"The flag of the column {name!r} is neither 0 nor 1.")
+    if (kind in _WIDTHS and size != rows * _WIDTHS[kind]) or (kind is ColumnType.FLOAT64 and flag == "1"):
+        raise _unfit(name, kind, rows)
     return name, kind, at, at + size, flag == "1"
 
 
@@ -310,7 +314,8 @@ def _fill(layout: _Layout, body: Buffer, first: tuple[tuple[str, ...], ...] = ()
     for name, kind, start, end, flagged in layout.columns:
         validity = view[end : end + rows] if flagged else None
         data = view[start:end]
-        _check_data(name, kind, rows, data, validity)
+        if flagged or kind not in _WIDTHS:
+            _check_data(name, kind, rows, data, validity)
         columns.append(ColumnData(name, kind, data, validity))
     fields = first + layout.fields
     return Frame(
@@ -319,16 +324,17 @@ def _fill(layout: _Layout, body: Buffer, first: tuple[tuple[str, ...], ...] = ()
 
 
 def _check_data(name: str, kind: ColumnType, rows: int, data: Buffer, validity: Buffer | None) -> None:
+    wrong = False
     if kind is ColumnType.STRING:
         wrong = bytes(data).count(0) != rows or (len(data) > 0 and data[-1] != 0)
-    elif kind is ColumnType.FLOAT64:
-        wrong = len(data) != rows * 8 or validity is not None
-    elif kind is ColumnType.INT64:
-        wrong = len(data) != rows * 8
-    else:
+    elif kind is ColumnType.BOOL:
         wrong = len(data) != rows or bool(bytes(data).translate(None, b"\x00\x01"))
     if wrong or (validity is not None and bytes(validity).translate(None, b"\x00\x01")):
-        raise MalformedError(f"The data of the {kind} column {name!r} does not fit {rows} rows.")
+        raise _unfit(name, kind, rows)
+
+
+def _unfit(name: str, kind: ColumnType, rows: int) -> MalformedError:
+    return MalformedError(f"The data of the {kind} column {name!r} does not fit {rows} rows.")
 
 
 def _natural(text: str, what: str) -> int:
