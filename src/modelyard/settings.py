@@ -314,6 +314,40 @@ class Settings(Struct, frozen=True, kw_only=True):
         return cls(**values)  # type: ignore[arg-type]
 
 
+class Setting(Struct, frozen=True):
+    """A setting as it is shown: its variable, its value without secrets, and whether somebody set it."""
+
+    variable: str
+    value: str
+    is_set: bool
+
+
+def shown_settings(settings: Settings) -> tuple[Setting, ...]:
+    """All settings but `programs`, in the order of `Settings`."""
+    found = []
+    for known in msgspec.structs.fields(Settings):
+        value = getattr(settings, known.name)
+        default = known.default_factory() if callable(known.default_factory) else known.default
+        if known.name != "programs":
+            variable = "YARD_DATA_DIR" if known.name == "data" else f"YARD_{known.name.upper()}"
+            found.append(Setting(variable, without_secrets(str(value)), value != default))
+    return tuple(found)
+
+
+def without_secrets(value: str) -> str:
+    """A value whose addresses tell neither who comes in nor by what password.
+
+    >>> without_secrets("postgresql://yard:hunter2@db/yard?password=x"), without_secrets("365")
+    ('postgresql://…@db/yard?…', '365')
+    """
+    scheme, is_address, rest = value.partition("://")
+    if not is_address:
+        return value
+    place, is_asking, _ = rest.partition("?")
+    _, is_named, where = place.rpartition("@")
+    return f"{scheme}://{'…@' if is_named else ''}{where}{'?…' if is_asking else ''}"
+
+
 def notify_socket() -> str:
     """Where systemd wants to hear how a service of `Type=notify` stands (sd_notify); "" where it does not."""
     return os.environ.get("NOTIFY_SOCKET", "")

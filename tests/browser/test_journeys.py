@@ -76,6 +76,39 @@ def test_the_form_works_without_javascript_and_without_a_mouse(yard: Yard, brows
     context.close()
 
 
+def test_a_model_is_tried_with_keys_alone(caller: Page) -> None:
+    """Each thing to click is reached by Tab and shows that it has the focus; languages by arrows."""
+    seen = """() => { const e = document.activeElement, s = getComputedStyle(e);
+        return [e.getAttribute("role") || e.tagName, s.outlineStyle + s.boxShadow]; }"""
+
+    def tab_to(role: str) -> None:
+        for _ in range(80):
+            caller.keyboard.press("Tab")
+            what, ring = caller.evaluate(seen)
+            assert ring != "nonenone", (what, "does not show that it has the focus")
+            if what == role:
+                return
+        pytest.fail(f"no {role} is reached")
+
+    caller.goto(f"{ROOT}/try")
+    caller.keyboard.press("Tab")
+    expect(caller.get_by_role("link", name="To the content")).to_be_focused()
+    caller.keyboard.press("Enter")
+    caller.get_by_label("distance").focus()
+    caller.keyboard.press("Control+A")
+    caller.keyboard.type("100")
+    caller.keyboard.press("Enter")
+    expect(caller.locator("#answer b")).to_have_text("201")
+    tab_to("tab")
+    first = caller.get_by_role("tab", selected=True).inner_text()
+    caller.keyboard.press("ArrowRight")
+    chosen = caller.get_by_role("tab", selected=True)
+    expect(chosen).to_be_focused()
+    assert chosen.inner_text() != first
+    expect(caller.locator(f"pre[aria-label={chosen.inner_text()}]")).to_be_visible()
+    tab_to("BUTTON")
+
+
 def test_a_file_of_rows_is_answered_in_parts_and_downloaded(caller: Page, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     many = 400_000

@@ -36,3 +36,22 @@ def test_from_the_month_to_the_sheet(yard: Yard, browser: Browser, tmp_path: Pat
     page.get_by_text("There is no department operations").first.wait_for()
     context.close()
     assert len([line for line in said if "404" not in line and "422" not in line]) == 0
+
+
+def test_the_ledger_on_paper(yard: Yard, browser: Browser) -> None:
+    """Dark letters whatever the screen has, nothing to click, no table cut off."""
+    context = come_in(browser, yard, "viewer", color_scheme="dark")
+    page = context.new_page()
+    page.goto("/ledger")
+    light = "[...getComputedStyle(document.body).color.matchAll(/[0-9.]+/g)].slice(0, 3).map(Number)"
+    assert min(page.evaluate(light)) > 128, "on a dark screen letters are light"
+    page.emulate_media(media="print")
+    assert max(page.evaluate(light)) < 128
+    for hidden in ("aside.rail", ".button", "form"):
+        assert not any(each.is_visible() for each in page.locator(hidden).all()), hidden
+    assert page.get_by_role("heading", name="Departments").is_visible()
+    cut = "e => ['overflow', 'overflowX', 'maxHeight'].map((name) => getComputedStyle(e)[name])"
+    for table in page.locator(".scroll").all():
+        assert table.evaluate(cut) == ["visible", "visible", "none"]
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+    context.close()

@@ -33,6 +33,7 @@ from modelyard.catalog.watch import Watching
 from modelyard.records.errors import UnavailableError
 from modelyard.records.models import Version
 from modelyard.records.people import YARD_ROLES, Role
+from modelyard.settings import Settings, shown_settings
 from modelyard.store.blobs import Blobs
 from modelyard.store.secrets import Keyring, Secrets
 from modelyard.workers import outbound
@@ -111,6 +112,7 @@ class House:
             max_bundle=4 * 1024 * 1024,
             max_dataset=4 * 1024 * 1024,
             version="1.2.3",
+            settings=shown_settings(Settings(data=folder, database="postgresql://yard:hunter2@db/yard")),
         )
         self.table = registry.route_table()
         self.app = create_api(self.services, *([pages()] if pages else []))

@@ -6,6 +6,7 @@ As for the API: the table is written by hand, the cases come from the applicatio
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -269,3 +270,15 @@ def test_the_yards_page_tells_of_a_node_that_is_dead(house: Visitors) -> None:
     assert "http://10.0.0.1:8080" in text
     assert "It was not heard of for 1 min" in text
     assert "yard nodes forget here" in text
+
+
+def test_the_yards_page_has_backups_and_settings_and_no_password(house: Visitors) -> None:
+    made = datetime.now(UTC)
+    house.services.backups.record("backup", made, "Backup 20261126T000000Z holds 7 rows.", ok=True)
+    house.services.backups.record("drill", made, "The drill failed: <b>no</b> room", ok=False)
+    text = house.go("GET", "/yard", Role.ADMINISTRATOR, None).text
+    assert "Backup 20261126T000000Z holds 7 rows." in text
+    assert "The drill failed: &lt;b&gt;no&lt;/b&gt; room" in text
+    assert "postgresql://…@db/yard" in text
+    assert "YARD_SHIP_AFTER" in text
+    assert "hunter2" not in text

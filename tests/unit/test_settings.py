@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from modelyard.records.errors import InvalidError
-from modelyard.settings import Settings
+from modelyard.settings import Settings, shown_settings
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,19 @@ def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.blobs_url == f"{tmp_path}/yard-data/blobs"
     assert made.fronts == max(1, len(os.sched_getaffinity(0)) // 2)
     assert made.host == "127.0.0.1", "not reachable from outside unless asked for"
+
+
+def test_they_are_shown_without_passwords(tmp_path: Path) -> None:
+    smtp, database = "smtp://yard:hunter2@mail:587?from=a@b.org", "postgresql://yard:hunter2@db:5432/yard"
+    made = Settings(data=tmp_path, database=database, smtp=smtp, traces="http://collector:4318", fronts=7)
+    shown = {s.variable: s for s in shown_settings(made)}
+    assert "hunter2" not in str(shown)
+    assert shown["YARD_DATABASE"].value == "postgresql://…@db:5432/yard"
+    assert shown["YARD_SMTP"].value == "smtp://…@mail:587?…"
+    assert shown["YARD_TRACES"].value == "http://collector:4318"
+    assert (shown["YARD_FRONTS"].value, shown["YARD_FRONTS"].is_set) == ("7", True)
+    assert (shown["YARD_MAX_ROWS"].value, shown["YARD_MAX_ROWS"].is_set) == ("200000", False)
+    assert shown["YARD_DATA_DIR"].is_set
 
 
 TEXTS = {

@@ -24,6 +24,7 @@ from modelyard.catalog.sources import Sources
 from modelyard.catalog.watch import Watching
 from modelyard.records.models import Version
 from modelyard.records.rollouts import RouteTable
+from modelyard.settings import Setting
 from modelyard.store.blobs import Blobs
 from modelyard.workers.control import WorkerInfo
 
@@ -61,6 +62,7 @@ class Services:
         max_bundle: bytes of a bundle's archive.
         max_dataset: bytes of a dataset's file.
         version: of the software.
+        settings: of this node, as they may be shown.
     """
 
     registry: Registry
@@ -90,3 +92,4 @@ class Services:
     max_bundle: int
     max_dataset: int
     version: str
+    settings: tuple[Setting, ...] = ()

@@ -56,7 +56,7 @@ from modelyard.serving.predict import Predictor
 from modelyard.serving.table import EMPTY, Confirmed, TableFile
 from modelyard.serving.tap import Tap
 from modelyard.serving.trials import Trials
-from modelyard.settings import Settings
+from modelyard.settings import Settings, shown_settings
 from modelyard.store.database import Database
 from modelyard.store.secrets import Keyring, Secrets
 from modelyard.store.spool import SpoolWriter
@@ -267,6 +267,7 @@ class Front:
             max_bundle=self._settings.max_bundle,
             max_dataset=self._settings.max_dataset,
             version=__version__,
+            settings=shown_settings(self._settings),
         )
 
     def _sources(self, database: Database, datasets: Datasets) -> Sources:

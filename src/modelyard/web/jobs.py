@@ -86,6 +86,7 @@ async def compare_jobs(
         "jobs_compare.html",
         jobs=found,
         drawings=runs.drawings({job: each[:_POINTS_SHOWN] for job, each in points.items()}),
+        dots=runs.by_parameters(found),
         rows=[row for row in rows if row.differs],
         same=[row.what for row in rows if not row.differs],
     )

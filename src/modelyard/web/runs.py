@@ -68,6 +68,31 @@ def _drawing(name: str, points: Mapping[int, Sequence[Point]]) -> Drawing | None
     return Drawing(name, curves, min(values), max(values))
 
 
+def by_parameters(jobs: Sequence[Job]) -> list[Drawing]:
+    """Each metric over each number that the runs were given and that differs: a dot a run."""
+    pairs = [
+        (parameter, metric)
+        for parameter in _names(j.parameters for j in jobs)
+        for metric in _names(j.metrics for j in jobs)
+    ]
+    return [found for pair in pairs if (found := _by_parameter(*pair, jobs))][:_MOST_CURVES]
+
+
+def _by_parameter(parameter: str, metric: str, jobs: Sequence[Job]) -> Drawing | None:
+    dots = []
+    for place, job in enumerate(jobs):
+        given, measured = job.parameters.get(parameter), job.metrics.get(metric)
+        if measured is not None and isinstance(given, int | float) and not isinstance(given, bool):
+            dots.append((place, job.id, float(given), measured))
+    given_to = sorted({given for *_, given, _ in dots})
+    if len(given_to) < 2:  # noqa: PLR2004 - of one value nothing can be seen
+        return None
+    curves = tuple(Curve(f"job {job}", place, ((x, y), (x, y))) for place, job, x, y in dots)
+    name = f"{metric} by {parameter}, {number(given_to[0])} to {number(given_to[-1])}"
+    values = [measured for *_, measured in dots]
+    return Drawing(name, curves, min(values), max(values))
+
+
 def _thinned(values: list[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
     step = math.ceil(len(values) / _MOST_POINTS)
     return tuple(values[::step] if step == 1 else [*values[:-1:step], values[-1]])

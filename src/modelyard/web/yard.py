@@ -1,4 +1,4 @@
-"""The yard itself: fronts, engine, workers, versions of the software, and what is not as it should be."""
+"""The yard itself: nodes, workers, backups, settings, and what is not as it should be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from modelyard.api.services import Services
-from modelyard.records.checkup import Finding, of_checkup
+from modelyard.records.backups import BackupState
+from modelyard.records.checkup import Finding, of_backups, of_checkup
 from modelyard.records.errors import YardError
 from modelyard.records.people import Need
 from modelyard.web.behind import Behind
@@ -25,12 +26,14 @@ async def yard(
     """What runs here, and what to do about what does not."""
     trouble: YardError | None = None
     workers, nodes = [], []
+    backups: BackupState | None = None
     findings: list[Finding] = []
     try:
         workers = await services.workers()
         nodes = await asyncio.to_thread(services.nodes.listed)
         looked = await asyncio.to_thread(services.checkups.look)
-        findings = list(of_checkup(looked, datetime.now(UTC)))
+        backups = await asyncio.to_thread(services.backups.state)
+        findings = [*of_checkup(looked, datetime.now(UTC)), *of_backups(backups, datetime.now(UTC))]
     except YardError as error:
         trouble = error
     table = services.table()
@@ -45,6 +48,8 @@ async def yard(
         workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
         nodes=nodes,
         findings=findings,
+        backups=backups,
+        settings=services.settings,
         trouble=trouble,
         disk=shutil.disk_usage(services.scratch),
         rate=sum(behind.pulse.rates().values()),
