@@ -14,8 +14,8 @@ import httpx
 from tests.journeys.proxies import before
 from tests.journeys.running import RunningYard, until
 
-from bench.always.rate import Rate, Told
-from bench.always.yards import MODEL, Base, base, kill_all, lost, prepare
+from bench.always.rate import Rate
+from bench.always.yards import MODEL, Base, base, closing, kill_all, prepare
 
 _SETTLE = 5.0  # seconds
 
@@ -64,7 +64,9 @@ def killed(times: int, rate: float) -> str:
                     time.sleep(_SETTLE)
                     node.start()
                     _answers(node, here.headers)
-            lines.append(_line(here, load, f"{times} kills of a node of two, callers {_callers(retry)}"))
+            lines.append(
+                closing(f"{times} kills of a node of two, callers {_callers(retry)}", load, here.nodes[0])
+            )
     return "\n".join(lines)
 
 
@@ -82,7 +84,7 @@ def restarts(times: int, rate: float) -> str:
                 node.start()
                 _answers(node, here.headers)
                 time.sleep(2.5)  # haproxy looks once a second
-        return _line(here, load, f"{times} rolling restarts")
+        return closing(f"{times} rolling restarts", load, here.nodes[0])
 
 
 def soak(minutes: float, every: float, rate: float, seed: int) -> str:
@@ -101,8 +103,9 @@ def soak(minutes: float, every: float, rate: float, seed: int) -> str:
                 kills[what] = kills.get(what, 0) + 1
                 turn += 1
             time.sleep(_SETTLE)
-        what = ", ".join(f"{count} times {name}" for name, count in sorted(kills.items()))
-        return _line(here, load, f"{minutes:g} min with a kill every {every:g} s ({what})")
+        killed = ", ".join(f"{count} times {name}" for name, count in sorted(kills.items()))
+        what = f"{minutes:g} min with a kill every {every:g} s ({killed})"
+        return closing(what, load, here.nodes[0])
 
 
 def _kill_something(here: Cluster, chance: random.Random) -> str:
@@ -133,11 +136,3 @@ def _pid(node: RunningYard, what: str, headers: dict[str, str]) -> int:
             if workers:
                 return int(workers[0]["pid"])
     return engine if what == "engine" else front
-
-
-def _line(here: Cluster, load: Rate, what: str) -> str:
-    told: Told = load.told()
-    with here.nodes[0].client(here.headers["Authorization"].split()[1]) as client:
-        missing = lost(client, load.answered)
-    said = "".join(f"\n  {line}" for line in told.words)
-    return f"{what}: {told.as_words()}; {missing} answered predictions lost{said}"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from bench.always.rate import Rate
-from bench.always.yards import Base, base, lost, prepare
+from bench.always.yards import Base, base, closing, prepare
 
 _BETWEEN = 10.0  # seconds with everything there
 
@@ -33,16 +33,9 @@ def measure(minutes: float, rate: float, spell: float) -> str:
                 away += spell
                 spells[name] = spells.get(name, 0) + 1
             time.sleep(_BETWEEN)
-        told = load.told()
-        with node.client() as client:
-            missing = lost(client, load.answered)
-    times = ", ".join(f"{count} times {name}" for name, count in spells.items())
-    words = f"{minutes:g} min without PostgreSQL ({times}, {spell:g} s each) at {rate:g} req/s: "
-    return words + told.as_words() + f"; {missing} answered predictions lost" + _said(told.words)
-
-
-def _said(words: tuple[str, ...]) -> str:
-    return "".join(f"\n  {line}" for line in words)
+        times = ", ".join(f"{count} times {name}" for name, count in spells.items())
+        what = f"{minutes:g} min without PostgreSQL ({times}, {spell:g} s each) at {rate:g} req/s"
+        return closing(what, load, node)
 
 
 def _killed(here: Base, spell: float) -> None:

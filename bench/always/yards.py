@@ -21,6 +21,8 @@ from tests.journeys.cable import Cable
 from tests.journeys.models import times
 from tests.journeys.running import RunningYard, in_bucket, publish, until
 
+from bench.always.rate import Rate
+
 MODEL = "bench/steady"
 _SHIPPED_SECONDS = 180
 
@@ -88,7 +90,16 @@ def prepare(node: RunningYard) -> dict[str, str]:
     return {"Authorization": f"Bearer {node.token}"}
 
 
-def lost(client: httpx.Client, answered: set[int], seconds: float = _SHIPPED_SECONDS) -> int:
+def closing(what: str, load: Rate, node: RunningYard) -> str:
+    """A figure: what was done, what became of the load, and what a node has recorded of it in the end."""
+    told = load.told()
+    with node.client() as client:
+        missing = _lost(client, load.answered)
+    said = "".join(f"\n  {line}" for line in told.words)
+    return f"{what}: {told.as_words()}; {missing} answered predictions lost{said}"
+
+
+def _lost(client: httpx.Client, answered: set[int], seconds: float = _SHIPPED_SECONDS) -> int:
     """How many answered predictions are not in what was recorded, once all nodes have shipped."""
     deadline = time.monotonic() + seconds
     while True:

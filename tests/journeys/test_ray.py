@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from modelyard.workers.clusters import read_clusters
 from modelyard.workers.ray import RayWorkers
 from tests.contract.hands import plan, quiet, settings
 from tests.contract.ray_house import RayHouse, RayNode
+from tests.journeys.load import Load
 from tests.journeys.models import code_bundle
-from tests.journeys.running import PATIENCE, RunningYard, publish, until
+from tests.journeys.running import RunningYard, publish, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
@@ -38,31 +38,14 @@ def workers(client: httpx.Client, model: str) -> list[dict[str, Any]]:
     return [w for w in found if w["version_id"].startswith(model.replace("/", ".") + ".")]
 
 
-class Load:
-    """Callers that ask all the time; what they got."""
+def all_right(load: Load) -> bool:
+    """Whether everything that was asked is answered, and rightly."""
+    right = all(answer["predictions"] == [2 * number] for number, answer in load.answered.items())
+    return right and not load.failed and not load.broken
 
-    def __init__(self, yard: RunningYard, model: str, callers: int) -> None:
-        self.statuses: list[int] = []
-        self.wrong: list[str] = []
-        self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._ask, args=(yard, model, float(n))) for n in range(callers)
-        ]
-        for thread in self._threads:
-            thread.start()
 
-    def _ask(self, yard: RunningYard, model: str, x: float) -> None:
-        with yard.client() as client:
-            while not self._over.is_set():
-                answer = client.post(f"/models/{model}/predict", json=[{"x": x}])
-                self.statuses.append(answer.status_code)
-                if answer.status_code != 200 or answer.json()["predictions"] != [2 * x]:
-                    self.wrong.append(answer.text)
-
-    def end(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
+def load_on(yard: RunningYard, model: str, lanes: int) -> Load:
+    return Load(yard.url, yard.token, model, lanes=lanes)
 
 
 def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> None:
@@ -78,20 +61,17 @@ def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> Non
         body = {"min_replicas": 2, "max_replicas": 2, "cpus": 6}
         assert client.put("/api/v1/models/ops/steady/capacity", json=body).status_code == 200
         until(lambda: len(on(doomed)) == 1)
-        load = Load(yard, "ops/steady", 4)
-        try:
-            until(lambda: len(load.statuses) > 20)
+        with load_on(yard, "ops/steady", 4) as load:
+            until(lambda: len(load.answered) > 20)
             doomed.kill()
             until(lambda: len(workers(client, "ops/steady")) == 1)
-            asked = len(load.statuses)
-            until(lambda: len(load.statuses) > asked + 20)
+            asked = len(load.answered)
+            until(lambda: len(load.answered) > asked + 20)
             spare = ray_house.add(cpus=6)
             until(lambda: len(on(spare)) == 1)
-            asked = len(load.statuses)
-            until(lambda: len(load.statuses) > asked + 20)
-        finally:
-            load.end()
-        assert load.wrong == []
+            asked = len(load.answered)
+            until(lambda: len(load.answered) > asked + 20)
+        assert all_right(load), load.failed
 
 
 def test_up_while_callers_wait(yard: RunningYard) -> None:
@@ -99,12 +79,9 @@ def test_up_while_callers_wait(yard: RunningYard) -> None:
         publish(client, "ops/busy", code_bundle(SLOW.replace("0.05", "0.3")))
         body = {"min_replicas": 1, "max_replicas": 2, "cpus": 0.25}
         assert client.put("/api/v1/models/ops/busy/capacity", json=body).status_code == 200
-        load = Load(yard, "ops/busy", 8)
-        try:
+        with load_on(yard, "ops/busy", 8) as load:
             until(lambda: len(workers(client, "ops/busy")) == 2)
-        finally:
-            load.end()
-        assert load.wrong == []
+        assert all_right(load), load.failed
         body["max_replicas"] = 1
         assert client.put("/api/v1/models/ops/busy/capacity", json=body).status_code == 200
         until(lambda: len(workers(client, "ops/busy")) == 1)
