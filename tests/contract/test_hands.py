@@ -92,9 +92,9 @@ def test_it_starts_loads_answers_and_ends(make: Make, tmp_path: Path) -> None:
     assert set(worker.takes) == {"float64", "int64", "bool", "string"}
     assert abs(worker.since - time.time()) < 60
     assert told[-1] == "starting the worker"
-    until(lambda: 5 * MIB < workers.memory(worker) < 500 * MIB)
+    until(lambda: 5 * MIB < workers.look(worker).memory < 500 * MIB)
     workers.stop(worker)
-    assert workers.memory(worker) == 0
+    assert workers.look(worker).memory == 0
     assert not Path(worker.socket).exists()
     until(lambda: not is_alive(worker.pid))
     with pytest.raises(OSError, match=r"\w"):

@@ -59,10 +59,10 @@ def test_it_starts_loads_and_answers(workers: LocalWorkers, tmp_path: Path) -> N
     assert set(worker.takes) == {"float64", "int64", "bool", "string"}
     assert abs(worker.since - time.time()) < 60
     assert told == ["starting the worker"]
-    assert 5 * MIB < workers.memory(worker) < 500 * MIB
+    assert 5 * MIB < workers.look(worker).memory < 500 * MIB
     workers.stop(worker)
     assert not is_alive(worker.pid)
-    assert workers.memory(worker) == 0
+    assert workers.look(worker).memory == 0
     assert list(workers.folder.iterdir()) == []
 
 
@@ -173,7 +173,7 @@ def test_62_a_model_that_allocates_without_end(tmp_path: Path, where: str) -> No
         with pytest.raises(ModelError, match="MemoryError"):
             ask(worker, -1.0)
         assert ask(worker, 1.0) == [1.0]
-        assert workers.memory(worker) < 512 * MIB
+        assert workers.look(worker).memory < 512 * MIB
 
 
 def test_62_one_that_ignores_sigterm_is_ended(workers: LocalWorkers, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_r_answers_through_the_bridge(workers: LocalWorkers, tmp_path: Path, rsc
     with started(workers, wanted) as worker:
         assert ask(worker, 1.0, 10.0) == pytest.approx([2.0, 20.0])
         assert "int64" not in worker.takes
-        assert workers.memory(worker) > 30 * MIB, "R's memory counts, not the bridge's alone"
+        assert workers.look(worker).memory > 30 * MIB, "R's memory counts, not the bridge's alone"
         r = tree(worker.pid)[-1]
         os.kill(r, signal.SIGKILL)
         assert "SIGKILL" in workers.wait(worker)

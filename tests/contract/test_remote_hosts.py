@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from modelyard import __version__
-from modelyard.records.errors import MalformedError
+from modelyard.records.errors import EnvironmentBuildError, MalformedError, UnavailableError
 from modelyard.settings import MIB
 from modelyard.workers import host as hosts
 from modelyard.workers import remote
 from modelyard.workers.host import Host
+from modelyard.workers.local import LocalWorkers
 from modelyard.workers.plans import Plan
+from modelyard.workers.ray import as_error
 from modelyard.workers.remote import (
     Beat,
     Channel,
@@ -32,7 +36,7 @@ from modelyard.workers.remote import (
 )
 from modelyard.workers.talk import Talk
 from modelyard.workers.wire import to_values
-from tests.contract.hands import DOUBLE, is_alive, plan, question
+from tests.contract.hands import DOUBLE, is_alive, plan, question, quiet, settings
 from tests.journeys.running import PATIENCE
 
 
@@ -94,7 +98,7 @@ def placed(tmp_path: Path) -> Iterator[Placed]:
         made.end()
     made.close()
     assert made.left.wait(PATIENCE)
-    assert [p.name for p in (tmp_path / "hosts").iterdir()] in ([], ["environments"])
+    assert {p.name for p in (tmp_path / "hosts").iterdir()} <= {"hosts.lock", "environments"}
 
 
 def test_it_starts_answers_beats_and_stops(placed: Placed) -> None:
@@ -208,3 +212,65 @@ def test_what_a_killed_host_left_is_cleared_by_the_next(tmp_path: Path, placed: 
     hosts.clear_left(tmp_path / "hosts")
     assert not left.exists()
     assert placed.host._own.exists(), "one that runs is left alone"
+
+
+def test_what_a_killed_host_left_running_is_ended_by_the_next(tmp_path: Path) -> None:
+    """Where there are no walls that fall with it, its worker goes on; so does the place of its sockets."""
+    left = tmp_path / "hosts/0123"
+    workers = LocalWorkers(settings(left))
+    worker = workers.start(plan(tmp_path / "bundle"), quiet)
+    (left / "lock").touch()
+    hosts.clear_left(tmp_path / "hosts")
+    assert not is_alive(worker.pid)
+    assert not left.exists()
+    assert not workers.folder.exists()
+    workers.wait(worker)  # who started it reaps it
+
+
+def test_hosts_that_start_at_once_clear_away_none_of_each_other(tmp_path: Path) -> None:
+    certificate = remote.make_identity(tmp_path / "identity")
+    at_once = threading.Barrier(6)
+
+    def start(_: int) -> Host:
+        at_once.wait(PATIENCE)
+        return Host("127.0.0.1", certificate, tmp_path / "hosts", lambda: None)
+
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(start, range(6)))
+    try:
+        hosts.clear_left(tmp_path / "hosts")
+        assert all((host._own / "identity").exists() for host in made)
+    finally:
+        for host in made:
+            host._socket.close()
+            host.clear()
+
+
+def test_a_folder_that_another_has_made_is_not_used(tmp_path: Path) -> None:
+    """By default it is where everybody may make one, and the environments in it are run."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "hosts").symlink_to(tmp_path / "theirs")
+    with pytest.raises(EnvironmentBuildError, match="another user's"):
+        Host("127.0.0.1", "", tmp_path / "hosts", lambda: None)
+
+
+def test_a_host_that_fails_says_how(placed: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(remote, "unpack_folders", full)
+    _, said = placed.start()
+    refused = said[-1]
+    assert isinstance(refused, Refused)
+    assert (refused.code, "No space left" in refused.message) == ("unavailable", True)
+    assert isinstance(as_error(refused), UnavailableError), "which is tried again"
+    assert placed.left.wait(PATIENCE)
+
+
+def test_a_worker_that_is_busy_for_long_is_not_taken_for_gone() -> None:
+    """It leaves what it is asked lying meanwhile: TCP must set no time for that, only ask who is there."""
+    with socket.socket() as sock:
+        remote.notice_silence(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 2
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.journeys.running import until
 
-from modelyard.records.clusters import parse_clusters
+from modelyard.records.capacity import Demand
+from modelyard.records.clusters import Cluster, parse_clusters
 from modelyard.records.errors import InvalidError, UnavailableError
+from modelyard.workers.cluster import RayCluster
 from modelyard.workers.clusters import read_clusters
 
 MAIN = '[clusters.main]\naddress = "10.0.0.4:6379"\ntoken_file = "/etc/yard/ray.token"\n'
@@ -61,3 +66,19 @@ def test_what_is_wrong_is_said(text: str, words: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="cannot be read"):
         read_clusters(tmp_path / "ray.toml")
+
+
+@pytest.mark.ray
+def test_a_cluster_that_does_not_answer_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Who joins it waits for up to a minute; a yard that goes down does not."""
+    token = tmp_path / "token"
+    token.write_text("x" * 40)
+    token.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        ray = RayCluster("main", Cluster(address, str(token)), tmp_path / "log")
+        placing = pool.submit(ray.place, "a-worker", "", Demand(), 60.0)
+        until(lambda: ray._joining)
+        ray.close()
+        with pytest.raises(UnavailableError, match="going down"):
+            placing.result(20)

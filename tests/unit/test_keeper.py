@@ -21,7 +21,7 @@ from modelyard.engine.keeper import Keeper
 from modelyard.records.errors import UnavailableError, WorkerStartError
 from modelyard.settings import MIB
 from modelyard.workers.local import LocalWorkers
-from modelyard.workers.plans import Plan, Progress, Worker
+from modelyard.workers.plans import Plan, Progress, Taken, Worker
 
 ONE, TWO = "ops.double.1", "ops.double.2"
 
@@ -34,7 +34,7 @@ class Staged:
         self.ends: dict[int, Future[str]] = {}
         self.stopped: list[int] = []
         self.sizes: dict[int, int] = {}
-        self.tamed: set[int] = set()
+        self.looked: list[int] = []
         self.before: list[Worker] = []
         self.closed = False
         self._pids = itertools.count(100)
@@ -64,14 +64,9 @@ class Staged:
     def wait(self, worker: Worker) -> str:
         return self.ends[worker.pid].result()
 
-    def memory(self, worker: Worker) -> int:
-        return self.sizes.get(worker.pid, 1)
-
-    def tame(self, worker: Worker) -> None:
-        self.tamed.add(worker.pid)
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        return float(worker.pid)
+    def look(self, worker: Worker) -> Taken:
+        self.looked.append(worker.pid)
+        return Taken(self.sizes.get(worker.pid, 1), float(worker.pid))
 
     def wait_for_starts(self, count: int) -> None:
         with self._asked:
@@ -300,11 +295,20 @@ def test_one_that_is_too_large_is_ended(stage: Stage) -> None:
     worker = stage.ready()
     stage.keeper.sweep()
     assert stage.workers.stopped == []
-    assert stage.workers.tamed == {worker.pid}, "and it is looked at what it takes of the processor"
     stage.workers.sizes[worker.pid] = 4097 * MIB
     stage.keeper.sweep()
     assert stage.workers.stopped == [worker.pid]
     stage.workers.finish(1)
+
+
+def test_each_worker_is_looked_at_once_a_sweep(stage: Stage) -> None:
+    """For its memory, for what it takes of the processor, and for the status; walking /proc is dear."""
+    worker = stage.ready()
+    assert stage.keeper.report()[0].memory == 1, "before the first sweep, it is looked at for the status"
+    stage.workers.sizes[worker.pid] = 5 * MIB
+    stage.keeper.sweep()
+    assert [info.memory for info in stage.keeper.report() + stage.keeper.report()] == [5 * MIB] * 2
+    assert stage.workers.looked == [worker.pid] * 2
 
 
 def test_replicas_are_started_together_and_the_first_ready_answers(stage: Stage) -> None:
@@ -433,6 +437,26 @@ def test_workers_outlive_their_engine_and_are_adopted_by_the_next(tmp_path: Path
     assert ask(worker, 1.0) == [2.0]
     later.stop()
     until(lambda: not is_alive(worker.pid))
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_one_that_dies_while_it_is_being_replaced_leaves_nobody_behind(
+    stage: Stage, order: tuple[int, int]
+) -> None:
+    """Two are started in its place then; the later one serves, and the yard knows of both."""
+    old = stage.ready()
+    replacing = stage.callers.submit(stage.keeper.replace, ONE, lambda _: False)
+    stage.workers.wait_for_starts(2)
+    stage.workers.die(old)
+    stage.workers.wait_for_starts(3)
+    placed = []
+    for number in order:
+        placed.append(stage.workers.finish(number))
+        until(partial(stage.has, placed[-1]))
+    replacing.result(10)
+    assert stage.workers.stopped == [], "it may still be answering"
+    stage.keeper.stop()
+    assert sorted(stage.workers.stopped) == sorted(w.pid for w in placed)
 
 
 def test_more_workers_are_started_without_counting_as_asked_for(stage: Stage) -> None:

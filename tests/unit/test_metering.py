@@ -9,7 +9,7 @@ from modelyard.engine.metering import Metered, of_fronts
 from modelyard.records.meters import Counts
 from modelyard.records.rollouts import MANY_ROWS
 from modelyard.records.signatures import Column, ColumnType
-from modelyard.workers.plans import Plan, Progress, Worker
+from modelyard.workers.plans import Plan, Progress, Taken, Worker
 
 PLAN = Plan("finance.fuel.7", 0, "r", "", "/b", "e", {}, (Column("x", ColumnType.FLOAT64),))
 
@@ -41,14 +41,8 @@ class Hands:
         self.seconds[worker.pid] = 0.0
         return "exit code 1"
 
-    def memory(self, worker: Worker) -> int:
-        return worker.pid
-
-    def tame(self, worker: Worker) -> None:
-        self.stopped.append(-worker.pid)
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        return self.seconds.get(worker.pid, 0.0)
+    def look(self, worker: Worker) -> Taken:
+        return Taken(worker.pid, self.seconds.get(worker.pid, 0.0))
 
 
 def used(metered: Metered) -> dict[str, int]:
@@ -97,10 +91,9 @@ def test_those_of_an_earlier_engine_are_read_on() -> None:
     [worker] = metered.alive()
     hands.seconds[9] = 7.0
     assert used(metered) == {"9999:9:109": 7_000_000}
-    assert metered.memory(worker) == 9
-    metered.tame(worker)
+    assert metered.look(worker) == Taken(9, 7.0)
     metered.close()
-    assert hands.stopped == [-9, 0]
+    assert hands.stopped == [0]
 
 
 @pytest.mark.parametrize(

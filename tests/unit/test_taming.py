@@ -74,6 +74,14 @@ def test_a_clock_that_stands_still_decides_nothing() -> None:
     assert not told.is_behind
 
 
+def test_two_looks_at_once_decide_nothing() -> None:
+    """The kernel counts in hundredths of a second: one of them is many cores for a moment."""
+    told = Told()
+    told.taming.look("w", 0.01, told.now + 0.001)
+    told.burn(0.5)
+    assert not told.is_behind
+
+
 def test_a_group_behind_the_others_and_a_kernel_that_knows_none(tmp_path: Path) -> None:
     where = (cgroups.Controller(str(tmp_path)),)
     (tmp_path / "modelyard-w").mkdir()

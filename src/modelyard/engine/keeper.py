@@ -13,7 +13,7 @@ from modelyard.records.errors import UnavailableError, WorkerStartError, YardErr
 from modelyard.settings import Settings
 from modelyard.workers.control import WorkerInfo
 from modelyard.workers.logs import trim
-from modelyard.workers.plans import SERVE, Plan, Progress, Worker, Workers
+from modelyard.workers.plans import SERVE, Plan, Progress, Taken, Worker, Workers
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Keeper:
         self._announcing = threading.Lock()
         self._starters = ThreadPoolExecutor(_START_AT_ONCE, thread_name_prefix="start")
         self._leaving: list[Worker] = []
+        self._taken: dict[str, Taken] = {}  # by socket
         self._stopped = False
 
     def adopt(self) -> None:
@@ -167,17 +168,29 @@ class Keeper:
         for old in unfit:
             new = self._workers.start(self._plan_for(version_id, old.plan.replica, _silent), _silent)
             self._warm_or_stop(new)
-            with self._lock:
-                kept = fleet is not None and fleet.wanted and not self._stopped
-                if fleet is not None and kept:
-                    fleet.workers[new.plan.replica] = new
-                    self._leaving.append(old)
-            if not kept:
+            if fleet is None or not self._place(fleet, new):
                 self._workers.stop(new)
                 return
-            self._watch(new)
-            self._announce(version_id)
-            self._leave_later(old)
+
+    def _place(self, fleet: Fleet, worker: Worker) -> bool:
+        """Have a worker serve, unless its version was let go meanwhile.
+
+        Another one in its place leaves: it is replaced, or was started meanwhile for one that had died.
+        """
+        replica = worker.plan.replica
+        with self._lock:
+            fleet.starting.pop(replica, None)
+            if not fleet.wanted or self._stopped:
+                return False
+            before = fleet.workers.get(replica)
+            fleet.workers[replica] = worker
+            if before is not None:
+                self._leaving.append(before)
+        self._watch(worker)
+        self._announce(worker.plan.version_id)
+        if before is not None:
+            self._leave_later(before)
+        return True
 
     def _leave_later(self, old: Worker) -> None:
         later = threading.Timer(self._settings.answer_timeout, self._leave, (old,))
@@ -224,18 +237,21 @@ class Keeper:
         now = time.monotonic()
         with self._lock:
             fleets = list(self._fleets.items())
+        taken: dict[str, Taken] = {}
         for version_id, fleet in fleets:
             if fleet.workers and now - fleet.used > self._settings.idle_after:
                 log.info("letting go of %s: idle for %.0f s", version_id, now - fleet.used)
                 self.release(version_id)
                 continue
             for worker in list(fleet.workers.values()):
-                self._check(worker)
+                taken[worker.socket] = self._check(worker)
+        self._taken = taken
 
     def report(self) -> tuple[WorkerInfo, ...]:
-        """Every worker as the status shows it."""
+        """Every worker as the status shows it, with what the last sweep saw that it takes."""
         with self._lock:
             pairs = [(f, w) for f in self._fleets.values() for w in f.workers.values()]
+        taken = self._taken
         return tuple(
             WorkerInfo(
                 version_id=w.plan.version_id,
@@ -245,7 +261,7 @@ class Keeper:
                 socket=w.socket,
                 state="ready",
                 since=w.since,
-                memory=self._workers.memory(w),
+                memory=(taken.get(w.socket) or self._workers.look(w)).memory,
                 restarts=f.restarts,
                 node=w.node,
             )
@@ -298,18 +314,11 @@ class Keeper:
                 log.exception("starting a worker of %s failed", version_id)
                 raise WorkerStartError(f"The worker could not be started: {error}.") from error
             raise
-        with self._lock:
-            fleet.starting.pop(replica, None)
-            kept = fleet.wanted and not self._stopped
-            if kept:
-                fleet.workers[replica] = worker
-                fleet.used = time.monotonic()
-        if not kept:
+        if not self._place(fleet, worker):
             self._workers.stop(worker)
             raise UnavailableError(f"{version_id} was let go while its worker started.", "Ask again.")
+        fleet.used = time.monotonic()
         log.info("worker %s of %s is ready", worker.pid, version_id)
-        self._watch(worker)
-        self._announce(version_id)
         return worker
 
     def _warm_or_stop(self, worker: Worker) -> None:
@@ -350,12 +359,12 @@ class Keeper:
             fleet.young_deaths = 0
             fleet.alone_until = time.monotonic() + _LEAVE_ALONE
 
-    def _check(self, worker: Worker) -> None:
-        memory = self._workers.memory(worker)
-        if memory > worker.plan.memory(self._settings.worker_memory):
-            self.kill(worker.plan.version_id, worker.socket, f"it uses {memory >> 20} MiB of memory")
-        self._workers.tame(worker)
+    def _check(self, worker: Worker) -> Taken:
+        taken = self._workers.look(worker)
+        if taken.memory > worker.plan.memory(self._settings.worker_memory):
+            self.kill(worker.plan.version_id, worker.socket, f"it uses {taken.memory >> 20} MiB of memory")
         trim(Path(worker.log))
+        return taken
 
 
 def _first_ready(starts: list[Future[Worker]]) -> list[Worker]:

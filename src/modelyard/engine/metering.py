@@ -24,7 +24,7 @@ from modelyard.records.rollouts import version_of
 from modelyard.store import ledger
 from modelyard.store.database import Database
 from modelyard.store.folder import whole_file
-from modelyard.workers.plans import Plan, Progress, Worker, Workers
+from modelyard.workers.plans import Plan, Progress, Taken, Worker, Workers
 from modelyard.workers.processes import start_time
 
 log = logging.getLogger(__name__)
@@ -81,28 +81,21 @@ class Metered:
         finally:
             self._end(worker)
 
-    def memory(self, worker: Worker) -> int:
-        """See `Workers.memory`."""
-        return self._workers.memory(worker)
-
-    def tame(self, worker: Worker) -> None:
-        """See `Workers.tame`."""
-        self._workers.tame(worker)
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        """See `Workers.cpu_seconds`; never less than before, though its processes end one by one."""
-        name, seconds = _name(worker), self._workers.cpu_seconds(worker)
+    def look(self, worker: Worker) -> Taken:
+        """See `Workers.look`; never fewer seconds than before, though its processes end one by one."""
+        name, taken = _name(worker), self._workers.look(worker)
         with self._lock:
             if name in self._live:
-                self._used[name] = seconds = max(seconds, self._used.get(name, 0.0))
-        return seconds
+                self._used[name] = max(taken.cpu_seconds, self._used.get(name, 0.0))
+                taken = taken._replace(cpu_seconds=self._used[name])
+        return taken
 
     def read(self) -> Meters:
         """The meters of workers that run, and once more of those that have ended since the last time."""
         with self._lock:
             live, ended = list(self._live.values()), self._ended
             self._ended = {}
-        found = {_name(w): (w.plan.version_id, self.cpu_seconds(w)) for w in live} | ended
+        found = {_name(w): (w.plan.version_id, self.look(w).cpu_seconds) for w in live} | ended
         return {
             name: {_place(version_id): Counts(cpu=round(seconds * _MILLION))}
             for name, (version_id, seconds) in found.items()
@@ -113,7 +106,7 @@ class Metered:
             self._live[_name(worker)] = worker
 
     def _end(self, worker: Worker) -> None:
-        seconds = self.cpu_seconds(worker)
+        seconds = self.look(worker).cpu_seconds
         with self._lock:
             name = _name(worker)
             if self._live.pop(name, None) is not None:

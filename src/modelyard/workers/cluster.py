@@ -45,6 +45,7 @@ class RayCluster:
         self._calls = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._joining: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -84,8 +85,10 @@ class RayCluster:
 
     def close(self) -> None:
         """Leave the cluster; what is still being placed is given up, what runs is left alone."""
+        self._closed = True
+        if (joining := self._joining) is not None:  # who joins holds the lock, for as long as a minute
+            joining.kill()
         with self._lock:
-            self._closed = True
             process = self._process
         if process is not None and process.stdin is not None:
             with suppress(OSError):
@@ -98,8 +101,7 @@ class RayCluster:
 
     def _send(self, order: ray_driver.Order, answer: Future[Any] | None) -> None:
         with self._lock:
-            if self._closed:
-                raise UnavailableError("The yard is going down.", "Ask again when it is up.")
+            self._refuse_closed()
             if self._process is not None and self._process.poll() is not None:
                 _reap(self._process)
                 self._process = None
@@ -115,6 +117,10 @@ class RayCluster:
                 self._waiting.pop(order.call, None)
                 raise UnavailableError(f"The cluster {self.name} is gone: {error}.", "Ask again.") from error
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise UnavailableError("The yard is going down.", "Ask again when it is up.")
+
     def _join(self) -> subprocess.Popen[bytes]:
         if find_spec("ray") is None:
             raise EnvironmentBuildError(
@@ -129,6 +135,9 @@ class RayCluster:
                 env=self._environment(),
                 start_new_session=True,
             )
+        self._joining = process
+        if self._closed:
+            process.kill()
         joined = Future[Any]()
         self._waiting = waiting = {0: joined}
         name = f"ray-{self.name}"
@@ -137,9 +146,11 @@ class RayCluster:
             said = joined.result(_JOIN_SECONDS)
         except TimeoutError:
             said = Failed(0, f"no answer in {_JOIN_SECONDS:g} s")
+        self._joining = None
         if not isinstance(said, Joined):
             process.kill()
             _reap(process)
+            self._refuse_closed()
             raise UnavailableError(
                 f"The cluster {self.name} at {self._cluster.address} cannot be joined: {said.words}.",
                 "This machine must be a node of it (ray start --address …) and have its token; see "

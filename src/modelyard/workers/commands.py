@@ -17,9 +17,9 @@ from msgspec import Struct
 from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import Usage
 from modelyard.records.spans import span
-from modelyard.workers import cgroups, exits, sandbox
+from modelyard.workers import cgroups, exits, gpus, processes, sandbox
 from modelyard.workers.exits import Exit
-from modelyard.workers.processes import cpu_seconds, gone, memory_of, name_of, resident, start_time, tree
+from modelyard.workers.processes import gone, memory_of, name_of, start_time, tree
 
 _POLITE_SECONDS = 3.0
 _AT_ONCE = 1_000_000  # bytes of output that are read at a time
@@ -75,6 +75,7 @@ class Command(Struct, frozen=True):
         environment: all variables there are.
         read_only: what it needs to see beside its folders and the system.
         outbound: networks within the house that its hosts may be in; see `Settings.outbound`.
+        gpus: how many it asks for.
     """
 
     words: list[str]
@@ -82,13 +83,15 @@ class Command(Struct, frozen=True):
     read_only: tuple[str, ...]
     limits: Limits
     outbound: str = ""
+    gpus: float = 0.0
 
 
 class Record(Struct, frozen=True):
-    """A process to be found again by an engine that comes later."""
+    """A process, and its control group, to be found again by an engine that comes later."""
 
     pid: int
     started: int
+    group: str = ""
 
 
 class Running:
@@ -109,32 +112,16 @@ class Running:
         self._read = 0
         self._began = time.monotonic()
         self._looked_at_disk = 0.0
-        self._polite_until: float | None = None
         self._usage = Usage()
         self.code: int | None = None
         self._exit: Exit | None = None
-        is_contained = not sandbox.missing()
+        self._child = self._start(command, hidden)
         try:
-            words = self._within(command, hidden) if is_contained else self._limited(command)
-            if nice := shutil.which("nice"):
-                words = [nice, "-n", _NICE, *words]
-            self._child = subprocess.Popen(
-                words,
-                stdin=self._exit.inner if self._exit else subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                cwd=place.work,
-                env=command.environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._clear()
-            raise EnvironmentBuildError(f"The command does not start: {error}.") from error
-        except EnvironmentBuildError:
-            self._clear()
+            record = Record(self._child.pid, start_time(self._child.pid), self._group)
+            (place.home / _RECORD).write_bytes(msgspec.json.encode(record))
+        except BaseException:  # the disk is full: what could not be found again is not left running
+            self.__exit__()
             raise
-        record = Record(self._child.pid, start_time(self._child.pid))
-        (place.home / _RECORD).write_bytes(msgspec.json.encode(record))
 
     @property
     def usage(self) -> Usage:
@@ -154,12 +141,12 @@ class Running:
 
     def look(self) -> str:
         """Look at what it takes: which limit it is over, in words; "" if none."""
-        pids = tree(self._child.pid)
-        memory = sum(map(resident, pids))
-        if memory > self._limits.memory or len(pids) > _FEW:
-            memory = memory_of(pids)  # dearer to find out, but what is shared is not counted for each
+        found = processes.look(self._child.pid)
+        memory = found.resident
+        if memory > self._limits.memory or len(found.pids) > _FEW:
+            memory = memory_of(found.pids)  # dearer to find out, but what is shared is not counted for each
         seconds = time.monotonic() - self._began
-        cpu = max(self._usage.cpu_seconds, sum(map(cpu_seconds, pids)))
+        cpu = max(self._usage.cpu_seconds, found.cpu_seconds)
         self._usage = Usage(seconds, cpu, max(self._usage.peak_memory, memory))
         if seconds > self._limits.seconds:
             return f"it ran for over {span(self._limits.seconds)} (train.time)"
@@ -215,6 +202,28 @@ class Running:
         self.end()
         self._clear()
 
+    def _start(self, command: Command, hidden: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        is_contained = not sandbox.missing()
+        try:
+            words = self._within(command, hidden) if is_contained else self._limited(command)
+            if nice := shutil.which("nice"):
+                words = [nice, "-n", _NICE, *words]
+            return subprocess.Popen(
+                words,
+                stdin=self._exit.inner if self._exit else subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                cwd=self._place.work,
+                env=command.environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._clear()
+            raise EnvironmentBuildError(f"The command does not start: {error}.") from error
+        except EnvironmentBuildError:
+            self._clear()
+            raise
+
     def _written(self) -> int:
         """Bytes of disk that its folders and its output take."""
         output = os.fstat(self._log.fileno()).st_blocks * _BLOCK
@@ -249,12 +258,14 @@ class Running:
         for folder in (place.work, place.output):
             _open(folder)
         sandbox.show(place.data)
+        granted = gpus.grant(command.gpus)
         walls = sandbox.Walls(
-            read_only=(*command.read_only, str(place.data)),
+            read_only=(*command.read_only, *granted.read_only, str(place.data)),
             writable=(str(place.work), str(place.output)),
+            devices=granted.devices,
             hidden=hidden,
             folder=str(place.work),
-            environment=command.environment,
+            environment=command.environment | granted.environment,
             memory=limits.memory,
             file_bytes=limits.disk,
             groups=cgroups.make(self._group, limits.memory, sandbox.Walls().processes, share=_SHARE),
@@ -276,6 +287,7 @@ def clear(home: Path) -> bool:
             with suppress(ProcessLookupError):
                 os.killpg(record.pid, signal.SIGKILL)
             gone(record.pid, None)
+        cgroups.remove(record.group)
     remove(home)
     return found
 

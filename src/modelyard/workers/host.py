@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -24,13 +25,20 @@ from weakref import WeakSet
 import msgspec
 import uvloop
 
-from modelyard.records.errors import MalformedError, WorkerStartError, YardError
+from modelyard.records.errors import (
+    EnvironmentBuildError,
+    MalformedError,
+    UnavailableError,
+    WorkerStartError,
+    YardError,
+)
 from modelyard.settings import Settings
-from modelyard.workers import remote
+from modelyard.workers import commands, remote
 from modelyard.workers.commands import Place
+from modelyard.workers.environments import only_one
 from modelyard.workers.host_jobs import Errand, check_release
 from modelyard.workers.local import LocalWorkers
-from modelyard.workers.plans import Worker
+from modelyard.workers.plans import Taken, Worker
 from modelyard.workers.remote import (
     BEAT_SECONDS,
     FRAMES,
@@ -50,13 +58,16 @@ from modelyard.workers.remote import (
 log = logging.getLogger(__name__)
 
 _ALONE_SECONDS = 120.0  # without a yard that watches: an engine that starts anew needs a few
+_LOCK = "lock"  # held by the host that a folder belongs to
 _CHUNK = 1 << 18
 _LOG_CHUNK = 1 << 16
+_JOB = "job"
 _LINGER = 0.5
 _CLOSING = 0.05
 _SHAKE_SECONDS = 5.0
 _GOODBYE_SECONDS = 1.0  # for the other side to end TLS as well
 _DRAIN_SECONDS = 5.0
+_TAKE_SECONDS = 120.0  # for the yard's node to take what a job has left
 
 
 def folder_of_host() -> Path:
@@ -79,13 +90,14 @@ class Host:
     """
 
     def __init__(self, address: str, certificate: str, base: Path, leave: Callable[[], object]) -> None:
-        base.mkdir(parents=True, exist_ok=True, mode=0o700)
-        clear_left(base)
+        _make_own(base)
         self._base = base
         self._own = base / secrets.token_hex(6)
-        self._own.mkdir(mode=0o700)
-        self._lock = (self._own / "lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with only_one(base, "hosts"):  # else another that starts takes the new folder for one that was left
+            clear_left(base)
+            self._own.mkdir(mode=0o700)
+            self._lock = (self._own / _LOCK).open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._leave = leave
         self._workers: LocalWorkers | None = None
         self._worker: Worker | None = None
@@ -93,6 +105,7 @@ class Host:
         self._how = ""
         self._told = 0  # bytes of the worker's log that a beat has told
         self._is_taken = False
+        self._is_over = False  # its job has ended
         self._ended = asyncio.Event()
         self._watchers = 0
         self._watched = time.monotonic()
@@ -115,8 +128,7 @@ class Host:
 
     def clear(self) -> None:
         """End the worker, if it runs, and remove what it needed."""
-        if self._workers is not None and self._worker is not None:
-            self._workers.stop(self._worker)
+        self._stop()
         shutil.rmtree(self._own, ignore_errors=True)
         if self._workers is not None:
             shutil.rmtree(self._workers.folder.parent, ignore_errors=True)
@@ -198,8 +210,8 @@ class Host:
                 beats.cancel()
             if errand is not None:
                 errand.stop()
-            elif self._worker is None:  # who asked has gone while it loaded, or it did not load
-                self._ended.set()
+            if self._is_over or (errand is None and self._worker is None):
+                self._ended.set()  # the job has ended; or who asked has gone while it loaded, or it did not
 
     async def _start(self, start: Start, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
@@ -210,9 +222,9 @@ class Host:
         settings = Settings.from_environment(
             data=self._own, worker_memory=start.memory, load_timeout=start.load_timeout
         )
-        settings.run.mkdir(exist_ok=True, mode=0o700)
-        self._workers = LocalWorkers(settings, environments=self._base / "environments", outlives=False)
         try:
+            settings.run.mkdir(exist_ok=True, mode=0o700)
+            self._workers = LocalWorkers(settings, environments=self._base / "environments", outlives=False)
             bundle = await self._unpacked(reader, start.size, self._own / "bundle")
             check_release(start.release)
             plan = msgspec.structs.replace(start.plan, bundle=str(bundle))
@@ -224,7 +236,7 @@ class Host:
             hung_up.cancel()
             await asyncio.gather(hung_up, return_exceptions=True)
             worker = await starting
-        except YardError as error:
+        except (YardError, OSError) as error:
             await _refuse(writer, error)
             raise ConnectionResetError from error
         self._worker = worker
@@ -249,12 +261,16 @@ class Host:
     async def _work(self, work: Work, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Errand:
         """Begin with a job, in a thread of its own."""
         loop = asyncio.get_running_loop()
-        place = Place(self._own / "job")
-        await self._unpacked(reader, work.size, place.home)
+        place = Place(self._own / _JOB)
+        try:
+            await self._unpacked(reader, work.size, place.home)
+        except OSError as error:
+            await _refuse(writer, error)
+            raise ConnectionResetError from error
 
         async def send(data: bytes) -> None:
             writer.write(data)
-            await writer.drain()
+            await asyncio.wait_for(writer.drain(), _TAKE_SECONDS)
 
         def pour(file: IO[bytes]) -> None:
             while data := file.read(_CHUNK):
@@ -268,16 +284,23 @@ class Host:
         def run() -> None:
             try:
                 errand.run()
-            except YardError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the yard's node is told
+                log.warning("a job ends: %s", error)
                 with suppress(OSError):
                     asyncio.run_coroutine_threadsafe(_refuse(writer, error), loop).result()
-            except OSError as error:
-                log.warning("a job ends: %s", error)
             finally:
-                loop.call_soon_threadsafe(self._ended.set)
+                loop.call_soon_threadsafe(self._end_of_job, loop)
 
         threading.Thread(target=run, name="job", daemon=True).start()
         return errand
+
+    def _end_of_job(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stay until the yard's node has taken what was sent last: it hangs up then."""
+        self._is_over = True
+        if self._watchers:
+            loop.call_later(_TAKE_SECONDS, self._ended.set)
+        else:
+            self._ended.set()
 
     def _stop(self) -> None:
         if self._workers is not None and self._worker is not None:
@@ -290,39 +313,58 @@ class Host:
             loop.call_soon_threadsafe(self._ended.set)
 
     async def _beat(self, writer: asyncio.StreamWriter) -> None:
-        """Tell once a second how the worker does, and at last that it has ended."""
+        """Tell once a second how the worker does, and at last that it has ended; until nobody listens."""
         assert self._workers is not None  # noqa: S101
-        cpu = 0.0
-        while self._worker is not None and not self._ended.is_set():
-            memory, cpu = await asyncio.to_thread(self._look, self._workers, self._worker)
-            log, self._told = _more(Path(self._worker.log), self._told)
-            writer.write(remote.pack(Beat(memory, cpu, log)))
-            await asyncio.wait_for(writer.drain(), SILENCE_SECONDS)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), BEAT_SECONDS)
-        if self._worker is not None:
-            log, self._told = _more(Path(self._worker.log), self._told)
-            writer.write(remote.pack(Beat(0, cpu, log)))
-            writer.write(remote.pack(Ended(self._how)))
-            with suppress(TimeoutError):
+        taken = Taken()
+        try:
+            while self._worker is not None and not self._ended.is_set():
+                taken = await asyncio.to_thread(self._workers.look, self._worker)
+                log, self._told = _more(Path(self._worker.log), self._told)
+                writer.write(remote.pack(Beat(taken.memory, taken.cpu_seconds, log)))
+                await asyncio.wait_for(writer.drain(), SILENCE_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), BEAT_SECONDS)
+            if self._worker is not None:
+                log, self._told = _more(Path(self._worker.log), self._told)
+                writer.write(remote.pack(Beat(0, taken.cpu_seconds, log)))
+                writer.write(remote.pack(Ended(self._how)))
                 await asyncio.wait_for(writer.drain(), _DRAIN_SECONDS)
-
-    @staticmethod
-    def _look(workers: LocalWorkers, worker: Worker) -> tuple[int, float]:
-        """Memory and processor seconds of the worker, which is kept in check by the way."""
-        workers.tame(worker)
-        return workers.memory(worker), workers.cpu_seconds(worker)
+        except OSError:
+            writer.transport.abort()
 
 
 def clear_left(base: Path) -> None:
-    """Remove the folders of hosts that were killed: nobody holds their locks."""
-    for lock in base.glob("*/lock"):
+    """End what hosts that were killed have left, and remove their folders: nobody holds their locks."""
+    for lock in base.glob(f"*/{_LOCK}"):
         with suppress(OSError), lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            workers = LocalWorkers(Settings.from_environment(data=lock.parent))
+            for worker in workers.alive():
+                workers.stop(worker)
+            shutil.rmtree(workers.folder.parent, ignore_errors=True)
+            commands.clear(lock.parent / _JOB)
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-async def _refuse(writer: asyncio.StreamWriter, error: YardError) -> None:
+def _make_own(base: Path) -> None:
+    """Make the folder of all hosts. It may be where everybody can make one, and what lies in it is run.
+
+    Raises:
+        EnvironmentBuildError: somebody else has made it.
+    """
+    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = base.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.getuid()):
+        raise EnvironmentBuildError(
+            f"The folder {base} on {socket.gethostname()} is another user's, so nothing is run from it.",
+            "Remove it, or name another folder there with YARD_DATA_DIR.",
+        )
+
+
+async def _refuse(writer: asyncio.StreamWriter, error: Exception) -> None:
+    if not isinstance(error, YardError):
+        words = f"The machine {socket.gethostname()} failed: {error or type(error).__name__}."
+        error = UnavailableError(words, "It is tried again.")
     log = error.log if isinstance(error, WorkerStartError) else ""
     writer.write(remote.pack(Refused(error.code, error.message, error.hint, log)))
     await writer.drain()

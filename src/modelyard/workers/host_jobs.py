@@ -16,7 +16,7 @@ from modelyard.records.errors import EnvironmentBuildError
 from modelyard.settings import Settings
 from modelyard.workers.commands import Place
 from modelyard.workers.recipes import Recipes
-from modelyard.workers.remote import Began, Finished, Message, Said, Went, Work, pack_folders
+from modelyard.workers.remote import Began, Finished, Message, Packs, Said, Went, Work, pack_folders
 from modelyard.workers.tasks import LocalGrounds, Run
 
 METRICS = "metrics.jsonl"
@@ -96,6 +96,7 @@ class Errand:
         return b""
 
     def _leave(self, code: int, run: Run) -> None:
+        self._say(Packs())
         with tempfile.TemporaryFile(dir=self._place.home) as file:
             pack_folders(file, {".": self._place.output})
             size = file.tell()

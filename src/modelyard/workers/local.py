@@ -24,19 +24,10 @@ from modelyard.records.errors import (
     WorkerStartError,
 )
 from modelyard.settings import Settings
-from modelyard.workers import cgroups, environments, sandbox
+from modelyard.workers import cgroups, environments, gpus, processes, sandbox
 from modelyard.workers.logs import tail
-from modelyard.workers.plans import Plan, Progress, Worker
-from modelyard.workers.processes import (
-    cpu_seconds,
-    gone,
-    how_it_ended,
-    memory_of,
-    name_of,
-    resident,
-    start_time,
-    tree,
-)
+from modelyard.workers.plans import Plan, Progress, Taken, Worker
+from modelyard.workers.processes import gone, how_it_ended, memory_of, name_of, start_time, tree
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
@@ -171,21 +162,14 @@ class LocalWorkers:
         self._taming.forget(_group(worker))
         return how
 
-    def memory(self, worker: Worker) -> int:
-        """See `Workers.memory`; counts the process and all below it, and what they share once where that
-        decides: reading that of a hundred processes costs more.
-        """
-        pids = tree(worker.pid)
-        held = sum(map(resident, pids))
-        return held if held <= worker.plan.memory(self._settings.worker_memory) else memory_of(pids)
-
-    def tame(self, worker: Worker) -> None:
-        """See `Workers.tame`."""
-        self._taming.look(_group(worker), self.cpu_seconds(worker), time.monotonic())
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        """See `Workers.cpu_seconds`; counts the process and all below it."""
-        return sum(map(cpu_seconds, tree(worker.pid))) if _is(worker) else 0.0
+    def look(self, worker: Worker) -> Taken:
+        """See `Workers.look`; what processes share counts once where that decides: it is dear to know."""
+        found = processes.look(worker.pid)
+        if found.started < 0 or found.started != worker.started:
+            return Taken()
+        self._taming.look(_group(worker), found.cpu_seconds, time.monotonic())
+        is_much = found.resident > worker.plan.memory(self._settings.worker_memory)
+        return Taken(memory_of(found.pids) if is_much else found.resident, found.cpu_seconds)
 
     def _refuse_code_without_walls(self, runtime: Runtime) -> None:
         why = sandbox.missing()
@@ -251,12 +235,14 @@ class LocalWorkers:
         code = (str(runtimes_folder()), str(Path(__file__).with_name("bridge.py")))
         sandbox.show(Path(plan.bundle))
         sandbox.hand_over(home)
+        granted = gpus.grant(plan.demand.gpus)
         walls = sandbox.Walls(
-            read_only=(*sandbox.needs(program), *own, *code, plan.bundle),
+            read_only=(*sandbox.needs(program), *own, *code, *granted.read_only, plan.bundle),
             writable=(str(home),),
+            devices=granted.devices,
             hidden=(str(self._settings.data),),
             folder=plan.bundle,
-            environment=environment_of(runtime, Path(sandbox.HOME)),
+            environment=environment_of(runtime, Path(sandbox.HOME)) | granted.environment,
             memory=memory,
             groups=self._groups(home.name, memory),
             dies_with_parent=not self._outlives,

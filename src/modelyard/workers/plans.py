@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -79,6 +79,18 @@ class Worker(Struct, frozen=True):
     node: str = ""
 
 
+class Taken(NamedTuple):
+    """What a worker and all below it take; nothing if it is gone.
+
+    Attributes:
+        memory: bytes resident.
+        cpu_seconds: of processors, since it started.
+    """
+
+    memory: int = 0
+    cpu_seconds: float = 0.0
+
+
 class Workers(Protocol):
     """Who starts and ends workers: on this machine, or on a cluster."""
 
@@ -101,11 +113,8 @@ class Workers(Protocol):
     def wait(self, worker: Worker) -> str:
         """Wait until it ends, and clear away what it leaves; why it ended, in words. Any thread may wait."""
 
-    def memory(self, worker: Worker) -> int:
-        """Bytes resident, 0 if it is gone."""
+    def look(self, worker: Worker) -> Taken:
+        """What it takes now; called about once a second.
 
-    def tame(self, worker: Worker) -> None:
-        """See that it takes no more of the processor than a worker needs; called about once a second."""
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        """Seconds of processors that it and all below it have used since it started, 0 if it is gone."""
+        One that takes more of the processor than a worker needs is put behind all else by the way.
+        """

@@ -29,7 +29,7 @@ from modelyard.records.errors import (
 from modelyard.settings import Settings
 from modelyard.workers import remote
 from modelyard.workers.cluster import Places, Spot
-from modelyard.workers.plans import Plan, Progress, Worker
+from modelyard.workers.plans import Plan, Progress, Taken, Worker
 from modelyard.workers.remote import (
     PREPARES_SECONDS,
     Beat,
@@ -75,16 +75,16 @@ class RayWorkers:
         home = self.folder / secrets.token_hex(8)
         name = f"{plan.version_id}-{plan.replica}-{home.name}"
         spot = self._places.place(plan.version_id.split(".")[0], name, plan.demand, progress)
-        home.mkdir(mode=0o700)
         try:
+            home.mkdir(mode=0o700)
             (home / remote.FILE).write_bytes(msgspec.json.encode(spot.far))
             worker = self._load(plan, spot, home, progress)
+            home.with_suffix(".json").write_bytes(msgspec.json.encode(worker))
         except BaseException:
             spot.channel.close()
             shutil.rmtree(home, ignore_errors=True)
             spot.give_up()
             raise
-        home.with_suffix(".json").write_bytes(msgspec.json.encode(worker))
         self._watch(worker, spot.channel)
         return worker
 
@@ -113,11 +113,10 @@ class RayWorkers:
         for path in sorted(self.folder.glob("*.json")):
             try:
                 worker = msgspec.json.decode(path.read_bytes(), type=Worker)
-                far = remote.far_of(worker.socket)
-                assert far is not None  # noqa: S101 - it would be a local worker's record
-                channel = Channel(far)
-                channel.send(Watch())
-            except (msgspec.MsgspecError, OSError, AssertionError):
+                channel = self._reach(worker)
+            except (msgspec.MsgspecError, OSError):
+                channel = None
+            if channel is None:
                 path.unlink(missing_ok=True)
                 shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 continue
@@ -134,18 +133,10 @@ class RayWorkers:
         self._forget(worker)
         return link.how
 
-    def memory(self, worker: Worker) -> int:
-        """See `Workers.memory`; as its host told last."""
+    def look(self, worker: Worker) -> Taken:
+        """See `Workers.look`; as its host told last, which keeps it in check."""
         link = self._links.get(worker.socket)
-        return link.memory if link is not None else 0
-
-    def tame(self, worker: Worker) -> None:
-        """See `Workers.tame`: its host does."""
-
-    def cpu_seconds(self, worker: Worker) -> float:
-        """See `Workers.cpu_seconds`; as its host told last."""
-        link = self._links.get(worker.socket)
-        return link.cpu_seconds if link is not None else 0.0
+        return link.taken if link is not None else Taken()
 
     def _load(self, plan: Plan, spot: Spot, home: Path, progress: Progress) -> Worker:
         with self._lock:
@@ -204,7 +195,11 @@ class RayWorkers:
         with suppress(OSError):
             if (far := remote.far_of(worker.socket)) is not None:
                 channel = Channel(far)
-                channel.send(Watch())
+                try:
+                    channel.send(Watch())
+                except OSError:
+                    channel.close()
+                    raise
                 return channel
         return None
 
@@ -223,14 +218,12 @@ class _Link:
         again: connects anew, where the connection broke; None if the host is gone.
 
     Attributes:
-        memory: bytes resident, as told last.
-        cpu_seconds: of processors, the same.
+        taken: what the worker takes, as told last.
         ended: set when the worker has ended, or its host is gone; `how` says which.
     """
 
     def __init__(self, channel: Channel, log_file: Path, again: Callable[[], Channel | None]) -> None:
-        self.memory = 0
-        self.cpu_seconds = 0.0
+        self.taken = Taken()
         self.how = _LOST
         self.ended = threading.Event()
         self._channel = channel
@@ -254,18 +247,18 @@ class _Link:
             try:
                 self._take(self._channel.receive())
             except (OSError, MalformedError):
+                self._channel.close()
                 channel = None if self.ended.is_set() else self._again()
                 if channel is None:
                     break
                 self._channel = channel
-        self.memory = 0
+        self.taken = self.taken._replace(memory=0)
         self.ended.set()
         self._channel.close()
 
     def _take(self, message: remote.Message) -> None:
         if isinstance(message, Beat):
-            self.memory = message.memory
-            self.cpu_seconds = max(self.cpu_seconds, message.cpu_seconds)
+            self.taken = Taken(message.memory, max(self.taken.cpu_seconds, message.cpu_seconds))
             if message.log:
                 with suppress(OSError), self._log_file.open("ab") as file:
                     file.write(message.log)
@@ -277,7 +270,7 @@ class _Link:
 _KINDS: dict[str, type[YardError]] = {
     kind.code: kind
     for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, WorkerStartError | InvalidError)
+    if isinstance(kind, type) and issubclass(kind, WorkerStartError | InvalidError | UnavailableError)
 }
 
 

@@ -130,13 +130,23 @@ class Driver:
             is_full = isinstance(error, ray.exceptions.GetTimeoutError)
             with contextlib.suppress(Exception):
                 ray.kill(self._placing[order.name])
-            self.say(Failed(order.call, f"{type(error).__name__}: {error}".splitlines()[0], is_full))
+            self.say(Failed(order.call, words_of(error), is_full))
         finally:
             self._placing.pop(order.name, None)
 
     def _kill(self, order: Kill) -> None:
         with contextlib.suppress(Exception):  # it has ended by itself
             self._ray.kill(self._ray.get_actor(order.name, namespace=NAMESPACE))
+
+
+def words_of(error: Exception) -> str:
+    r"""What Ray says, without the traceback in the middle: where it ends stands what went wrong.
+
+    >>> words_of(RuntimeError("The actor died.\n  File seat.py, line 20\nOSError: the disk is full"))
+    'RuntimeError: The actor died. … OSError: the disk is full'
+    """
+    first, *rest = filter(None, (line.strip() for line in f"{type(error).__name__}: {error}".splitlines()))
+    return " … ".join((first, *rest[-1:]))
 
 
 def main(address: str) -> None:
@@ -147,7 +157,7 @@ def main(address: str) -> None:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # noqa: BLE001 - the engine is told, and decides
-        driver.say(Failed(0, f"{type(error).__name__}: {error}".splitlines()[0]))
+        driver.say(Failed(0, words_of(error)))
         os._exit(1)
     driver.say(Joined())
     driver.run()

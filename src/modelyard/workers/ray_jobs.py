@@ -15,7 +15,18 @@ from modelyard.workers.commands import Place
 from modelyard.workers.host_jobs import METRICS
 from modelyard.workers.plans import Progress
 from modelyard.workers.ray import as_error
-from modelyard.workers.remote import PREPARES_SECONDS, Began, Finished, Refused, Said, Stop, Went, Work
+from modelyard.workers.remote import (
+    PREPARES_SECONDS,
+    SILENCE_SECONDS,
+    Began,
+    Finished,
+    Packs,
+    Refused,
+    Said,
+    Stop,
+    Went,
+    Work,
+)
 from modelyard.workers.tasks import Run, Task
 
 _POLITE_SECONDS = 5.0
@@ -79,7 +90,8 @@ class _FarRun:
         self._over = ""
         self._text: list[str] = []
         self._ran_out = False
-        self._lost = ""
+        self._packs = False
+        self._lost = f"The machine {spot.node} hung up while the job ran."
         self._lock = threading.Lock()
         self._finished = threading.Event()
         threading.Thread(target=self._listen, name="job", daemon=True).start()
@@ -97,8 +109,8 @@ class _FarRun:
     def wait(self, seconds: float) -> bool:
         """See `Run.wait`."""
         ended = self._finished.wait(seconds)
-        if self._lost:
-            raise UnavailableError(f"The machine {self._spot.node} was lost while the job ran: {self._lost}.")
+        if ended and self.code is None:
+            raise UnavailableError(self._lost)
         return ended
 
     def look(self) -> str:
@@ -121,8 +133,9 @@ class _FarRun:
         """See `Run.end`."""
         if not self._finished.is_set():
             self.ask_to_end()
-        if not self.wait(_END_SECONDS):
-            raise UnavailableError(f"The machine {self._spot.node} does not end the job.")
+        while not self.wait(_END_SECONDS):
+            if not self._packs:
+                raise UnavailableError(f"The machine {self._spot.node} does not end the job.")
         assert self.code is not None  # noqa: S101 - it has finished
         return self.code
 
@@ -137,16 +150,23 @@ class _FarRun:
     def _listen(self) -> None:
         try:
             while self.code is None:
-                match self._spot.channel.receive():
+                match self._spot.channel.receive(PREPARES_SECONDS if self._packs else SILENCE_SECONDS):
                     case Went() as went:
                         self._take(went)
+                    case Packs():
+                        self._packs = True
                     case Finished() as finished:
                         self._take_what_is_left(finished)
+                    case Refused(message=message):
+                        self._lost = message
+                        break
                     case _:
                         continue
         except (OSError, MalformedError) as error:
-            self._lost = str(error) or type(error).__name__
-        self._finished.set()
+            words = str(error) or type(error).__name__
+            self._lost = f"The machine {self._spot.node} was lost while the job ran: {words}."
+        finally:
+            self._finished.set()
 
     def _take(self, went: Went) -> None:
         self._usage = went.usage

@@ -101,6 +101,10 @@ class Went(Message, frozen=True):
     metrics: bytes = b""
 
 
+class Packs(Message, frozen=True):
+    """The command has ended, and what it has left is being packed; nothing is said while that lasts."""
+
+
 class Finished(Message, frozen=True):
     """The command has ended; what it has left follows as a tar of so many bytes."""
 
@@ -157,7 +161,7 @@ class Ended(Message, frozen=True):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-    Start | Work | Watch | Stop | Said | Ready | Refused | Beat | Ended | Began | Went | Finished
+    Start | Work | Watch | Stop | Said | Ready | Refused | Beat | Ended | Began | Went | Packs | Finished
 )
 
 
@@ -244,13 +248,16 @@ def connect(far: Far, protocol: str) -> ssl.SSLSocket:
 
 
 def notice_silence(sock: socket.socket) -> None:
-    """Have the kernel end the connection if the other machine is gone; it would wait for minutes."""
+    """Have the kernel end the connection if the other machine is gone; it would wait for hours.
+
+    It asks whether that is still there. It sets no time (`TCP_USER_TIMEOUT`) for data to be taken: a busy
+    worker leaves a large question lying for as long as it computes.
+    """
     with suppress(OSError, AttributeError):  # each by itself where a kernel lacks it
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 5000)  # milliseconds
 
 
 def make_identity(path: Path) -> str:

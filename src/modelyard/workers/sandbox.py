@@ -49,6 +49,7 @@ class Walls(Struct, frozen=True, kw_only=True):
     Attributes:
         read_only: files and folders that can be read, at their own paths; one that is not there is left out.
         writable: folders that can be written to as well, at their own paths.
+        devices: device files, at their own paths; one that is not there is left out.
         hidden: folders whose content is not to be seen, but for what is named above.
         folder: the working folder.
         environment: all variables there are.
@@ -64,6 +65,7 @@ class Walls(Struct, frozen=True, kw_only=True):
 
     read_only: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     folder: str = "/"
     environment: dict[str, str] = field(default_factory=dict)
@@ -134,18 +136,12 @@ def _namespaces(walls: Walls, own_user: bool) -> list[str]:
 
 
 def _files(walls: Walls) -> list[str]:
-    options: list[str] = []
-    for path in _SYSTEM:
-        if Path(path).is_symlink():
-            options += ["--symlink", str(Path(path).readlink()), path]
-        elif Path(path).exists():
-            options += ["--ro-bind", path, path]
-    options += ["--perms", "0755", "--dir", "/etc"]
-    for name in _ETC:
-        options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    options = list(_system())
     size = str(walls.scratch)
     options += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", HOME]
     options += ["--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]  # noqa: S108
+    for path in walls.devices:
+        options += [*_way_to(path), "--dev-bind-try", path, path]
     inner = [path for path in walls.read_only if any(Path(path).is_relative_to(h) for h in walls.hidden)]
     # First what may have a hidden folder in it, then that folder emptied, then what is named of it.
     for path in (p for p in walls.read_only if p not in inner):
@@ -159,6 +155,17 @@ def _files(walls: Walls) -> list[str]:
     for path in (*walls.hidden, "/dev", "/"):  # without root, they would be the process's own, to fill
         options += ["--remount-ro", path]
     return [*options, "--chdir", walls.folder]
+
+
+def _system() -> Iterator[str]:
+    for path in _SYSTEM:
+        if Path(path).is_symlink():
+            yield from ("--symlink", str(Path(path).readlink()), path)
+        elif Path(path).exists():
+            yield from ("--ro-bind", path, path)
+    yield from ("--perms", "0755", "--dir", "/etc")
+    for name in _ETC:
+        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
 
 
 def _way_to(path: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 log = logging.getLogger(__name__)
 
 _CORES = 1.25  # a moment's garbage collector or loader thread is no reason
+_SHORTEST = 0.5  # seconds between two looks: the kernel counts in hundredths
 _FIRST, _LONGEST = 60.0, 3600.0  # seconds that it stays behind; twice as long each time
 
 
@@ -37,7 +38,7 @@ class Taming:
         self._seen: dict[str, _Seen] = {}
 
     def look(self, group: str, seconds: float, now: float) -> None:
-        """Decide for one group.
+        """Decide for one group; looks that follow each other too closely tell nothing.
 
         Args:
             group: its name.
@@ -45,7 +46,7 @@ class Taming:
             now: by a clock that only goes forward.
         """
         seen = self._seen.setdefault(group, _Seen(now, seconds))
-        if now <= seen.at:
+        if now - seen.at < _SHORTEST:
             return
         cores = (seconds - seen.seconds) / (now - seen.at)
         seen.at, seen.seconds = now, seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, Self
 
+import msgspec
 from msgspec import Struct
 
 from modelyard.records.capacity import Demand
@@ -98,4 +99,5 @@ class LocalGrounds(Struct, frozen=True):
         command = self.recipes.command(
             task.language, task.words, place, task.limits, task.told, task.parameters, progress
         )
+        command = msgspec.structs.replace(command, gpus=task.demand.gpus)
         return Running(command, place, (str(self.hidden),))
