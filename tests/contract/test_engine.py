@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -15,9 +16,10 @@ import pytest
 
 from modelyard.catalog.leases import Hold, Leases, alone
 from modelyard.catalog.registry import Registry
+from modelyard.engine import engine as engines
 from modelyard.engine.engine import Engine
 from modelyard.loop.tick import now
-from modelyard.records.errors import NotFoundError, UnavailableError
+from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.people import Grant, Role
 from modelyard.records.rollouts import RouteTable
@@ -162,6 +164,16 @@ def test_a_change_is_noticed_without_being_told(yard: Yard) -> None:
         until(lambda: (c := yard.routes().models[MODEL].champion) and c.version == 2)
 
 
+def test_workers_are_looked_after_while_a_refresh_waits(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refresh may wait for as long as a new champion takes to start."""
+    monkeypatch.setattr(engines, "_POLL_SECONDS", 0.02)
+    engine, swept = yard.engine(), threading.Semaphore(0)
+    monkeypatch.setattr(engine.keeper, "sweep", swept.release)
+    with running(engine), engine._refreshing:
+        yard.publish(times(2))
+        assert all(swept.acquire(timeout=20) for _ in range(100))
+
+
 def test_a_new_champion_is_warm_before_it_is_routed(yard: Yard) -> None:
     with running(yard.engine()) as engine:
         yard.checked(engine, times(2))
@@ -171,6 +183,69 @@ def test_a_new_champion_is_warm_before_it_is_routed(yard: Yard) -> None:
         engine.refresh()
         assert SECOND in engine.keeper.live()
         assert FIRST in engine.keeper.live(), "the old one is not let go with the swap"
+
+
+def test_nothing_else_waits_for_a_new_champion_to_start(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for one promoted on another node; least of all a right that was revoked."""
+    with running(yard.engine()) as engine:
+        yard.checked(engine, times(2))
+        yard.checked(engine, times(3))
+        until(lambda: 2 in yard.routes().models[MODEL].versions)
+        engine.keeper.release(SECOND)
+        may_start, ensure = threading.Event(), engine.keeper.ensure
+
+        def held_up(version_id: str, *args: Any, **options: Any) -> Any:
+            assert version_id != SECOND or may_start.wait(60)
+            return ensure(version_id, *args, **options)
+
+        monkeypatch.setattr(engine.keeper, "ensure", held_up)
+        yard.registry.set_alias(MODEL, "champion", 2, by="anna")
+        with ThreadPoolExecutor(1) as pool:
+            refreshed = pool.submit(engine.refresh)
+            yard.registry.publish("ops/other", [times(4)], TAR, by="anna", may_create_department=True)
+            until(lambda: "ops/other" in yard.routes().models)
+            assert yard.routes().models[MODEL].aliases["champion"] == 1
+            assert yard.routes().generation < yard.registry.generation()
+            may_start.set()
+            refreshed.result(60)
+        assert yard.routes().models[MODEL].aliases["champion"] == 2
+        assert SECOND in engine.keeper.live()
+
+
+def test_a_champion_that_does_not_start_is_routed_all_the_same(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(yard.engine()) as engine:
+        yard.checked(engine, times(2))
+        yard.checked(engine, times(3))
+        engine.refresh()
+        engine.keeper.release(SECOND)
+        ensure = engine.keeper.ensure
+
+        def broken(version_id: str, *args: Any, **options: Any) -> Any:
+            if version_id == SECOND:
+                raise WorkerStartError("no weights")
+            return ensure(version_id, *args, **options)
+
+        monkeypatch.setattr(engine.keeper, "ensure", broken)
+        yard.registry.set_alias(MODEL, "champion", 2, by="anna")
+        engine.refresh()
+        assert yard.routes() == yard.registry.route_table()
+
+
+def test_a_form_that_does_not_start_for_the_yard_goes_down_is_kept(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, stayed = yard.engine(), list[str]()
+    portable = msgspec.structs.replace(yard.publish(times(2)), form="portable")
+    monkeypatch.setattr(engine, "_version", lambda _: portable)
+    monkeypatch.setattr(engine._forms, "stay_native", lambda version, _: stayed.append(version.id))
+    error = WorkerStartError("The worker died while it loaded the model: killed by SIGKILL.")
+    assert engine._fall_back(FIRST, error)
+    engine._stopping.set()
+    assert not engine._fall_back(FIRST, error)
+    assert stayed == [FIRST]
+    engine.close()
 
 
 def test_replicas_as_the_settings_say(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import tempfile
 import threading
@@ -137,6 +138,37 @@ def fronts(path: Path) -> Iterator[Fronts]:
     made = Fronts(path)
     yield made
     made.close()
+
+
+class Crowded:
+    """A listening socket of a process that has too many files open, a few times."""
+
+    def __init__(self, listener: socket.socket, times: int) -> None:
+        self.listener, self.left = listener, times
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.left:
+            self.left -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.listener.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.listener, name)
+
+
+def test_fronts_come_in_again_after_too_many_files_were_open(
+    path: Path, fronts: Fronts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_file, "_AGAIN_SECONDS", 0.01)
+    hub = Hub(path, _empty, lambda _: None, lambda: [Routes(1)])
+    crowded = Crowded(hub._listener, 3)
+    hub._listener = crowded  # type: ignore[assignment]
+    hub.start()
+    try:
+        fronts.add()
+        assert crowded.left == 0
+    finally:
+        hub.close()
 
 
 def test_calls_and_their_answers(side: Side, fronts: Fronts) -> None:

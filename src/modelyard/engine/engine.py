@@ -6,8 +6,7 @@ import itertools
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -29,9 +28,11 @@ from modelyard.records.capacity import Demand
 from modelyard.records.errors import NotFoundError, UnavailableError, WorkerStartError, YardError
 from modelyard.records.models import Version, VersionState
 from modelyard.records.provenance import What
+from modelyard.records.references import CHAMPION
 from modelyard.records.rollouts import MANY_ROWS, RouteTable, ServedVersion, version_of
 from modelyard.serving.table import EMPTY, TableFile, confirm_table, load_table
 from modelyard.settings import Settings
+from modelyard.store.folder import whole_file
 from modelyard.workers import control
 from modelyard.workers.control import (
     Check,
@@ -80,6 +81,7 @@ class Engine:
         self._file = TableFile(settings.routes_file)
         self._table = last_table(settings.routes_file)
         self._built = False
+        self._held: list[ServedVersion] = []  # champions that wait for workers
         self._refreshing = threading.Lock()
         self._swapping = threading.Lock()
         self._stopping = threading.Event()
@@ -136,8 +138,13 @@ class Engine:
         self.portables.start()
         for part in self._parts:
             part.start()
-        # In a thread, so that a slow refresh does not hold up the end.
-        threading.Thread(target=self._poll_on, name="poll", daemon=True).start()
+        rounds: dict[str, tuple[Callable[[], object], ...]] = {
+            "sweep": (self.keeper.sweep, self.sizing.round),
+            "poll": (lambda: self.trying.warm(self._table), self.trying.write_down, self._follow),
+            "settle": (self._settle,),  # waits for workers to start
+        }
+        for name, works in rounds.items():
+            threading.Thread(target=self._again, args=works, name=name, daemon=True).start()
         ready()
         os.read(self._end, 1)
         self._stopping.set()
@@ -168,19 +175,58 @@ class Engine:
         Raises:
             UnavailableError: the database does not answer; the routes stay as they are.
         """
+        self._renew()
+        self._settle()
+        self._swap()  # also to what another thread has built meanwhile
+        return self._table.generation
+
+    def _renew(self, tried: frozenset[str] = frozenset()) -> None:
+        """Have all fronts swap to what the database says.
+
+        Of a model whose new champion has no workers yet the old one goes on: nothing else, least of all a
+        revoked right, may wait until it has them.
+
+        Args:
+            tried: champions that need not have any: they did not start.
+        """
         with self._refreshing:
             table = self._registry.route_table()
             is_kept = self._built and self._settings.routes_file.exists()  # else a backup may be older
             if table.generation != self._table.generation or not is_kept:
-                self._warm_new_champions(table)
-                self._file.save(table)
-                self._table, self._built = table, True
-                self._swap_forms(table)
-                self._let_go_of_the_gone(table)
-                self._let_go_of_the_untrusted(table)
+                self._held = [c for c in self._cold(table) if c.id not in tried]
+                shown = held_back(self._table, table, self._held)
+                if shown != self._table or not is_kept:
+                    self._file.save(shown)
+                    self._table, self._built = shown, True
+                    if self._held:
+                        self.hub.broadcast(Routes(shown.generation))
+        self._swap()
+
+    def _swap(self) -> None:
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):
             log.warning("not every front swapped to generation %s in time", self._table.generation)
-        return self._table.generation
+
+    def _settle(self) -> None:
+        """Have workers as the routes say: those of new champions first, which answer from then on."""
+        if held := self._held:
+            for champion in held:
+                try:
+                    self.keeper.ensure(champion.id, self.sizing.replicas(champion.id))
+                except YardError as error:
+                    log.warning("the new champion %s does not start: %s", champion.id, error)
+            self._renew(frozenset(champion.id for champion in held))
+        self._swap_forms(self._table)
+        self._let_go_of_the_gone(self._table)
+        self._let_go_of_the_untrusted(self._table)
+
+    def _cold(self, table: RouteTable) -> list[ServedVersion]:
+        """Champions without workers that take over from one with workers, which could go on."""
+        live = self.keeper.live()
+        return [
+            champion
+            for old, champion in taking_over(self._table, table)
+            if old.id in live and champion.id not in live and old.version in table.models[old.model].versions
+        ]
 
     def _checked(self) -> None:
         self.refresh()
@@ -206,6 +252,8 @@ class Engine:
 
     def _fall_back(self, version_id: str, error: WorkerStartError) -> bool:
         """Where a portable form does not start, the native one answers again; whether it is so now."""
+        if self._stopping.is_set():  # that is why
+            return False
         version = self._version(version_id)
         if version.form == NATIVE or version_id.endswith(MANY_ROWS):
             return False
@@ -220,17 +268,6 @@ class Engine:
             if not self._fall_back(version_id, error):
                 raise
             return self.keeper.ensure(version_id, replicas)
-
-    def _warm_new_champions(self, table: RouteTable) -> None:
-        """A champion that takes over from one with live workers has its own before requests reach it."""
-        live = self.keeper.live()
-        for champion in taking_over(self._table, table):
-            old = self._table.models[champion.model].champion
-            if old is not None and old.id in live:
-                try:
-                    self.keeper.ensure(champion.id, self.sizing.replicas(champion.id))
-                except YardError as error:
-                    log.warning("the new champion %s does not start: %s", champion.id, error)
 
     def _let_go_of_the_untrusted(self, table: RouteTable) -> None:
         for version_id, workers in self.keeper.live().items():
@@ -254,21 +291,22 @@ class Engine:
             return True
         return version.state is not VersionState.FAILED
 
-    def _poll_on(self) -> None:
+    def _again(self, *works: Callable[[], object]) -> None:
+        """Do this about once a second, in a thread of its own, whatever else waits for something."""
         while not self._stopping.wait(_POLL_SECONDS):
             try:
-                self.keeper.sweep()
-                self.sizing.round()
-                self.trying.warm(self._table)
-                self.trying.write_down()
-                if self._registry.generation() != self._table.generation:
-                    self.refresh()
-                confirm_table(self._settings.routes_file)
-                self._swap_forms(self._table)  # one that was starting when its form changed
+                for work in works:
+                    work()
             except YardError as error:
-                log.warning("the routes stay as they are: %s", error)
+                log.warning("the engine's round goes on in %g s: %s", _POLL_SECONDS, error)
             except Exception:
                 log.exception("the engine's round failed; the next comes in %g s", _POLL_SECONDS)
+
+    def _follow(self) -> None:
+        """Notice what others have changed."""
+        if self._registry.generation() != self._table.generation:
+            self._renew()
+        confirm_table(self._settings.routes_file)
 
     def _answer(self, message: Message) -> Reply:
         match message:
@@ -326,9 +364,8 @@ class Engine:
             if not is_laid_out(Path(plan.bundle), Path(plan.bundle).name):
                 raise
         else:
-            new = kept.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
-            new.write_bytes(msgspec.json.encode(plan))
-            new.replace(kept)
+            with whole_file(kept) as file:
+                file.write(msgspec.json.encode(plan))
         return msgspec.structs.replace(plan, replica=replica, demand=self._demand(version_id) or Demand())
 
     def _plan_from_registry(self, version_id: str, progress: Progress) -> Plan:
@@ -387,14 +424,28 @@ def holds_portable(plan: Plan) -> bool:
     return plan.language == PORTABLE_LANGUAGE
 
 
-def taking_over(old: RouteTable, new: RouteTable) -> list[ServedVersion]:
-    """The champions of `new` that another version was in `old`."""
+def taking_over(old: RouteTable, new: RouteTable) -> list[tuple[ServedVersion, ServedVersion]]:
+    """Where the champion is another one now: the one before, and it."""
     pairs = [
         (old.models[model].champion, new.models[model].champion)
         for model in new.models
         if model in old.models
     ]
-    return [after for before, after in pairs if before and after and before.id != after.id]
+    return [(before, after) for before, after in pairs if before and after and before.id != after.id]
+
+
+def held_back(old: RouteTable, new: RouteTable, champions: Sequence[ServedVersion]) -> RouteTable:
+    """The new table, but for these champions, in whose place the old ones stay.
+
+    It has the old one's generation as long as there are any, so that it is not taken for the newest.
+    """
+    if not champions:
+        return new
+    models = dict(new.models)
+    for model in (champion.model for champion in champions):
+        aliases = new.models[model].aliases | {CHAMPION: old.models[model].aliases[CHAMPION]}
+        models[model] = msgspec.structs.replace(new.models[model], aliases=aliases)
+    return msgspec.structs.replace(new, generation=old.generation, models=models)
 
 
 def _workers_news(version_id: str, workers: list[Worker]) -> Message:

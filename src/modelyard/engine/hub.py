@@ -19,6 +19,7 @@ from modelyard.workers.processes import start_time
 log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
 _SEND_SECONDS = 5
+_AGAIN_SECONDS = 0.2
 
 Answer = Callable[[Message], Reply]
 Tell = Callable[[Message], None]
@@ -66,6 +67,7 @@ class Hub:
         self._fronts: set[Front] = set()
         self._gone: dict[Hello, Front] = {}
         self._changed = threading.Condition()
+        self._closed = threading.Event()
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -84,8 +86,11 @@ class Hub:
             front.send(message)
 
     def swap(self, generation: int, timeout: float) -> bool:
-        """Tell every front of new routes; whether all of them swapped within `timeout` seconds."""
-        self.broadcast(Routes(generation))
+        """Tell the fronts that have older routes; whether all of them swapped within `timeout` seconds."""
+        with self._changed:
+            behind = [front for front in self._fronts if front.generation < generation]
+        for front in behind:
+            front.send(Routes(generation))
         deadline = time.monotonic() + timeout
         with self._changed:
             while any(f.generation < generation for f in self._fronts):
@@ -112,6 +117,7 @@ class Hub:
 
     def close(self) -> None:
         """Listen no more and hang up."""
+        self._closed.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
         self._listener.close()
@@ -124,8 +130,12 @@ class Hub:
         while True:
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._closed.is_set():
+                    return
+                log.warning("a front cannot be let in now: %s", error)  # too many open files: others go on
+                self._closed.wait(_AGAIN_SECONDS)
+                continue
             threading.Thread(target=self._serve, args=(Front(sock),), name="front", daemon=True).start()
 
     def _serve(self, front: Front) -> None:
