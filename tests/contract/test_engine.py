@@ -171,7 +171,7 @@ def test_workers_are_looked_after_while_a_refresh_waits(yard: Yard, monkeypatch:
     monkeypatch.setattr(engine.keeper, "sweep", swept.release)
     with running(engine), engine._refreshing:
         yard.publish(times(2))
-        assert all(swept.acquire(timeout=20) for _ in range(100))
+        assert all(swept.acquire(timeout=PATIENCE) for _ in range(20))
 
 
 def test_a_new_champion_is_warm_before_it_is_routed(yard: Yard) -> None:
@@ -195,7 +195,7 @@ def test_nothing_else_waits_for_a_new_champion_to_start(yard: Yard, monkeypatch:
         may_start, ensure = threading.Event(), engine.keeper.ensure
 
         def held_up(version_id: str, *args: Any, **options: Any) -> Any:
-            assert version_id != SECOND or may_start.wait(60)
+            assert version_id != SECOND or may_start.wait(PATIENCE)
             return ensure(version_id, *args, **options)
 
         monkeypatch.setattr(engine.keeper, "ensure", held_up)
@@ -207,7 +207,7 @@ def test_nothing_else_waits_for_a_new_champion_to_start(yard: Yard, monkeypatch:
             assert yard.routes().models[MODEL].aliases["champion"] == 1
             assert yard.routes().generation < yard.registry.generation()
             may_start.set()
-            refreshed.result(60)
+            refreshed.result(PATIENCE)
         assert yard.routes().models[MODEL].aliases["champion"] == 2
         assert SECOND in engine.keeper.live()
 

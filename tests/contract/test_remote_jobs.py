@@ -33,7 +33,7 @@ from modelyard.workers.remote import (
 )
 from modelyard.workers.tasks import Task
 from tests.contract.hands import quiet
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 SCRIPT = """
 import os, pathlib
@@ -64,7 +64,7 @@ class Near(Places):
 def near(tmp_path: Path) -> Iterator[Near]:
     made = Near(tmp_path)
     yield made
-    assert made.left.wait(20), "a host goes with its job"
+    assert made.left.wait(PATIENCE), "a host goes with its job"
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ TASK = Task("ops", "python", ["python", "train.py"], Limits(60, 2 << 30, 1 << 30
 @pytest.mark.bubblewrap
 def test_what_it_has_left_comes_whole_and_its_host_goes(near: Near, place: Place) -> None:
     with RayGrounds(near).begin(TASK, place, quiet) as run:
-        assert run.wait(60)
+        assert run.wait(PATIENCE)
         assert run.end() == 0
         assert "done" in run.output()
     assert (place.output / "large").stat().st_size == 3 << 20
@@ -99,7 +99,7 @@ def test_a_host_that_cannot_send_it_says_why(
     monkeypatch.setattr(host_jobs, "pack_folders", full)
     words = r"The machine .+ failed: .+No space left on device"
     with RayGrounds(near).begin(TASK, place, quiet) as run, pytest.raises(UnavailableError, match=words):
-        run.wait(60)
+        run.wait(PATIENCE)
 
 
 class Scripted(Channel):
@@ -145,7 +145,7 @@ def test_one_that_is_to_end_is_waited_for_while_it_packs(
     may_finish, waits = threading.Event(), list[float]()
 
     def finish() -> Message:
-        assert may_finish.wait(20)
+        assert may_finish.wait(PATIENCE)
         return FINISHED
 
     with far_run(Scripted(Packs(), finish), place) as run, ThreadPoolExecutor(1) as pool:
@@ -160,7 +160,7 @@ def test_one_that_is_to_end_is_waited_for_while_it_packs(
         ending = pool.submit(run.end)
         until(lambda: len(waits) > 2)
         may_finish.set()
-        assert ending.result(20) == 0
+        assert ending.result(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -172,4 +172,4 @@ def test_one_that_is_to_end_is_waited_for_while_it_packs(
 )
 def test_one_that_is_lost_says_how(place: Place, messages: list[Message], words: str) -> None:
     with far_run(Scripted(*messages), place) as run, pytest.raises(UnavailableError, match=words):
-        run.wait(20)
+        run.wait(PATIENCE)

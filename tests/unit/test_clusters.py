@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 from modelyard.records.capacity import Demand
 from modelyard.records.clusters import Cluster, parse_clusters
@@ -81,4 +81,4 @@ def test_a_cluster_that_does_not_answer_does_not_hold_up_the_end(tmp_path: Path)
         until(lambda: ray._joining)
         ray.close()
         with pytest.raises(UnavailableError, match="going down"):
-            placing.result(20)
+            placing.result(PATIENCE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.hands import DOUBLE, ask, is_alive, plan, quiet, settings
-from tests.journeys.running import until
+from tests.journeys.running import PATIENCE, until
 
 from modelyard.engine import keeper
 from modelyard.engine.keeper import Keeper
@@ -453,7 +453,7 @@ def test_one_that_dies_while_it_is_being_replaced_leaves_nobody_behind(
     for number in order:
         placed.append(stage.workers.finish(number))
         until(partial(stage.has, placed[-1]))
-    replacing.result(10)
+    replacing.result(PATIENCE)
     assert stage.workers.stopped == [], "it may still be answering"
     stage.keeper.stop()
     assert sorted(stage.workers.stopped) == sorted(w.pid for w in placed)

@@ -84,6 +84,7 @@ class Engine:
         self._held: list[ServedVersion] = []  # champions that wait for workers
         self._refreshing = threading.Lock()
         self._swapping = threading.Lock()
+        self._saving = threading.Lock()
         self._stopping = threading.Event()
         self._parts: list[Part] = []
         self._closers: list[Callable[[], None]] = []
@@ -147,7 +148,8 @@ class Engine:
             threading.Thread(target=self._again, args=works, name=name, daemon=True).start()
         ready()
         os.read(self._end, 1)
-        self._stopping.set()
+        with self._saving:
+            self._stopping.set()
         self.hub.close()
         for close in self._closers:
             close()
@@ -196,11 +198,17 @@ class Engine:
                 self._held = [c for c in self._cold(table) if c.id not in tried]
                 shown = held_back(self._table, table, self._held)
                 if shown != self._table or not is_kept:
-                    self._file.save(shown)
+                    self._save(shown)
                     self._table, self._built = shown, True
                     if self._held:
                         self.hub.broadcast(Routes(shown.generation))
         self._swap()
+
+    def _save(self, table: RouteTable) -> None:
+        with self._saving:
+            if self._stopping.is_set():  # the file is the next engine's
+                raise UnavailableError("The yard is going down.", "Ask again when it is up.")
+            self._file.save(table)
 
     def _swap(self) -> None:
         if not self.hub.swap(self._table.generation, _SWAP_SECONDS):

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from modelyard.workers.processes import memory_of
+
 _ROOT = Path("/sys/fs/cgroup")
 _OWN = "/proc/self/cgroup"
 _PROCESSES = "cgroup.procs"
@@ -126,6 +128,27 @@ def put_behind(name: str, behind: bool, where: tuple[Controller, ...] | None = N
         with suppress(OSError):  # a kernel before 5.15 has no such file; the share stays fair then
             if file.exists():
                 file.write_text(str(int(behind)))
+
+
+def held(name: str, where: tuple[Controller, ...] | None = None) -> int | None:
+    """Bytes of memory that a group's processes hold of their own, what they share once; None if not counted.
+
+    One file to read, however many they are (`memory.stat`: version 2 says `anon`, version 1 `total_rss`).
+    """
+    for controller in here() if where is None else where:
+        with suppress(OSError, ValueError):
+            lines = (Path(controller.folder) / (_OURS + name) / "memory.stat").read_text().splitlines()
+            counts = {key: int(value) for key, value in map(str.split, lines)}
+            for own, shared in (("total_rss", "total_shmem"), ("anon", "shmem")):
+                if own in counts:
+                    return counts[own] + counts.get(shared, 0)
+    return None
+
+
+def held_together(name: str, pids: list[int]) -> int:
+    """Bytes of memory that a group's processes hold, what they share once; dear where none are counted."""
+    counted = held(name)
+    return memory_of(pids) if counted is None else counted
 
 
 def ran_out(name: str, where: tuple[Controller, ...] | None = None) -> bool:

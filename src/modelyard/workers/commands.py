@@ -18,8 +18,9 @@ from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import Usage
 from modelyard.records.spans import span
 from modelyard.workers import cgroups, exits, gpus, processes, sandbox
+from modelyard.workers.cgroups import held_together
 from modelyard.workers.exits import Exit
-from modelyard.workers.processes import gone, memory_of, name_of, start_time, tree
+from modelyard.workers.processes import gone, name_of, start_time, tree
 
 _POLITE_SECONDS = 3.0
 _AT_ONCE = 1_000_000  # bytes of output that are read at a time
@@ -144,7 +145,7 @@ class Running:
         found = processes.look(self._child.pid)
         memory = found.resident
         if memory > self._limits.memory or len(found.pids) > _FEW:
-            memory = memory_of(found.pids)  # dearer to find out, but what is shared is not counted for each
+            memory = held_together(self._group, found.pids)
         seconds = time.monotonic() - self._began
         cpu = max(self._usage.cpu_seconds, found.cpu_seconds)
         self._usage = Usage(seconds, cpu, max(self._usage.peak_memory, memory))

@@ -25,9 +25,10 @@ from modelyard.records.errors import (
 )
 from modelyard.settings import Settings
 from modelyard.workers import cgroups, environments, gpus, processes, sandbox
+from modelyard.workers.cgroups import held_together
 from modelyard.workers.logs import tail
 from modelyard.workers.plans import Plan, Progress, Taken, Worker
-from modelyard.workers.processes import gone, how_it_ended, memory_of, name_of, start_time, tree
+from modelyard.workers.processes import gone, how_it_ended, name_of, start_time, tree
 from modelyard.workers.runtimes import (
     SERVER,
     Runtime,
@@ -163,13 +164,15 @@ class LocalWorkers:
         return how
 
     def look(self, worker: Worker) -> Taken:
-        """See `Workers.look`; what processes share counts once where that decides: it is dear to know."""
+        """See `Workers.look`; what processes share counts once where that decides."""
         found = processes.look(worker.pid)
         if found.started < 0 or found.started != worker.started:
             return Taken()
         self._taming.look(_group(worker), found.cpu_seconds, time.monotonic())
-        is_much = found.resident > worker.plan.memory(self._settings.worker_memory)
-        return Taken(memory_of(found.pids) if is_much else found.resident, found.cpu_seconds)
+        memory = found.resident
+        if memory > worker.plan.memory(self._settings.worker_memory):
+            memory = held_together(_group(worker), found.pids)
+        return Taken(memory, found.cpu_seconds)
 
     def _refuse_code_without_walls(self, runtime: Runtime) -> None:
         why = sandbox.missing()
