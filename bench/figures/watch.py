@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import statistics
+import time
 from collections.abc import Iterator
 
 from bench.figures.common import Run, alternate, request_to
@@ -13,11 +14,14 @@ from bench.load import Sample, load
 from bench.models import logistic, python_bundle
 from bench.report import TIMES, Figure, spread
 from bench.watching import shipping
+from bench.yard import Yard
 
 _MODEL = "bench/watched"
 _CONNECTIONS = 32
 _REACH = 0.97
 _SPEED_REACH = 200_000
+_IDLE = 0.05  # of a core
+_CATCH_UP_SECONDS = 30
 _FRAMES = {1: 100_000, 16: 20_000, 1_000: 1_000}  # rows of a frame: how many frames
 
 
@@ -62,6 +66,7 @@ def _cost(run: Run) -> Figure:
                 return load(request, _CONNECTIONS, run.seconds)
             finally:
                 os.kill(engine, signal.SIGCONT)
+                _caught_up(yard)
 
         pairs = alternate(run.rounds, lambda: load(request, _CONNECTIONS, run.seconds), alone)
         before = yard.cpu()["engine"]
@@ -77,7 +82,17 @@ def _cost(run: Run) -> Figure:
         reached=statistics.median(ratios) >= _REACH,
         details=(
             f"the engine used {share:.0%} of a core meanwhile; it ships once a second, by default after 30 s",
-            "the side that watches also ships what the other left behind",
+            "what the stopped engine left behind is shipped between the rounds",
             f"watched {pairs[-1][0].words()}; stopped {pairs[-1][1].words()} (the last round)",
         ),
     )
+
+
+def _caught_up(yard: Yard) -> None:
+    """Wait until the engine has shipped what was recorded while it was stopped, and is idle for a second."""
+    deadline = time.monotonic() + _CATCH_UP_SECONDS
+    while time.monotonic() < deadline:
+        before = yard.cpu()["engine"]
+        time.sleep(1)
+        if yard.cpu()["engine"] - before < _IDLE:
+            return
