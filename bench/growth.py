@@ -1,7 +1,8 @@
 """What a yard needs as it grows: `python -m bench.growth`. A calculation, no measurement.
 
-Its constants were measured on the two cores that docs/benchmarks.md and docs/scale.md name, but where a line
-says that it is assumed; what is assumed of a company stands in `Company`. Change either and run it again.
+Its constants (here, and in `records/conditions.py`, by which the yard tells how full a node is) were measured
+on the two cores that docs/benchmarks.md and docs/scale.md name, but where a line says that it is assumed;
+what is assumed of a company stands in `Company`. Change either and run it again.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from modelyard.records.conditions import (
+    FILL,
+    FRONT_CPU,
+    LIBRARY_WORKER,
+    NATIVE_CPU,
+    PLAIN_WORKER,
+    PORTABLE_CPU,
+    SHIP_CPU,
+)
+
 GIB = 1024**3
 
-# Measured, one row a request (docs/benchmarks.md, 8 connections), microseconds of one core:
-FRONT_CPU, PORTABLE_CPU, NATIVE_CPU = 61e-6, 25e-6, 85e-6
-SHIP_CPU = 1 / 214_000  # from the spool to segments and summaries (docs/benchmarks.md)
 SPOOL_BYTES = 400  # a row of 20 columns, as recorded (assumed from 20 doubles and its keys)
 KEPT_BYTES = 40  # the same in a Parquet segment (assumed)
 # Measured with 10,000 models of 20 columns (docs/scale.md):
 FRONT_BYTES_A_VERSION = 13_000
 SWAP_ENGINE_A_VERSION, SWAP_FRONT_A_VERSION = 16e-6, 2.4e-6  # seconds of one core for each change of routes
 WATCH_CPU = 0.05  # seconds for a model's hourly round of watching (assumed)
-PLAIN_WORKER = 16e6  # bytes (PSS) of a worker of plain Python, measured
-LIBRARY_WORKER = 150e6  # of one that has loaded scikit-learn (assumed)
-FILL = 0.6  # of a node that may be used at the peak
 
 
 class Company(Struct, frozen=True, kw_only=True):

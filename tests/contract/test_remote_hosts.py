@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from modelyard import __version__
-from modelyard.records.errors import EnvironmentBuildError, MalformedError, UnavailableError
+from modelyard.records.errors import EnvironmentBuildError, MalformedError, ReleaseError, UnavailableError
 from modelyard.settings import MIB
 from modelyard.workers import host as hosts
 from modelyard.workers import remote
@@ -158,7 +158,8 @@ def test_another_release_is_refused(placed: Placed) -> None:
     _, said = placed.start(release="0.0.1")
     refused = said[-1]
     assert isinstance(refused, Refused)
-    assert refused.code == "environment"
+    assert refused.code == "release"
+    assert isinstance(as_error(refused), ReleaseError)
     assert "this yard 0.0.1" in refused.message
     assert placed.left.wait(PATIENCE)
 

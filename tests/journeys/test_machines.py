@@ -125,6 +125,12 @@ def holder(yard: Yard, job: str) -> str:
     return duty.leased_by if duty else ""
 
 
+def alerts(client: httpx.Client, node: str) -> list[dict[str, Any]]:
+    """What people are told of a node."""
+    found = client.get("/api/v1/alerts", params={"all": "true"}).json()
+    return [a for a in found if a["words"].startswith(f"node {node}: ")]
+
+
 def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
     yard: Yard, tmp_path: Path
 ) -> None:
@@ -145,11 +151,15 @@ def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
         assert dead["state"] == "dead"
         assert "goes on elsewhere" in dead["words"]
         findings = told(yard, other, "doctor")
-        assert next(f for f in findings if f["what"] == f"node {lost}")["state"] == "problem"
+        assert next(f for f in findings if f["what"] == f"node {lost}")["code"] == "node-dead"
+        with other.client(yard.token) as client:
+            (alert,) = until(lambda: alerts(client, lost))
+            assert (alert["department"], alert["level"], alert["closed_at"]) == ("yard", "high", None)
     finally:
         yard.machines[place].join(yard.nodes[place])
         go.unlink(missing_ok=True)
     until(lambda: all(node["state"] == "up" for node in told(yard, other, "nodes")))
     with other.client(yard.token) as client:
+        until(lambda: [a["id"] for a in alerts(client, lost) if a["closed_at"]] == [alert["id"]])
         versions = client.get("/api/v1/models/ops/trained/versions").json()
         assert [v["version"] for v in versions] == [1], "what was cut off publishes nothing any more"

@@ -74,6 +74,12 @@ def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> Non
         assert all_right(load), load.failed
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_cluster(yard: RunningYard) -> None:
+    with yard.client() as client:
+        (node,) = until(lambda: [n for n in client.get("/api/v1/nodes").json() if n["condition"]])
+        assert node["condition"]["problems"] == []
+
+
 def test_up_while_callers_wait(yard: RunningYard) -> None:
     with yard.client() as client:
         publish(client, "ops/busy", code_bundle(SLOW.replace("0.05", "0.3")))
@@ -89,11 +95,15 @@ def test_up_while_callers_wait(yard: RunningYard) -> None:
 
 def test_no_room_is_said(ray_house: RayHouse, tmp_path: Path) -> None:
     node = settings(tmp_path / "data", load_timeout=3.0)
-    hands = RayWorkers(node, Places(node, read_clusters(ray_house.config)))
+    places = Places(node, read_clusters(ray_house.config))
+    hands = RayWorkers(node, places)
     wanted = plan(tmp_path / "bundle")
+    assert [(f.what, f.code) for f in places.look()] == [("cluster main", "")]
     try:
         with pytest.raises(UnavailableError, match=r"room for 1 CPU, 4 GPU, 2 GB within 3 s"):
             hands.start(msgspec.structs.replace(wanted, demand=Demand(gpus=4, memory="2 GB")), quiet)
+        (cluster,) = places.look()
+        assert (cluster.code, "room for 1 CPU, 4 GPU, 2 GB" in cluster.words) == ("ray-room", True)
     finally:
         hands.close()
 
@@ -103,14 +113,18 @@ def test_a_cluster_is_not_joined_without_its_token(ray_house: RayHouse, tmp_path
     wrong.write_text("x" * 40)
     config.write_text(ray_house.config.read_text().replace(str(ray_house.token), str(wrong)))
     node = settings(tmp_path / "data")
-    hands = RayWorkers(node, Places(node, read_clusters(config)))
+    places = Places(node, read_clusters(config))
+    hands = RayWorkers(node, places)
     try:
         with pytest.raises(UnavailableError, match="can be read by others"):
             hands.start(plan(tmp_path / "bundle"), quiet)
+        assert [c.code for c in places.look()] == ["ray-token"]
         wrong.chmod(0o600)
         with pytest.raises(UnavailableError, match="cannot be joined"):
             hands.start(plan(tmp_path / "bundle"), quiet)
+        assert [c.code for c in places.look()] == ["ray-away"]
         wrong.unlink()
+        assert [c.code for c in places.look()] == ["ray-token"]
         with pytest.raises(UnavailableError, match="cannot be read"):
             hands.start(plan(tmp_path / "bundle"), quiet)
     finally:

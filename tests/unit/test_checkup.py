@@ -22,16 +22,18 @@ from tests.conftest import ROOT
 from modelyard.cli import machine
 from modelyard.records.backups import BackupRun, BackupState
 from modelyard.records.checkup import (
-    CODES,
     Checkup,
-    Finding,
     LateDuty,
     of_backups,
     of_checkup,
     of_nodes,
+    of_walls,
     of_workers,
 )
+from modelyard.records.conditions import Condition, room
+from modelyard.records.diagnosis import CODES, Finding
 from modelyard.records.nodes import Node, NodeState
+from modelyard.workers.certificates import certificates
 
 NOW = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)
 GIB = 1024**3
@@ -45,6 +47,19 @@ WELL = Checkup(
     late=(),
     jobs_queued=0,
     jobs_since=None,
+)
+MACHINE = Condition(
+    at=NOW,
+    cores=2,
+    load=0.1,
+    memory=8 * GIB,
+    memory_free=6 * GIB,
+    workers=1,
+    worker_memory=16_000_000,
+    disk_free=50 * GIB,
+    spool_bytes=0,
+    spool_since=None,
+    spool_most=20 * GIB,
 )
 LATE = LateDuty("watch", "ops/twice", NOW - timedelta(hours=1), 0, "")
 
@@ -69,6 +84,7 @@ def test_a_yard_that_is_well() -> None:
         ({"schema": "0022"}, "schema-newer"),
         ({"disk_free": GIB}, "disk-low"),
         ({"spool_since": NOW - timedelta(hours=2)}, "spool-waiting"),
+        ({"spool_bytes": 17 * GIB, "spool_most": 20 * GIB}, "spool-full"),
         ({"late": (LATE,)}, "duty-late"),
         ({"late": (LateDuty("train", "7", None, 3, "no R"),)}, "duty-failing"),
         ({"jobs_queued": 3, "jobs_since": NOW - timedelta(days=1)}, "jobs-waiting"),
@@ -124,8 +140,49 @@ def test_nodes() -> None:
         clock_off=0.0,
     )
     older = replace(node, words="It runs 0.1.0, and b runs 0.2.0.", hint="Finish the upgrade.")
-    well, ill = of_nodes([node, older])
-    assert (well.state, ill.code, ill.command) == ("ok", "node-trouble", "yard nodes")
+    dead = replace(node, state=NodeState.DEAD, words="It was not heard of for 25 s.", hint="Start it again.")
+    late = replace(node, clock_off=-7.0, words="Its clock is 7 s behind the database's.", hint="Set it.")
+    well, *ill = of_nodes([node, older, dead, late])
+    assert well.state == "ok"
+    assert [f.code for f in ill] == ["node-trouble", "node-dead", "clock-off"]
+    assert all(f.state == "problem" and f.command for f in ill)
+
+
+def test_what_other_nodes_told_of_their_machines() -> None:
+    away = Finding("problem", "cluster main", "Nothing answers.", "Start it.", "ray-away", "ray status")
+    told = replace(MACHINE, disk_free=GIB, problems=(away,))
+    there = Node(
+        id="a",
+        address="http://10.0.0.5:8080",
+        release="0.1.0",
+        state=NodeState.UP,
+        here=False,
+        started_at=NOW,
+        seen_at=NOW,
+        clock_off=0.0,
+        condition=told,
+        room="Room for some 9,100 more.",
+    )
+    node, disk, cluster = of_nodes([there])
+    assert node.words.startswith("up, 0.1.0; 2 cores, load 0.1; 6.0 GiB of 8.0 GiB memory free; 1 worker ")
+    assert node.words.endswith("Room for some 9,100 more.")
+    assert (disk.what, disk.code) == ("disk of http://10.0.0.5:8080", "disk-low")
+    assert (cluster.what, cluster.code) == ("cluster main of http://10.0.0.5:8080", "ray-away")
+    here = of_nodes([replace(there, here=True)])
+    assert [f.code for f in here] == ["", "ray-away"]  # `of_checkup` has the disk
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "Room for some 9,100 more predictions a second and 20 more models with libraries."),
+        ({"load": 1.2}, "Its cores are full."),
+        ({"memory_free": 3 * GIB}, "Its memory is full."),
+        ({"load": 9.0, "memory_free": 0}, "Its cores and memory are full."),
+    ],
+)
+def test_how_much_more_a_machine_could_carry(changed: dict[str, object], words: str) -> None:
+    assert room(replace(MACHINE, **changed)) == words
 
 
 def test_each_finding_has_its_paragraph_in_the_handbook_and_no_paragraph_is_left_over() -> None:
@@ -134,10 +191,9 @@ def test_each_finding_has_its_paragraph_in_the_handbook_and_no_paragraph_is_left
 
 
 def test_each_code_is_used_somewhere() -> None:
-    sources = [
-        ROOT / "src/modelyard" / name for name in ("records/checkup.py", "cli/doctor.py", "cli/machine.py")
-    ]
-    text = "".join(path.read_text().split("CODES: tuple", 1)[-1] for path in sources)
+    names = ("records/checkup.py", "cli/doctor.py", "cli/machine.py", "workers/certificates.py")
+    sources = [ROOT / "src/modelyard" / name for name in (*names, "workers/cluster.py")]
+    text = "".join(path.read_text() for path in sources)
     assert [code for code in CODES if f'"{code}"' not in text] == []
 
 
@@ -172,8 +228,8 @@ def test_an_old_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_walls() -> None:
-    found = [machine.walls("", allowed=False), machine.walls("no bwrap", allowed=True)]
-    found.append(machine.walls("no bwrap", allowed=False))
+    found = [of_walls("", allowed=False), of_walls("no bwrap", allowed=True)]
+    found.append(of_walls("no bwrap", allowed=False))
     assert [f.code for f in found] == ["", "uncontained", "walls-missing"]
 
 
@@ -238,7 +294,7 @@ def test_certificates(  # what a person meets, by what is set up
     with tls_server(tmp_path, datetime.now(UTC) + timedelta(days=days)) as (port, trusted):
         if trusts:
             monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-        (found,) = machine.certificates([f"https://localhost:{port}/", "", "http://localhost:1"])
+        (found,) = certificates([f"https://localhost:{port}/", "", "http://localhost:1"])
     assert (found.state, words in found.words) == (state, True), found.words
     assert (found.code == "certificate") == (state == "problem")
 
@@ -246,5 +302,6 @@ def test_certificates(  # what a person meets, by what is set up
 def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    (found,) = machine.certificates([f"https://localhost:{port}"])
+    (found,) = certificates([f"https://localhost:{port}"])
     assert "cannot be looked at" in found.words
+    assert list(certificates([f"https://localhost:{port}"], must_answer=False)) == []

@@ -14,11 +14,14 @@ from typing import TypeVar
 from modelyard import __version__, logs
 from modelyard.app.records import alerts_of, jobs_of, nodes_of, open_records, queue_of, tracing_of
 from modelyard.catalog.audit import Audit, Checkpoints
+from modelyard.catalog.conditions import Conditions, Seldom
 from modelyard.catalog.history import node_of
 from modelyard.catalog.leases import Leases
+from modelyard.catalog.nodes import Nodes
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Training
+from modelyard.catalog.troubles import Troubles
 from modelyard.engine.again import Again
 from modelyard.engine.comparing import Comparing
 from modelyard.engine.engine import Engine
@@ -29,15 +32,21 @@ from modelyard.loop import alert, backup, forget, ledger
 from modelyard.loop.beat import Beat
 from modelyard.loop.gate import GateStep
 from modelyard.loop.rollout import RolloutStep
+from modelyard.loop.rounds import Rounds
 from modelyard.loop.ship import Shipper
 from modelyard.loop.tick import Clock, Step, Tick
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.loop.trigger import TriggerStep
+from modelyard.records.checkup import of_walls
+from modelyard.records.diagnosis import Finding
 from modelyard.records.errors import UnavailableError, YardError
 from modelyard.records.rollouts import Rollout
 from modelyard.settings import Settings
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
+from modelyard.web.provider import read_provider
+from modelyard.workers import sandbox
+from modelyard.workers.certificates import certificates
 from modelyard.workers.clusters import read_clusters
 from modelyard.workers.local import LocalWorkers
 from modelyard.workers.plans import Workers as Hands
@@ -46,6 +55,7 @@ from modelyard.workers.tasks import Grounds, LocalGrounds
 
 log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 2.0
+LookAtClusters = Callable[[], tuple[Finding, ...]]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -58,8 +68,8 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     database, blobs, registry = open_records(settings)
     nodes = nodes_of(settings, database)
     beat = Beat(nodes, settings.node_address, __version__)
-    leases = Leases(database, nodes.here, beat.now)
-    hands, grounds = _hands(settings)
+    leases = Leases(database, nodes.here, beat.now, beat.may_act)
+    hands, grounds, look_at_clusters = _hands(settings)
     workers = Metered(hands)
     engine = Engine(settings, registry, workers, leases.hold)
     engine.drive(beat)  # the first, for the others go by its time
@@ -76,8 +86,11 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
     train = train_step(settings, database, blobs, registry, grounds, beat.now)
     again = Again(engine.apart, settings.answer_timeout)
     engine.drive(tick(traced({"train": train}), at_once=settings.jobs), train.close)
+    told = traced({alert.KIND: _alert_step(settings, database, nodes, beat)})
+    engine.drive(tick(told, standing={alert.KIND: alert.SUBJECT}))
     for kind, subject, step in own_ticks(settings, database, blobs, registry, beat.now, again):
         engine.drive(tick(traced({kind: step}), standing={kind: subject}))
+    engine.drive(_rounds(settings, engine, database, nodes, beat, look_at_clusters))
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     threading.Thread(target=_upgrade_at_last, args=(database,), name="upgrade", daemon=True).start()
@@ -86,16 +99,43 @@ def run_engine(settings: Settings, ready: Callable[[], object]) -> None:
         tracing.close()
 
 
-def _hands(settings: Settings) -> tuple[Hands, Grounds]:
-    """Who starts workers, and who runs jobs: this machine, or Ray clusters."""
+def _hands(settings: Settings) -> tuple[Hands, Grounds, LookAtClusters]:
+    """Who starts workers, and who runs jobs: this machine, or Ray clusters; and how it stands with these."""
     if settings.engine == "local":
-        return LocalWorkers(settings), LocalGrounds(_recipes(settings), settings.data)
+        return LocalWorkers(settings), LocalGrounds(_recipes(settings), settings.data), tuple
     from modelyard.workers.cluster import Places  # noqa: PLC0415 - only where they are used
     from modelyard.workers.ray import RayWorkers  # noqa: PLC0415
     from modelyard.workers.ray_jobs import RayGrounds  # noqa: PLC0415
 
     places = Places(settings, read_clusters(settings.ray_file))
-    return RayWorkers(settings, places), RayGrounds(places)
+    return RayWorkers(settings, places), RayGrounds(places), places.look
+
+
+def _alert_step(settings: Settings, database: Database, nodes: Nodes, beat: Beat) -> alert.AlertStep:
+    """Tells people what has happened to models, and what is wrong with the yard."""
+    every = settings.backup_every if settings.backup else 0.0
+    troubles = Troubles(database, nodes, every, beat.now)
+    return alert.AlertStep(alerts_of(settings, database, beat.now), beat.now, troubles.note, beat.is_steady)
+
+
+def _rounds(
+    settings: Settings, engine: Engine, database: Database, nodes: Nodes, beat: Beat, clusters: LookAtClusters
+) -> Rounds:
+    """Has all nodes know how this one is."""
+    issuer = read_provider(settings.oidc_file).issuer if settings.oidc_file else ""
+    servers = (settings.address, settings.blobs_endpoint, issuer)
+    certified = Seldom(lambda: tuple(certificates(servers, must_answer=False)))
+
+    def workers() -> list[int]:
+        return [worker.memory for worker in engine.keeper.report()]
+
+    def problems() -> Iterator[Finding]:
+        yield of_walls(sandbox.missing(), allowed=settings.allow_uncontained)
+        yield from certified()
+        yield from clusters()
+
+    look = Conditions(database, settings.data, settings.max_spool, workers, problems, beat.now).look
+    return Rounds(look, nodes.say, beat.may_act)
 
 
 def _recipes(settings: Settings) -> Recipes:
@@ -184,9 +224,9 @@ def own_ticks(
 ) -> Iterator[tuple[str, str, Step]]:
     """Kind, subject and step of duties with a tick each: one may take long and must hold up nothing else.
 
-    Alerts, whose places may not answer; the ledger; backups, on a node that is told where to keep them.
+    The ledger; backups, on a node that is told where to keep them. (Alerts, whose places may not answer, are
+    another.)
     """
-    yield alert.KIND, alert.SUBJECT, alert.AlertStep(alerts_of(settings, database, now), now)
     scratch, rhythm = settings.data / "scratch", ledger.Rhythm(settings.ledger_every)
     step = ledger.LedgerStep(database, blobs, registry, scratch, rhythm, now, again)
     yield ledger.KIND, ledger.SUBJECT, step

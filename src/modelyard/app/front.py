@@ -248,7 +248,9 @@ class Front:
             sharing=Sharing(database),
             backups=Backups(database, self._settings.backup_every if self._settings.backup else 0.0),
             nodes=nodes_of(self._settings, database),
-            checkups=Checkups(database, self._settings.data, self._settings.data / "spool", now),
+            checkups=Checkups(
+                database, self._settings.data, self._settings.data / "spool", now, self._settings.max_spool
+            ),
             datasets=registry.datasets,
             sources=self._sources(database, registry.datasets),
             alerts=alerts_of(self._settings, database),

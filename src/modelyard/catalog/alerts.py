@@ -22,6 +22,7 @@ from modelyard.records.alerts import (
     NewChannel,
     quiet_minutes,
 )
+from modelyard.records.audit import YARD
 from modelyard.records.errors import InvalidError, NotFoundError, YardError
 from modelyard.records.policies import Level
 from modelyard.records.references import check_name, shown
@@ -133,6 +134,8 @@ class Alerts:
         secret = os.urandom(_SECRET).hex() if wanted.kind is ChannelKind.WEBHOOK else ""
         told = msgspec.json.encode(_Sealed(wanted.address, secret))
         with self._database.write() as connection:
+            if department == YARD:  # made when somebody first wants to be told of the yard itself
+                departments.add(connection, YARD, by=by, at=channel.created_at)
             if not departments.exists(connection, department):
                 raise NotFoundError(f"There is no department {department}.")
             store.put_channel(connection, channel, self._secrets.seal(told, _context(channel)))
@@ -229,7 +232,8 @@ class Alerts:
             self._send_signed(channel, alerts, told)
 
     def _send_signed(self, channel: Channel, alerts: Sequence[Alert], told: _Sealed) -> None:
-        keys = " ".join([channel.department, channel.name, *(alert.key for alert in alerts)])
+        told_of = (alert.key if alert.closed_at is None else f"{alert.key} over" for alert in alerts)
+        keys = " ".join([channel.department, channel.name, *told_of])
         identity = "msg_" + hashlib.sha256(keys.encode()).hexdigest()[:32]
         body = records.event(channel, alerts, identity, self._clock())
         moment = int(time())

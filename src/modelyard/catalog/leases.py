@@ -25,12 +25,20 @@ class Leases:
     Args:
         node: its id; what it held in an earlier life it may take again at once.
         clock: what time it is; all nodes must agree on it.
+        may_act: whether this node may do anything by itself at the moment.
     """
 
-    def __init__(self, database: Database, node: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        clock: Callable[[], datetime],
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._database = database
         self._node = node
         self._clock = clock
+        self._may_act = may_act
 
     @contextmanager
     def hold(self, kind: str, subject: str) -> Iterator[bool]:
@@ -39,6 +47,9 @@ class Leases:
         Raises:
             UnavailableError: the database does not answer.
         """
+        if not self._may_act():
+            yield False
+            return
         with self._database.write(unaudited=_UNAUDITED) as connection:
             duty = duties.take(connection, kind, subject, self._node, self._clock(), _LEASE)
         if duty is None:

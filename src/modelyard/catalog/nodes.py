@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from modelyard.records.audit import YARD
+from modelyard.records.conditions import Condition
 from modelyard.records.errors import NotFoundError
 from modelyard.records.nodes import FORGOTTEN_AFTER, Heard, Node, NodeState, Pulse, listed
 from modelyard.store import audit, duties, nodes
@@ -99,6 +100,11 @@ class Nodes:
         """Say that it lives; the number of that beat, None if another engine beats under this node's id."""
         with self._database.write(unaudited=_SIGN) as connection:
             return nodes.beat(connection, self.here, boot, clock_off)
+
+    def say(self, condition: Condition) -> None:
+        """Say how this node's machine is."""
+        with self._database.write(unaudited=_SIGN) as connection:
+            nodes.tell(connection, self.here, condition)
 
     def is_silent(self, node_id: str) -> bool:
         """Whether nobody beats under this id at the moment."""

@@ -15,10 +15,14 @@ import modelyard
 from modelyard.cli import machine, output
 from modelyard.cli.sdk import open_yard
 from modelyard.cli.server import NotInstalledError, installed
+from modelyard.records.alerts import Channel
+from modelyard.records.audit import YARD
 from modelyard.records.backups import BackupState
-from modelyard.records.checkup import Checkup, Finding, of_backups, of_checkup, of_nodes, of_workers
+from modelyard.records.checkup import Checkup, of_backups, of_checkup, of_nodes, of_walls, of_workers
+from modelyard.records.diagnosis import Finding
 from modelyard.records.errors import ForbiddenError, YardError
 from modelyard.records.nodes import Node
+from modelyard.workers.certificates import certificates
 
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _HANDBOOK = "docs/operator.md"
@@ -37,12 +41,18 @@ def doctor(
 
     Example: yard doctor
     """
-    findings = [*_machine(data), *_yard()]
+    findings = _each_once([*_machine(data), *_yard()])
     if as_json:
         output.print_json(findings)
     else:
         _tell(findings)
     raise typer.Exit(1 if any(f.state == "problem" for f in findings) else 0)
+
+
+def _each_once(findings: list[Finding]) -> list[Finding]:
+    """Without what the node tells of a machine that was looked at here, too."""
+    known = {(f.code, f.words): f for f in reversed(findings) if f.code}
+    return [f for f in findings if not f.code or known[f.code, f.words] is f]
 
 
 def _tell(findings: list[Finding]) -> None:
@@ -86,9 +96,9 @@ def _machine(data: Path | None) -> Iterator[Finding]:
     yield from machine.folder(settings.data)
     yield machine.sqlite()
     yield from machine.languages(runtimes, settings.programs)
-    yield machine.walls(sandbox.missing(), allowed=settings.allow_uncontained)
+    yield of_walls(sandbox.missing(), allowed=settings.allow_uncontained)
     issuer = read_provider(settings.oidc_file).issuer if settings.oidc_file else ""
-    yield from machine.certificates((settings.address, settings.blobs_endpoint, issuer))
+    yield from certificates((settings.address, settings.blobs_endpoint, issuer))
 
 
 def _yard() -> Iterator[Finding]:
@@ -98,7 +108,7 @@ def _yard() -> Iterator[Finding]:
     except YardError as error:
         yield Finding("note", "yard", error.message, error.hint, "yard-unknown", "yard login URL")
         return
-    yield from machine.certificates((url,))
+    yield from certificates((url,))
     try:
         said = yard.connection.get("/api/v1/yard", dict[str, Any])
     except YardError as error:
@@ -110,6 +120,21 @@ def _yard() -> Iterator[Finding]:
         yield from _inside(yard.connection)
     except ForbiddenError:
         return
+
+
+def _told_to(connection: Any) -> Iterator[Finding]:  # noqa: ANN401 - of the SDK
+    """Whether anybody is told of what is wrong with the yard; auditors may not know where such goes."""
+    try:
+        channels = connection.get(f"/api/v1/departments/{YARD}/channels", list[Channel])
+    except YardError:
+        return
+    what = "alerts of the yard"
+    if channels:
+        yield Finding("ok", what, f"go to {', '.join(sorted(c.target for c in channels))}")
+        return
+    words = "nobody is told when a node dies, a disk fills or a backup fails"
+    command = f"yard alerts send {YARD}/on-call email YOU@EXAMPLE.ORG"
+    yield Finding("note", what, words, "Say where to.", "alerts-nowhere", command)
 
 
 def _readiness(url: str, said: dict[str, Any]) -> Finding:
@@ -139,6 +164,7 @@ def _inside(connection: Any) -> Iterator[Finding]:  # noqa: ANN401 - of the SDK
     except YardError as error:
         command = "systemctl status postgresql"
         yield Finding("problem", "database", error.message, error.hint, "database-away", command)
+    yield from _told_to(connection)
     yield from of_workers(
         (w["version_id"], w["language"], w["state"], w["memory"], w["restarts"]) for w in workers
     )

@@ -1,32 +1,26 @@
-"""What `yard doctor` looks at on its machine: disk, rights, SQLite, languages, walls, certificates."""
+"""What `yard doctor` looks at on its machine: disk, rights, SQLite, languages."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sqlite3
-import ssl
 import stat
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from modelyard.records.checkup import Finding, of_disk
+from modelyard.records.checkup import of_disk
+from modelyard.records.diagnosis import Finding
 from modelyard.records.errors import YardError
 
 _OLDEST_SQLITE = (3, 35)  # RETURNING
 _SAFE_WAL = (3, 51, 3)  # docs/decisions/0002-sqlite-journal.md
-_SOON = timedelta(days=21)
-_CONNECT_SECONDS = 5.0
 _SECRET = ("admin.token", "keys", "oidc.toml", "routes", "yard.sqlite")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _INSTALL = {
-    "bubblewrap": "apt-get install bubblewrap util-linux",
     "python": "python3 -m pip install 'modelyard[server]'",
     "r": "apt-get install r-base-core",
     "julia": "export YARD_PROGRAM_JULIA=/where/julia/is/bin/julia",
@@ -91,62 +85,3 @@ def languages(runtimes: Any, programs: dict[str, str]) -> Iterator[Finding]:  # 
                 runtime.language, f"yard up  # with YARD_PROGRAM_{runtime.language.upper()}"
             )
             yield Finding("note", runtime.title, error.message, error.hint, "language-missing", command)
-
-
-def walls(why: str, *, allowed: bool) -> Finding:
-    """Whether models' code is contained.
-
-    Args:
-        why: it cannot be; empty if it can.
-        allowed: whether code runs all the same.
-    """
-    what, install = "walls of workers", _INSTALL["bubblewrap"]
-    if not why:
-        return Finding("ok", what, "models run contained: no network, no other files, limits (bubblewrap)")
-    if allowed:
-        words = f"MODELS RUN UNCONTAINED, as YARD_ALLOW_UNCONTAINED says: {why}"
-        hint = "Install bubblewrap and util-linux, and unset it."
-        return Finding("problem", what, words, hint, "uncontained", install)
-    hint = "Install bubblewrap and util-linux. Until then, portable models alone are served."
-    words = f"models with code of their own are refused: {why}"
-    return Finding("problem", what, words, hint, "walls-missing", install)
-
-
-def certificates(addresses: Iterable[str], now: datetime | None = None) -> Iterator[Finding]:
-    """The certificates of servers that are reached by https://: that they are trusted, and for how long."""
-    hosts = {
-        (parts.hostname, parts.port or 443)
-        for address in addresses
-        if (parts := urlsplit(address)).scheme == "https" and parts.hostname
-    }
-    for host, port in sorted(hosts):
-        yield _certificate(host, port, now or datetime.now(UTC))
-
-
-def _certificate(host: str, port: int, now: datetime) -> Finding:
-    what = f"certificate of {host}:{port}"
-    command = f"openssl s_client -connect {host}:{port} -servername {host} </dev/null"
-    try:
-        ends = _ends(host, port)
-    except ssl.SSLCertVerificationError as error:
-        hint = "Renew it, or have this machine trust who signed it (SSL_CERT_FILE)."
-        return Finding("problem", what, f"not trusted: {error.verify_message}", hint, "certificate", command)
-    except OSError as error:
-        hint = "See that the server runs and can be reached from here."
-        return Finding("problem", what, f"cannot be looked at: {error}", hint, "certificate", command)
-    left = ends - now
-    if left < _SOON:
-        hint = "Renew it; after that day nobody can connect."
-        words = f"ends on {ends:%d %B %Y}, in {left.days} days"
-        return Finding("problem", what, words, hint, "certificate", command)
-    return Finding("ok", what, f"trusted, ends on {ends:%d %B %Y}")
-
-
-def _ends(host: str, port: int) -> datetime:
-    context = ssl.create_default_context()
-    with (
-        socket.create_connection((host, port), _CONNECT_SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=host) as secure,
-    ):
-        told: Any = (secure.getpeercert() or {})["notAfter"]
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(told), UTC)

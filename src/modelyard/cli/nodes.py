@@ -9,6 +9,7 @@ import typer
 
 from modelyard.cli import output
 from modelyard.cli.sdk import open_yard
+from modelyard.records.conditions import machine
 from modelyard.records.nodes import Node
 
 app = typer.Typer(help="The machines that are the yard.", no_args_is_help=False)
@@ -17,7 +18,7 @@ _PATH = "/api/v1/nodes"
 
 @app.callback(invoke_without_command=True)
 def nodes(context: typer.Context, as_json: output.Json = False) -> None:
-    """List the nodes of the yard: which live, and what is wrong with the others.
+    """List the nodes of the yard: which live, how much room is left, and what is wrong with the others.
 
     Example: yard nodes
     """
@@ -48,8 +49,9 @@ def _print(found: list[Node], *, as_json: bool) -> None:
             n.state,
             n.release,
             output.when(n.seen_at),
-            f"{n.words} {n.hint}".strip() or None,
+            machine(n.condition) if n.condition else None,
+            f"{n.words} {n.hint}".strip() or n.room or None,
         )
         for n in found
     ]
-    output.print_table(("node", "id", "state", "release", "heard of", "what to know"), rows)
+    output.print_table(("node", "id", "state", "release", "heard of", "machine", "what to know"), rows)

@@ -22,7 +22,7 @@ import msgspec
 
 from modelyard.catalog.nodes import Nodes
 from modelyard.records.errors import ConflictError, UnavailableError
-from modelyard.records.nodes import BEAT_EVERY, DEAD_AFTER, Heard, NodeState, Pulse
+from modelyard.records.nodes import APART, BEAT_EVERY, DEAD_AFTER, Heard, NodeState, Pulse
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ _ASK_SECONDS = 1.0
 _ASK_EVERY = 60.0  # seconds
 _AT_ONCE = 16
 _LONGEST = 4_096  # bytes of an answer
-_APART = (
-    "Stop the other one; or, if this one is to be a yard of its own from now on: YARD_APART=true yard up."
-)
 
 
 def ask(address: str) -> Pulse | None:
@@ -98,8 +95,7 @@ def refuse_twin(nodes: Nodes, own: str, ask: Ask = ask) -> None:
         ConflictError: another one answers.
     """
     if words := twin(nodes, own, ask):
-        folder = "Give each node a data folder of its own."
-        raise ConflictError(words, folder if "same id" in words else _APART)
+        raise ConflictError(words, APART)
 
 
 class Beat:
@@ -162,6 +158,11 @@ class Beat:
         """Whether this node's loop may do anything: not while another has the yard's records, too."""
         return not self.trouble
 
+    def is_steady(self) -> bool:
+        """Whether it has beaten for so long that all who live have beaten, too."""
+        since = self._steady_since
+        return since is not None and self._monotonic() - since >= DEAD_AFTER.total_seconds()
+
     @property
     def trouble(self) -> str:
         """Why this node does nothing by itself at the moment; empty if it does."""
@@ -172,7 +173,7 @@ class Beat:
         try:
             self._take_time()
             self._say()
-            if self._is_steady():
+            if self.is_steady():
                 for node in self._nodes.bury():
                     log.warning("the node at %s is dead; what it held goes on elsewhere", node.address)
             if self._monotonic() - self._asked_at >= _ASK_EVERY:
@@ -210,14 +211,9 @@ class Beat:
         if self._steady_since is None:
             self._steady_since = self._monotonic()
 
-    def _is_steady(self) -> bool:
-        """Whether it has beaten for so long that all who live have beaten, too."""
-        since = self._steady_since
-        return since is not None and self._monotonic() - since >= DEAD_AFTER.total_seconds()
-
     def _told(self, before: str, words: str) -> str:
         if words and words != before:
-            log.error("%s This node does nothing by itself until that ends. %s", words, _APART)
+            log.error("%s This node changes nothing until that ends. %s", words, APART)
         return words
 
     def _run(self) -> None:

@@ -106,7 +106,9 @@ class Alert(Struct, frozen=True):
     """Something that somebody should look at. It opens once, and stays until it is over.
 
     Attributes:
-        key: what it is about, unique: `finding:7`, `job:12`, `rollout:3:waiting`.
+        key: what it is about, unique: `finding:7`, `job:12`, `rollout:3:waiting`; `yard:…` is a problem of
+            the yard itself, which is told of once more when it is over.
+        model: or the department that it is about, or `yard`.
         words: for a person.
         closed_at: when it was over by itself; None while it is not, or for what does not end by itself.
     """
@@ -179,9 +181,9 @@ def event(channel: Channel, alerts: Sequence[Alert], identity: str, at: datetime
 
 
 def text(channel: Channel, alerts: Sequence[Alert]) -> str:
-    """One message in words, a line an alert, the gravest first."""
-    ordered = sorted(alerts, key=lambda alert: (-alert.level.rank, alert.opened_at))
-    lines = [f"[{alert.level}] {alert.model}: {alert.words}" for alert in ordered]
+    """One message in words, a line an alert: the gravest first, what is over last."""
+    ordered = sorted(alerts, key=lambda a: (a.closed_at is not None, -a.level.rank, a.opened_at))
+    lines = [f"[{a.level if a.closed_at is None else 'over'}] {a.model}: {a.words}" for a in ordered]
     return "\n".join([subject(channel, alerts), "", *lines])
 
 
@@ -193,9 +195,21 @@ def subject(channel: Channel, alerts: Sequence[Alert]) -> str:
     >>> place = Channel("ops", "mail", ChannelKind.EMAIL, "", Level.LOW, 5, "", "anna", at, "anna")
     >>> subject(place, [Alert(1, "job:1", "ops", "ops/delay", Level.HIGH, "failed", at)])
     'Modelyard, ops: 1 alert (high), ops/delay'
+    >>> subject(place, [Alert(1, "yard:1", "ops", "yard", Level.HIGH, "silent", at, at)])
+    'Modelyard, ops: 1 alert over, yard'
     """
-    most = max(alerts, key=lambda alert: alert.level.rank).level
+    fresh = [alert for alert in alerts if alert.closed_at is None]
+    over = len(alerts) - len(fresh)
+    said = []
+    if fresh:
+        most = max(fresh, key=lambda alert: alert.level.rank).level
+        said.append(f"{_counted(len(fresh))} ({most})")
+    if over:
+        said.append(f"{over} over" if fresh else f"{_counted(over)} over")
     models = sorted({alert.model for alert in alerts})
     named = models[0] if len(models) == 1 else f"{len(models)} models"
-    plural = "s" if len(alerts) > 1 else ""
-    return f"Modelyard, {channel.department}: {len(alerts)} alert{plural} ({most}), {named}"
+    return f"Modelyard, {channel.department}: {', '.join(said)}, {named}"
+
+
+def _counted(count: int) -> str:
+    return f"{count} alert" + ("s" if count > 1 else "")

@@ -141,3 +141,9 @@ class EnvironmentBuildError(WorkerStartError):
     """A model's environment cannot be had on this machine."""
 
     code = "environment"
+
+
+class ReleaseError(EnvironmentBuildError):
+    """The machine that should run it has another release of the yard."""
+
+    code = "release"

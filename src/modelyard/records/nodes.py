@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from modelyard.records.conditions import Condition, room
 from modelyard.records.spans import span
 
 BEAT_EVERY = 5.0  # seconds
@@ -18,6 +19,10 @@ _WRONG_TIMES = "what it records gets wrong times, and tokens end at another time
 _DEAD = (
     "Start it again. What it had recorded and not shipped is in its data folder, and follows then. "
     "If it is gone for good: yard nodes forget {}."
+)
+APART = (
+    "Stop the other one. If this one is to be a yard of its own from now on: YARD_APART=true yard up. If "
+    "both are nodes of one yard, each needs a data folder of its own."
 )
 
 
@@ -41,6 +46,7 @@ class Heard(Struct, frozen=True, kw_only=True):
         beat: grows by one each time it is heard of.
         clock_off: seconds by which its clock is ahead.
         stopped: it went down as it should.
+        condition: what it told of its machine last; None if it has not yet.
     """
 
     id: str
@@ -53,6 +59,7 @@ class Heard(Struct, frozen=True, kw_only=True):
     beat: int
     clock_off: float
     stopped: bool
+    condition: Condition | None = None
 
     def state(self, now: datetime) -> NodeState:
         """Whether it lives."""
@@ -68,6 +75,8 @@ class Node(Struct, frozen=True, kw_only=True):
         here: it is the one that answers.
         words: what is wrong with it, in sentences; empty if nothing is.
         hint: what to do about it.
+        condition: what it told of its machine last; None of one that does not live, or has not told yet.
+        room: how much more it could carry, in a sentence; empty where that is not known.
     """
 
     id: str
@@ -80,6 +89,8 @@ class Node(Struct, frozen=True, kw_only=True):
     clock_off: float
     words: str = ""
     hint: str = ""
+    condition: Condition | None = None
+    room: str = ""
 
 
 class Pulse(Struct, frozen=True):
@@ -109,7 +120,8 @@ def listed(heard: Iterable[Heard], now: datetime, here: str, trouble: str = "") 
     newest = max((h for h in known if h.state(now) is NodeState.UP), key=_age, default=None)
     found = []
     for one in known:
-        words, hint = (trouble, "") if trouble and one.id == here else _thought(one, now, newest)
+        words, hint = (trouble, APART) if trouble and one.id == here else _thought(one, now, newest)
+        told = one.condition if one.state(now) is NodeState.UP else None
         found.append(
             Node(
                 id=one.id,
@@ -122,6 +134,8 @@ def listed(heard: Iterable[Heard], now: datetime, here: str, trouble: str = "") 
                 clock_off=round(one.clock_off, 3),
                 words=words,
                 hint=hint,
+                condition=told,
+                room=room(told) if told else "",
             )
         )
     return sorted(found, key=lambda node: node.address)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec import structs
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
 
 from modelyard.records.alerts import Alert, Channel, ChannelKind, Happening, Told
 from modelyard.records.policies import Level
 from modelyard.records.rollouts import RolloutState
+from modelyard.records.troubles import PREFIX
 from modelyard.store.database import insert_missing
 from modelyard.store.schema import alerts, alerts_sent, channels, findings, jobs, rollouts
 from modelyard.store.watch import record
@@ -78,6 +80,21 @@ def _settled(connection: Connection) -> ColumnElement[bool]:
     return and_(
         alerts.c.key.like("rollout:%:waiting"), alerts.c.closed_at.is_(None), alerts.c.key.not_in(keys)
     )
+
+
+def open_troubles(connection: Connection) -> dict[str, str]:
+    """The alerts of the yard's own problems that are not over: the problem's key to the alert's."""
+    query = select(alerts.c.key).where(alerts.c.key.startswith(PREFIX), alerts.c.closed_at.is_(None))
+    return {key.rpartition("@")[0]: key for key in connection.scalars(query)}
+
+
+def settle_troubles(
+    connection: Connection, new: Iterable[Happening], over: Sequence[str], now: datetime
+) -> None:
+    """Open alerts for problems of the yard itself, which may come again, and close others by their keys."""
+    connection.execute(update(alerts).where(alerts.c.key.in_(over)).values(closed_at=now))
+    for happening in new:
+        note(connection, replace(happening, key=f"{happening.key}@{now:%Y-%m-%dT%H:%M:%S.%f}"), now)
 
 
 def note(connection: Connection, happening: Happening, now: datetime) -> bool:
@@ -161,7 +178,7 @@ def sealed(connection: Connection, channel: Channel) -> bytes:
 
 
 def unsent(connection: Connection, channel: Channel) -> list[Alert]:
-    """The alerts that a channel takes and has not been sent, oldest first."""
+    """The alerts that a channel takes and has not been sent, oldest first; then those to be called over."""
     sent = select(alerts_sent.c.alert).where(
         alerts_sent.c.department == channel.department, alerts_sent.c.channel == channel.name
     )
@@ -171,15 +188,35 @@ def unsent(connection: Connection, channel: Channel) -> list[Alert]:
         alerts.c.id.not_in(sent),
     )
     found = [_alert(row) for row in connection.execute(query.order_by(alerts.c.id))]
-    return [alert for alert in found if channel.takes(alert)]
+    return [alert for alert in found if channel.takes(alert)] + _over(connection, channel)
+
+
+def _over(connection: Connection, channel: Channel) -> list[Alert]:
+    """Of the yard's own problems those that a channel was told of, and that are over since."""
+    told = and_(
+        alerts_sent.c.alert == alerts.c.id,
+        alerts_sent.c.department == channel.department,
+        alerts_sent.c.channel == channel.name,
+    )
+    query = (
+        select(alerts)
+        .join(alerts_sent, told)
+        .where(
+            alerts.c.key.startswith(PREFIX),
+            alerts.c.closed_at > alerts_sent.c.sent_at,
+            alerts.c.acknowledged_by == "",
+        )
+    )
+    return [_alert(row) for row in connection.execute(query.order_by(alerts.c.id))]
 
 
 def mark_sent(connection: Connection, channel: Channel, sent: Iterable[Alert], at: datetime) -> None:
     """Write down that a message went out."""
-    rows = [
-        {"alert": alert.id, "department": channel.department, "channel": channel.name, "sent_at": at}
-        for alert in sent
-    ]
+    place = {"department": channel.department, "channel": channel.name}
+    rows = [{"alert": alert.id, **place, "sent_at": at} for alert in sent]
+    again = alerts_sent.c.alert.in_([row["alert"] for row in rows])  # now it is told that they are over
+    to_here = and_(alerts_sent.c.department == channel.department, alerts_sent.c.channel == channel.name)
+    connection.execute(delete(alerts_sent).where(to_here, again))
     connection.execute(insert(alerts_sent), rows)
     values = {"sent_at": at, "next_at": None, "failures": 0, "note": ""}
     connection.execute(update(channels).where(_is(channel.department, channel.name)).values(values))

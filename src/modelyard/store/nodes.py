@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection, Row, and_, delete, select, update
 
+from modelyard.records.conditions import Condition
 from modelyard.records.nodes import Heard
 from modelyard.store.database import clock, insert_missing
 from modelyard.store.schema import nodes
 
+_CONDITION = msgspec.json.Decoder(Condition)
+
 
 def enter(connection: Connection, node: Heard) -> None:
     """A node's engine has started; what it says goes before what is known, but for the number of its beat."""
-    row = {name: getattr(node, name) for name in Heard.__struct_fields__}
+    row = {name: getattr(node, name) for name in Heard.__struct_fields__ if name != "condition"}
     if insert_missing(connection, nodes, row):
         return
     mine = nodes.c.id == node.id
@@ -29,6 +34,12 @@ def beat(connection: Connection, node_id: str, boot: str, clock_off: float) -> i
     told = {"seen_at": clock(connection), "beat": nodes.c.beat + 1, "clock_off": clock_off, "stopped": False}
     found: int | None = connection.scalar(update(nodes).where(mine).values(told).returning(nodes.c.beat))
     return found
+
+
+def tell(connection: Connection, node_id: str, condition: Condition) -> None:
+    """A node says how its machine is."""
+    told = {"condition": msgspec.json.encode(condition).decode()}
+    connection.execute(update(nodes).where(nodes.c.id == node_id).values(told))
 
 
 def leave(connection: Connection, node_id: str, boot: str) -> None:
@@ -64,4 +75,12 @@ def forget_older(connection: Connection, than: datetime) -> None:
 
 
 def _record(row: Row[tuple[object, ...]]) -> Heard:
-    return Heard(**row._mapping)  # noqa: SLF001 - its public name
+    told = dict(row._mapping)  # noqa: SLF001 - its public name
+    return Heard(**{**told, "condition": _condition(told["condition"])})
+
+
+def _condition(told: str | None) -> Condition | None:
+    """What a node has told; None if it has not, or in words of a newer release."""
+    with suppress(msgspec.MsgspecError):
+        return _CONDITION.decode(told) if told else None
+    return None

@@ -11,7 +11,9 @@ from litestar.di import NamedDependency
 
 from modelyard.api.services import Services
 from modelyard.records.backups import BackupState
-from modelyard.records.checkup import Finding, of_backups, of_checkup
+from modelyard.records.checkup import of_backups, of_checkup, of_nodes
+from modelyard.records.conditions import machine
+from modelyard.records.diagnosis import Finding
 from modelyard.records.errors import YardError
 from modelyard.records.people import Need
 from modelyard.web.behind import Behind
@@ -32,8 +34,9 @@ async def yard(
         workers = await services.workers()
         nodes = await asyncio.to_thread(services.nodes.listed)
         looked = await asyncio.to_thread(services.checkups.look)
-        backups = await asyncio.to_thread(services.backups.state)
-        findings = [*of_checkup(looked, datetime.now(UTC)), *of_backups(backups, datetime.now(UTC))]
+        backups, now = await asyncio.to_thread(services.backups.state), datetime.now(UTC)
+        ill = [finding for finding in of_nodes(nodes) if finding.code]
+        findings = [*of_checkup(looked, now), *ill, *of_backups(backups, now)]
     except YardError as error:
         trouble = error
     table = services.table()
@@ -47,6 +50,7 @@ async def yard(
         versions=sum(len(routes.versions) for routes in table.models.values()),
         workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
         nodes=nodes,
+        machine=machine,
         findings=findings,
         backups=backups,
         settings=services.settings,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from modelyard.records.capacity import Demand
 from modelyard.records.clusters import Cluster, Clusters
-from modelyard.records.errors import EnvironmentBuildError, UnavailableError
+from modelyard.records.diagnosis import Finding
+from modelyard.records.errors import EnvironmentBuildError, ReleaseError, UnavailableError, YardError
 from modelyard.settings import Settings
 from modelyard.workers import ray_driver, remote
 from modelyard.workers.plans import Progress
@@ -26,8 +30,19 @@ from modelyard.workers.ray_driver import Failed, Joined, Kill, Place, Placed
 from modelyard.workers.remote import Channel, Far
 
 _JOIN_SECONDS = 60.0
+_REACH_SECONDS = 3.0
+_REMEMBERED = 600.0  # seconds for which what went wrong is told; while it goes on going wrong it is told anew
 _GRACE = 15.0  # seconds that a driver has beyond the timeout of what it was told
 _OPEN = 0o077
+_VERSIONS = "ersion mismatch"  # in what Ray says where its or Python's releases differ
+Trouble = Literal["ray-away", "ray-missing", "ray-room", "ray-token", "ray-version"]
+_COMMANDS: dict[Trouble, str] = {
+    "ray-away": "ray status --address {address}",
+    "ray-missing": "pip install 'modelyard[server,ray]'",
+    "ray-room": "ray status --address {address}",
+    "ray-token": "ls -l {token}",
+    "ray-version": "ray --version",
+}
 
 
 class RayCluster:
@@ -48,6 +63,36 @@ class RayCluster:
         self._joining: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._wrong: tuple[float, Trouble, YardError | None] = (0.0, "ray-away", None)
+
+    def look(self) -> Finding:
+        """How it stands, without joining it for that: whether it answers, and what went wrong lately."""
+        address = self._cluster.address
+        if find_spec("ray") is None:
+            return self._found("ray-missing", _not_installed())
+        try:
+            self._environment()
+        except UnavailableError as error:
+            return self._found("ray-token", error)
+        parts = urlsplit(f"//{address}")
+        try:
+            socket.create_connection((str(parts.hostname), parts.port or 0), _REACH_SECONDS).close()
+        except OSError as error:
+            words = f"Nothing answers at {address}: {error}."
+            hint = "Start its head again, or see to the network between. What runs there goes on."
+            return self._found("ray-away", UnavailableError(words, hint))
+        at, code, wrong = self._wrong
+        if wrong is None or time.monotonic() - at > _REMEMBERED:
+            return Finding("ok", f"cluster {self.name}", f"{address} answers")
+        return self._found(code, wrong)
+
+    def _found(self, code: Trouble, error: YardError) -> Finding:
+        command = _COMMANDS[code].format(address=self._cluster.address, token=self._cluster.token_file)
+        return Finding("problem", f"cluster {self.name}", error.message, error.hint, code, command)
+
+    def note(self, code: Trouble, error: YardError | None) -> None:
+        """Remember what went wrong, for `look`; None: it went well."""
+        self._wrong = time.monotonic(), code, error
 
     def place(self, name: str, certificate: str, demand: Demand, timeout: float) -> Placed:
         """Have a process for a worker's host, on a machine with room.
@@ -66,14 +111,20 @@ class RayCluster:
         finally:
             self._waiting.pop(number, None)
         if isinstance(found, Placed):
+            self.note("ray-away", None)
             return found
+        error = self._not_placed(found, demand, timeout)
+        self.note("ray-room" if found.is_full else "ray-away", error)
+        raise error
+
+    def _not_placed(self, found: Failed, demand: Demand, timeout: float) -> UnavailableError:
         asked = f"{demand.cpus:g} CPU, {demand.gpus:g} GPU" + (f", {demand.memory}" if demand.memory else "")
         if found.is_full:
-            raise UnavailableError(
+            return UnavailableError(
                 f"No machine of the cluster {self.name} had room for {asked} within {timeout:g} s.",
                 "Add machines, or have models ask for less: yard capacity. It is tried again.",
             )
-        raise UnavailableError(
+        return UnavailableError(
             f"The cluster {self.name} did not place a worker: {found.words}.",
             f"Look at the cluster, and at {self._log_file}.",
         )
@@ -123,9 +174,7 @@ class RayCluster:
 
     def _join(self) -> subprocess.Popen[bytes]:
         if find_spec("ray") is None:
-            raise EnvironmentBuildError(
-                "Ray is not installed with this yard.", "Install it: pip install 'modelyard[server,ray]'."
-            )
+            raise _not_installed()
         with self._log_file.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.workers.ray_driver", self._cluster.address],
@@ -151,11 +200,13 @@ class RayCluster:
             process.kill()
             _reap(process)
             self._refuse_closed()
-            raise UnavailableError(
+            error = UnavailableError(
                 f"The cluster {self.name} at {self._cluster.address} cannot be joined: {said.words}.",
                 "This machine must be a node of it (ray start --address …) and have its token; see "
                 f"docs/ray.md and {self._log_file}.",
             )
+            self.note("ray-version" if _VERSIONS in said.words else "ray-away", error)
+            raise error
         return process
 
     def _environment(self) -> dict[str, str]:
@@ -196,6 +247,12 @@ class RayCluster:
         while waiting:
             number, answer = waiting.popitem()
             answer.set_result(Failed(number, "the link to it broke"))
+
+
+def _not_installed() -> EnvironmentBuildError:
+    return EnvironmentBuildError(
+        "Ray is not installed with this yard.", "Install it: pip install 'modelyard[server,ray]'."
+    )
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
@@ -244,6 +301,15 @@ class Places:
                 f"{placed.node} of the cluster {ray.name} cannot be reached at port {far.port}: {error}.",
                 "Let the yard's machines connect to all ports of the cluster's; see docs/ray.md.",
             ) from error
+
+    def look(self) -> tuple[Finding, ...]:
+        """How this node stands with each."""
+        return tuple(ray.look() for ray in self._rays.values())
+
+    def note(self, department: str, error: BaseException) -> None:
+        """Remember, for `look`, that a machine of a department's cluster has another release of the yard."""
+        if isinstance(error, ReleaseError):
+            self._rays[self._clusters.of(department)].note("ray-version", error)
 
     def close(self) -> None:
         """Leave the clusters."""

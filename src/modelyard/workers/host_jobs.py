@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from modelyard import __version__
-from modelyard.records.errors import EnvironmentBuildError
+from modelyard.records.errors import ReleaseError
 from modelyard.settings import Settings
 from modelyard.workers.commands import Place
 from modelyard.workers.recipes import Recipes
@@ -109,10 +109,10 @@ def check_release(release: str) -> None:
     """Refuse to work for a yard of another release.
 
     Raises:
-        EnvironmentBuildError: it is another.
+        ReleaseError: it is another.
     """
     if release != __version__:
-        raise EnvironmentBuildError(
+        raise ReleaseError(
             f"The cluster's machine {socket.gethostname()} has Modelyard {__version__}, this yard {release}.",
             "Give the cluster's machines the yard's release.",
         )

@@ -74,13 +74,15 @@ class RayWorkers:
         """See `Workers.start`."""
         home = self.folder / secrets.token_hex(8)
         name = f"{plan.version_id}-{plan.replica}-{home.name}"
-        spot = self._places.place(plan.version_id.split(".")[0], name, plan.demand, progress)
+        department = plan.version_id.split(".")[0]
+        spot = self._places.place(department, name, plan.demand, progress)
         try:
             home.mkdir(mode=0o700)
             (home / remote.FILE).write_bytes(msgspec.json.encode(spot.far))
             worker = self._load(plan, spot, home, progress)
             home.with_suffix(".json").write_bytes(msgspec.json.encode(worker))
-        except BaseException:
+        except BaseException as error:
+            self._places.note(department, error)
             spot.channel.close()
             shutil.rmtree(home, ignore_errors=True)
             spot.give_up()

@@ -23,6 +23,7 @@ from modelyard.workers.seat import Seat
 
 NAMESPACE = "modelyard"
 _AT_ONCE = 64
+_LONGEST = 400  # characters; what differs between two releases is on the lines after the first
 
 
 class Place(Struct, frozen=True, tag="place"):
@@ -157,7 +158,7 @@ def main(address: str) -> None:
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # noqa: BLE001 - the engine is told, and decides
-        driver.say(Failed(0, words_of(error)))
+        driver.say(Failed(0, " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]))
         os._exit(1)
     driver.say(Joined())
     driver.run()

@@ -60,7 +60,8 @@ class RayGrounds:
             raise UnavailableError(
                 f"The machine {spot.node} was lost before the job ran: {error}."
             ) from error
-        except BaseException:
+        except BaseException as error:
+            self._places.note(task.department, error)
             _give_up(spot)
             raise
         return _FarRun(spot, place)

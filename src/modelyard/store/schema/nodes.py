@@ -19,4 +19,5 @@ nodes = Table(
     Column("beat", BigInteger, nullable=False),  # grows by one with each
     Column("clock_off", Float, nullable=False),  # seconds by which its clock is ahead of the database's
     Column("stopped", Boolean, nullable=False),  # it went down as it should
+    Column("condition", Text),  # JSON of records.conditions.Condition; none of an older release
 )
