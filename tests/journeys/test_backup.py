@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import httpx
 
 from tests.journeys.models import times
 from tests.journeys.running import PATIENCE, RunningYard, publish, until
@@ -55,6 +58,7 @@ def test_a_yard_is_lost_and_comes_back(tmp_path: Path) -> None:
         assert client.post("/models/ops/twice/predict", json=[{"x": 2}]).json()["predictions"] == [6.0]
         recorded = client.get("/api/v1/models/ops/twice/predictions").text
         assert '"id":"a"' in recorded.replace(" ", "").replace("\\", ""), recorded
+        the_original_comes_back_and_the_copy_changes_nothing(first, second)
 
 
 def a_copy_does_not_start_beside_the_original(first: RunningYard, vault: str, word: Path, data: Path) -> None:
@@ -71,6 +75,28 @@ def a_copy_does_not_start_beside_the_original(first: RunningYard, vault: str, wo
         assert [node["address"] for node in client.get("/api/v1/nodes").json()] == [apart.url]
     with RunningYard(data):
         pass  # it is one from then on
+
+
+def the_original_comes_back_and_the_copy_changes_nothing(first: RunningYard, copy: RunningYard) -> None:
+    """It looks each minute, and whenever its engine starts; predictions go on."""
+    first.start()
+    try:
+        os.kill(copy.processes()[0], signal.SIGKILL)
+        with copy.client(first.token) as client:
+            champion = "/api/v1/models/ops/twice/aliases/champion"
+
+            def refused() -> httpx.Response | None:
+                answer = client.put(champion, json={"version": 2})
+                return answer if answer.status_code == 409 else None
+
+            assert "this is a copy of a yard that goes on elsewhere" in until(refused, 60).json()["detail"]
+            (node,) = (n for n in client.get("/api/v1/nodes").json() if n["here"])
+            assert first.url in node["words"]
+            assert client.post("/models/ops/twice/predict", json=[{"x": 2}]).json()["predictions"] == [6.0]
+        with first.client() as client:
+            assert client.put(champion, json={"version": 2}).status_code == 200
+    finally:
+        first.stop()
 
 
 def test_a_yard_backs_itself_up(tmp_path: Path) -> None:

@@ -20,7 +20,13 @@ from modelyard.api.errors import NOWHERE
 from modelyard.api.requests import caller_address
 from modelyard.api.services import Services
 from modelyard.catalog.people import hash_secret
-from modelyard.records.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnsupportedError
+from modelyard.records.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnsupportedError,
+)
 from modelyard.records.people import MATRIX, Grant, Kind, Need, thing_of
 from modelyard.records.rollouts import RouteTable
 from modelyard.serving.routes import check_confirmed
@@ -34,6 +40,7 @@ _OF_THE_YARD = frozenset({Need.NOTHING, Need.SIGNED_IN, Need.OVERSEE, Need.ADMIN
 # What a department and a name in a path are of, by the step before them; of anything else nothing is shared.
 _KINDS = {"models": Kind.MODEL, "datasets": Kind.DATASET, "data": Kind.DATASET}
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_SAFE = frozenset({"GET", "HEAD"})
 
 
 # The tokens that came in on this process since they were last written down; see `take_used`.
@@ -97,21 +104,43 @@ def authorise(grant: Grant, need: Need, department: str | None = None, thing: st
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Litestar's guard on every route: the token, the policy, then the kind of content."""
+    """Litestar's guard on every route: the token, the policy, whether it is the original, the content's kind.
+
+    A route whose method changes something, and that does not, says so: `opt["changes"] = False`.
+    """
     need: Need = handler.opt["need"]
+    services = cast("Services", connection.app.state.services)
+    changes = connection.scope.get("method") not in _SAFE and handler.opt.get("changes", True)
     if need is Need.NOTHING:
         came_from(_origin(connection, ""))
+        if changes:
+            await _refuse_copy(services)
         return
-    services = cast("Services", connection.app.state.services)
     headers = connection.headers.getall("authorization", [])
     grant = identify(headers[0] if len(headers) == 1 else None, services.table())
     connection.scope["state"]["grant"] = grant
     came_from(_origin(connection, f"token {grant.token_id}" if grant.token_id else "session"))
     check_confirmed(services.table(), need)
     authorise(grant, need, *place_of(connection))
+    if changes:
+        await _refuse_copy(services)
     _check_content_type(connection, handler.opt.get("takes", JSON))
     if need is Need.READ_DATA:
         await _tell_audit(connection, services, grant)
+
+
+async def _refuse_copy(services: Services) -> None:
+    """Nothing, if this node is the only one with its records; see `loop.beat`.
+
+    Raises:
+        ConflictError: what would be changed here the original would never learn.
+    """
+    if (await asyncio.to_thread(services.nodes.pulse)).trouble:
+        raise ConflictError(
+            "Nothing was changed: this is a copy of a yard that goes on elsewhere and would not learn of it.",
+            "Send it to the original. `yard doctor` says here where it is, and what to do if this one shall "
+            "live apart.",
+        )
 
 
 async def _tell_audit(

@@ -35,7 +35,7 @@ async def show_audit(request: PageRequest, services: NamedDependency[Services]) 
     return await _page(request, services)
 
 
-@post("/audit/verify", opt=_OVERSEE | {"takes": (FORM,)}, status_code=200)
+@post("/audit/verify", opt=_OVERSEE | {"takes": (FORM,), "changes": False}, status_code=200)
 async def verify_audit(request: PageRequest, services: NamedDependency[Services]) -> Response[bytes]:
     """Follow the whole chain, and show what came of it above the newest entries. It changes nothing."""
     try:

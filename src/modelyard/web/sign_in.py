@@ -32,6 +32,7 @@ from modelyard.web.session import (
 )
 
 _OPEN: dict[str, Any] = {"need": Need.NOTHING, "takes": (FORM,)}
+_IN_AND_OUT = _OPEN | {"changes": False}  # of a session alone: who comes to a copy must see that it is one
 _KEPT = "kept."  # before the names of fields that wait for the sign-in
 _AT_ONCE = 2  # hashes, each of which takes a core for a tenth of a second, and 64 MiB
 _hashing = ThreadPoolExecutor(_AT_ONCE, "hashing")
@@ -58,7 +59,7 @@ async def sign_in_page(
     return sign_in_form(request, after=after)
 
 
-@post(SIGN_IN, opt=_OPEN, status_code=200)
+@post(SIGN_IN, opt=_IN_AND_OUT, status_code=200)
 async def sign_in(
     request: PageRequest, services: NamedDependency[Services], behind: NamedDependency[Behind]
 ) -> Response[bytes]:
@@ -105,7 +106,7 @@ def came_of(request: PageRequest, behind: Behind) -> Came:
     return Came(caller_address(request.scope), browser)
 
 
-@post("/sign-out", opt=_OPEN, status_code=200)
+@post("/sign-out", opt=_IN_AND_OUT, status_code=200)
 async def sign_out(
     request: PageRequest, services: NamedDependency[Services], behind: NamedDependency[Behind]
 ) -> Response[bytes]:

@@ -25,7 +25,7 @@ from modelyard.web.models import ROOT, frame_of
 from modelyard.web.requests import FORM, PageRequest
 from modelyard.web.snippets import snippets
 
-_PREDICT = {"need": Need.PREDICT}
+_PREDICT = {"need": Need.PREDICT, "changes": False}
 _FILES = tuple(kind.decode() for kind in (CSV, PARQUET))
 _BARS = 12  # classes shown
 
