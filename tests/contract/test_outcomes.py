@@ -22,7 +22,7 @@ from modelyard.loop.reference import training_rows
 from modelyard.loop.ship import Shipper
 from modelyard.loop.watch import Losses, WatchStep
 from modelyard.records.datasets import Mark
-from modelyard.records.errors import InvalidError, MalformedError
+from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.estimates import Judgement
 from modelyard.records.policies import Level, Promote, Retrain, read_stages
 from modelyard.records.predictions import Finding, Keeping, Performance, day_of
@@ -283,6 +283,21 @@ def test_bad_outcomes(body: bytes, words: str) -> None:
         outcomes.from_json(body, NUMBERS)
 
 
+@pytest.mark.parametrize(
+    ("read", "body"),
+    [
+        (outcomes.from_json, b"[" + b"{}," * 10_000_000),
+        (outcomes.from_json, b"[" * 10_000_000),
+        (outcomes.from_csv, b"flight,actual\n" + b"a,1\n" * 10_000_000),
+    ],
+    ids=["objects", "arrays", "lines"],
+)
+def test_ten_million_at_once_are_refused_before_they_are_read(read: Any, body: bytes) -> None:
+    with pytest.raises(TooLargeError, match="more than 1,000,000 outcomes") as caught:
+        read(body, NUMBERS)
+    assert "in parts" in caught.value.hint
+
+
 @pytest.mark.parametrize(("came", "label"), [("yes", "yes"), ("YES", "yes"), ("maybe", None), ("", None)])
 def test_labels_are_of_the_classes(came: str, label: str | None) -> None:
     body = f"request_id,actual\na,{came}\n".encode()
@@ -348,6 +363,25 @@ def test_callers_who_fall_silent_are_noticed_when_the_hour_is_over(yard: Yard) -
     assert (found.kind, found.level) == ("volume", Level.HIGH)
     assert found.words == "0 predictions were asked for in an hour; 400 are usual for it."
     assert facts.findings == (), "there is nothing to learn from it"
+
+
+def test_a_clock_that_jumped_disturbs_no_look(yard: Yard) -> None:
+    """Rows of 1970 and of 2090 are kept in their days; what is looked at are those of now."""
+    chance = np.random.default_rng(1)
+    yard.now = datetime.now(UTC).replace(minute=30) + HOUR
+    found: list[list[str]] = []
+    for mean, at in ((0.0, None), (0.0, 1970), (0.0, 2090), (2.0, None)):
+        x = chance.normal(mean, 1.0, 3000)
+        yard.front.answer({"x": x}, {"prediction": x * 2}, at=yard.now)
+        if at is not None:
+            one = yard.answer(*[99.0] * 50, at=datetime(at, 1, 2, tzinfo=UTC))
+            yard.say(*({"request_id": one, "row": row, "actual": 0} for row in range(50)))
+        yard.look()
+        yard.now += HOUR
+        with yard.database.read() as connection:
+            found.append(sorted({f.column for f in watch.open_findings(connection, MODEL)}))
+    assert found == [[], [], [], ["prediction", "x"]]
+    assert sorted(p.day.year for p in yard.metric("mae")) == [1970, 2090]
 
 
 def test_no_finding_tells_values_of_a_marked_column(yard: Yard) -> None:

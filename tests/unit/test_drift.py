@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ from modelyard.catalog.summaries import Summary, binned_on_itself, merge, summar
 from modelyard.loop.drift import noticed, since_good, usual_changes, with_good
 from modelyard.loop.noticing import Noticed
 from modelyard.loop.quality import few_rows
+from modelyard.loop.volume import Hours
 from modelyard.records.policies import Level
 
 COLUMNS = 20
@@ -101,8 +104,54 @@ def test_a_reference_without_variance() -> None:
     table = pl.DataFrame({"in:x": np.ones(1000), "in:c": ["a"] * 1000})
     still = binned_on_itself(summarise(table))
     assert noticed(still, summarise(table)) == []
-    found = noticed(still, summarise(table.with_columns(pl.lit(2.0).alias("in:x"))))
-    assert {(f.kind, f.column) for f in found} == {("drift", "x"), ("out-of-range", "x")}
+    for value in (0.0, 2.0):
+        found = noticed(still, summarise(table.with_columns(pl.lit(value).alias("in:x"))))
+        assert {(f.kind, f.column) for f in found} == {("drift", "x"), ("out-of-range", "x")}
+
+
+@pytest.mark.parametrize("value", [3.0, 5.0])
+def test_answers_that_were_always_the_same_and_are_others_now(value: float) -> None:
+    always = pl.DataFrame({"out:prediction": np.full(1000, 4.0)})
+    still = binned_on_itself(summarise(always))
+    other = always.with_columns(pl.lit(value).alias("out:prediction"))
+    (found,) = noticed(still, summarise(other))
+    assert (found.kind, found.level, found.effect) == ("outputs", Level.HIGH, 1.0)
+
+
+def seldom(count: int, seed: int) -> Summary:
+    """Columns of which a few rows cannot know all: long tails, rare values, rarely missing ones."""
+    chance = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, 151) ** 1.2
+    table = {f"in:n{i}": chance.normal(0, 1, count) for i in range(8)}
+    table |= {f"in:e{i}": chance.lognormal(0, 1.5, count) for i in range(4)}
+    table |= {f"in:z{i}": np.where(chance.random(count) < 0.02, 3.0, 0.0) for i in range(4)}
+    texts = {
+        f"in:t{i}": chance.choice([f"v{n}" for n in range(150)], count, p=shares / shares.sum())
+        for i in range(3)
+    }
+    gaps = [None if gap else 1.5 for gap in (chance.random(count) < 0.002).tolist()]
+    return summarise(pl.DataFrame({**table, **texts, "in:gaps": pl.Series(gaps, dtype=pl.Float64)}))
+
+
+@pytest.mark.parametrize("count", [200, 2000])
+def test_few_rows_raise_nothing_by_chance(count: int) -> None:
+    """Values beyond all that were seen, new ones, one alone: of few rows that is no news."""
+    still = binned_on_itself(seldom(2000, 0))
+    alarms = [f.words for seed in range(15) for f in noticed(still, seldom(count, 1000 + seed))]
+    assert alarms == []
+
+
+def test_few_rows_that_have_moved_are_found() -> None:
+    still = binned_on_itself(seldom(2000, 0))
+    count = 300
+    moved = {
+        "in:n0": np.full(count, 9.0),
+        "in:n1": np.random.default_rng(1).normal(6, 1, count),
+        "in:t0": ["v0", "new"] * (count // 2),
+        "in:gaps": pl.Series([None, 1.5] * (count // 2), dtype=pl.Float64),
+    }
+    found = {(f.kind, f.column) for f in noticed(still, summarise(pl.DataFrame(moved)))}
+    assert {("constant", "n0"), ("out-of-range", "n1"), ("new-category", "t0"), ("missing", "gaps")} <= found
 
 
 def test_infinities_and_nothing_at_all(reference: Summary) -> None:
@@ -117,6 +166,27 @@ def test_fewer_rows_than_usual() -> None:
     found = few_rows(10, [100] * 7)
     assert found is not None
     assert (found.level, found.kind) == (Level.MEDIUM, "volume")
+
+
+def test_hours_that_nobody_asks_in_are_known() -> None:
+    """Weekends without rows are usual once one was seen; the first week says nothing."""
+    monday = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    hours = Hours({monday + timedelta(days=n): 100 for n in range(14) if n % 7 < 5})
+    later = timedelta(hours=1, minutes=5)
+    saturday = monday + timedelta(days=12)
+    assert hours.few(saturday + later) is None
+    assert hours.few(saturday - timedelta(days=7) + later) is None
+    assert hours.few(monday + timedelta(days=14) + later) is None, "it has been so on the weekend"
+    assert Hours({}).few(saturday) is None
+    without = Hours({monday + timedelta(days=n): 100 for n in range(10)})
+    found = without.few(monday + timedelta(days=10) + later)
+    assert found is not None
+    assert (found.kind, found.level, found.effect) == ("volume", Level.HIGH, 1.0)
+    silent = msgspec.structs.replace(without, quiet=monday + timedelta(days=10))
+    for days, hour in ((10, 12), (11, 0), (11, 2), (12, 1)):  # it stays, and does not become usual
+        assert silent.few(monday + timedelta(days=days, hours=hour, minutes=5)) == found
+    back = msgspec.structs.replace(silent, rows={**without.rows, monday + timedelta(days=11): 90})
+    assert back.few(monday + timedelta(days=11) + later) is None
 
 
 def test_thousands_of_values_that_have_not_moved() -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from modelyard.loop import sequential
 from modelyard.loop.estimates import Estimator, curve_of, estimator, performances
 from modelyard.loop.measures import measured
+from modelyard.loop.watch import differences
 from modelyard.records.signatures import Column, ColumnType, Signature
 
 KEY = ("finance/fuel-cost", 1, datetime(2026, 3, 1, tzinfo=UTC))
@@ -110,6 +112,29 @@ def test_one_class_alone_and_answers_that_are_missing() -> None:
     later = some.with_columns(pl.lit(float("nan")).alias("out:probability:yes"))
     assert known(later) == []
     assert all(np.isfinite([e.value, e.spread]).all() for e in known(some))
+
+
+def test_nothing_is_learned_of_rows_without_an_answer() -> None:
+    some = of_classes(TWO, 1000, 1, 0.0, 1.0)
+    missing = pl.lit(float("nan")).alias("out:probability:yes")
+    assert estimator(some.with_columns(missing), TWO) is None
+    both = pl.concat([some, some.with_columns(missing)])
+    alone, mixed = estimator(some, TWO), estimator(both, TWO)
+    assert alone is not None
+    assert mixed is not None
+    assert mixed(some) == alone(some)
+
+
+@pytest.mark.parametrize("signature", [TWO, NUMBERS], ids=["classes", "numbers"])
+def test_a_candidate_that_answers_nothing_is_as_bad_as_any(signature: Signature) -> None:
+    """Its missing answers are no reason to look away from what outcomes say of it."""
+    some = of_classes(TWO, 300, 1, 0.0, 1.0) if signature is TWO else of_numbers(300, 1, 0.0)
+    names = [name for name in some.columns if name.startswith("out:") and name != "out:label"]
+    nothing = some.with_columns(pl.lit(float("nan")).alias(name) for name in names)
+    found = differences(nothing, some, signature)
+    assert np.isfinite(found).all()
+    assert sequential.mean(found, 0.02) > 10
+    assert set(differences(some, some, signature)) == {0.0}
 
 
 def test_a_curve_never_falls() -> None:

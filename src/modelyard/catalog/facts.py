@@ -19,7 +19,7 @@ from modelyard.records.policies import Policy
 from modelyard.records.predictions import VOLUME, Performance
 from modelyard.records.projects import dataset_of, read_project
 from modelyard.records.references import CHAMPION
-from modelyard.records.triggers import Cause, Facts, Measured, Noticed
+from modelyard.records.triggers import NORMAL, Cause, Facts, Measured, Noticed
 from modelyard.store import (
     aliases,
     datasets,
@@ -38,7 +38,6 @@ DAY = timedelta(days=1)
 _FIRST = timedelta(days=30)  # the champion's first month, which `worse_by` compares with
 _NOW = timedelta(days=7)  # what counts as now
 _FEW = 100  # labelled rows that either needs
-_NORMAL = 1.96  # standard errors on each side of a 95 % interval
 _ASKED = (Cause.PERSON, Cause.WEBHOOK)
 
 
@@ -117,18 +116,27 @@ def measured(days: Sequence[Performance], metric: AnyMetric, now: datetime) -> M
 
     The month ends where the seven days begin. None where either has fewer than 100 rows.
     """
-    if not days:
-        return None
-    begins = min(day.day for day in days)
     recent = now - _NOW
-    first = [day for day in days if day.day < min(begins + _FIRST, recent)]
-    last = [day for day in days if day.day >= recent]
+    first = _first_month([day for day in days if day.day < recent])
+    last = [day for day in days if recent <= day.day <= now]
     labels = sum(day.labels for day in last)
-    if labels < _FEW or sum(day.labels for day in first) < _FEW:
+    if labels < _FEW or not first:
         return None
     value, error = pooled(last, metric)
-    low, high = value - _NORMAL * error, value + _NORMAL * error
-    return Measured(metric, pooled(first, metric)[0], value, low, high, labels, last[0].estimated)
+    low, high = value - NORMAL * error, value + NORMAL * error
+    before, first_error = pooled(first, metric)
+    return Measured(metric, before, value, low, high, labels, last[0].estimated, first_error)
+
+
+def _first_month(days: Sequence[Performance]) -> list[Performance]:
+    """The first thirty days that have 100 rows, from a day with rows on; a few that a clock which was wrong
+    had stamped years before are not the beginning.
+    """
+    for begin in sorted({day.day for day in days}):
+        month = [day for day in days if begin <= day.day < begin + _FIRST]
+        if sum(day.labels for day in month) >= _FEW:
+            return month
+    return []
 
 
 def pooled(days: Iterable[Performance], metric: AnyMetric) -> tuple[float, float]:
@@ -142,7 +150,7 @@ def pooled(days: Iterable[Performance], metric: AnyMetric) -> tuple[float, float
         return math.nan, math.nan
     power = 2 if metric is Metric.RMSE else 1
     value = sum(day.labels * day.value**power for day in known) / rows
-    errors = [day.labels * (day.high - day.low) / (2 * _NORMAL) for day in known]
+    errors = [day.labels * (day.high - day.low) / (2 * NORMAL) for day in known]
     spread = math.sqrt(math.fsum(error**2 for error in errors if math.isfinite(error))) / rows
     return value ** (1 / power), spread
 

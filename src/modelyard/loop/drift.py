@@ -134,20 +134,25 @@ def _of_numbers(name: str, before: Numbers, after: Numbers, doubt: float) -> Ite
     yield from quality.missing(own, (before.missing, before.count), (after.missing, after.count), doubt)
     if min(before.count, after.count) < FEWEST:
         return
-    if constant := quality.constant_number(own, before, after):
+    if constant := quality.constant_number(own, before, after, doubt):
         yield constant
         return
     yield from _moved(own, kind, before, after, doubt)
     if kind == "drift":
-        yield from quality.out_of_range(own, before, after)
+        yield from quality.out_of_range(own, before, after, doubt)
         if other := quality.other_number(own, before, after):
             yield other
 
 
 def _moved(name: str, kind: str, before: Numbers, after: Numbers, doubt: float) -> Iterator[Noticed]:
-    """By the mean or by the shape, whichever says more."""
+    """By the mean or by the shape, whichever says more.
+
+    A window that varies less than the rows before may do so by chance: that it lacks their rare values is no
+    reason to be surer of its mean.
+    """
     shift = _shift(before, after)
-    spread = math.hypot(before.deviation / math.sqrt(before.count), after.deviation / math.sqrt(after.count))
+    varies = max(before.deviation, after.deviation)
+    spread = math.hypot(before.deviation / math.sqrt(before.count), varies / math.sqrt(after.count))
     is_sure = spread > 0 and 2 * stats.norm.sf(abs(after.mean - before.mean) / spread) < doubt
     by_mean = level_of(_MOVED, abs(shift)) if is_sure else None
     shares = _binned(before, after)
@@ -171,7 +176,13 @@ def _shift(before: Numbers, after: Numbers) -> float:
 
 
 def _binned(before: Numbers, after: Numbers) -> tuple[list[float], list[float]]:
-    """The shares in the bins of the first; none where it has none, as before there was a reference."""
+    """The shares in the bins of the first; none where it has none, as before there was a reference.
+
+    Of a first without variance those below, at and above its one value.
+    """
+    if before.count and before.low == before.high:
+        around = [math.nextafter(before.low, -math.inf), before.low]
+        return before.shares(around), after.shares(around)
     return (before.shares(before.edges), after.shares(before.edges)) if before.edges else ([], [])
 
 
@@ -180,10 +191,10 @@ def _of_texts(name: str, before: Texts, after: Texts, doubt: float) -> Iterator[
     yield from quality.missing(own, (before.missing, before.count), (after.missing, after.count), doubt)
     if min(before.count, after.count) < FEWEST:
         return
-    if constant := quality.constant_text(own, before, after):
+    if constant := quality.constant_text(own, before, after, doubt):
         yield constant
         return
-    yield from quality.new_values(own, before, after)
+    yield from quality.new_values(own, before, after, doubt)
     if other := quality.other_text(own, before, after):
         yield other
     names = _comparable(before, after)

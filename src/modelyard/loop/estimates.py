@@ -20,7 +20,7 @@ from msgspec import Struct
 from scipy.optimize import isotonic_regression
 
 from modelyard.loop.losses import FEWEST, LossModel, loss_model
-from modelyard.loop.measures import answers_of, area_interval
+from modelyard.loop.measures import answered, answers_of, area_interval
 from modelyard.loop.scores import Doubles, label_text
 from modelyard.records.metrics import Metric
 from modelyard.records.predictions import OUTPUT, Performance
@@ -54,9 +54,12 @@ def can_estimate(signature: Signature) -> bool:
 def estimator(labelled: pl.DataFrame, signature: Signature) -> Estimator | None:
     """What estimates rows without outcomes, made of labelled rows, oldest first.
 
-    None for fewer than 500 of them, and for labels without probabilities.
+    None for fewer than 500 of them that have an answer, and for labels without probabilities.
     """
     if labelled.height < FEWEST or not can_estimate(signature):
+        return None
+    labelled = answered(labelled, signature)
+    if labelled.height < FEWEST:
         return None
     if signature.task is Task.REGRESSION:
         models = [loss_model(labelled, signature, metric) for metric in (Metric.MAE, Metric.RMSE)]

@@ -19,21 +19,19 @@ from modelyard.loop.discretion import discreet
 from modelyard.loop.drift import Usual, noticed, since_good, usual_changes, with_good
 from modelyard.loop.labelled import Rows
 from modelyard.loop.noticing import FEWEST, Noticed
-from modelyard.loop.quality import few_rows
 from modelyard.loop.reference import References
+from modelyard.loop.volume import DAYS, HOUR, Hours
 from modelyard.loop.worse import worse
 from modelyard.records.estimates import Judgement, past_errors
 from modelyard.records.models import Version
-from modelyard.records.predictions import Finding, day_of, hour_of
+from modelyard.records.predictions import VOLUME, Finding, day_of, hour_of
 from modelyard.records.references import CHAMPION
 from modelyard.store import aliases, duties, segments, versions, watch
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
 
-_HOUR = timedelta(hours=1)
 _ENOUGH = 2_000  # rows of a window, which is made of the last hours that have so many, or of
 _LONGEST = timedelta(days=3)  # all of these
-_DAYS = 14
 _LATE = timedelta(minutes=5)  # until an hour's predictions have been shipped by all nodes
 
 _Days = tuple[int, tuple[datetime, ...]]  # a version's
@@ -107,7 +105,7 @@ class Looking:
         now = self._clock()
         with self._database.read() as connection:
             asked = segments.counts(connection, model, segments.HOUR, now - _LONGEST)
-        return hour_of(now) + _HOUR + _LATE if asked else None
+        return hour_of(now) + HOUR + _LATE if asked else None
 
     def _findings(
         self, version: Version, reference: Yardstick, window: Summary, span: tuple[datetime, datetime]
@@ -115,7 +113,7 @@ class Looking:
         now = self._clock()
         last = self._day(version, now)
         found = with_good(noticed(reference.summary, window), last.found)
-        if few := self._few(version, now):
+        if few := self._few(version.model, now):
             found.append(few)
         day = (last.since, now)
         ours = [
@@ -129,7 +127,7 @@ class Looking:
 
     def _day(self, version: Version, now: datetime) -> _Day:
         """What has moved in the last 24 hours, compared with the last good day."""
-        until = hour_of(now) + _HOUR
+        until = hour_of(now) + HOUR
         since = until - timedelta(days=1)
         with self._database.read() as connection:
             days = last_good_days(connection, version.model, version.version, since)
@@ -138,7 +136,7 @@ class Looking:
             return _Day(since, window)
         against = f"the last good day, {days[-1]:%Y-%m-%d}"
         good = self._whole_day(version, days[-1])
-        usual = self._usual_changes(version, tuple(days[-_DAYS:]))
+        usual = self._usual_changes(version, tuple(days[-DAYS:]))
         return _Day(since, window, good, since_good(good, window, usual, against))
 
     def _usual_changes(self, version: Version, days: tuple[datetime, ...]) -> Usual:
@@ -175,7 +173,7 @@ class Looking:
 
     def _span(self, version: Version, now: datetime) -> tuple[datetime, datetime]:
         """The last whole hours that have enough rows, with that which goes on."""
-        until = hour_of(now) + _HOUR
+        until = hour_of(now) + HOUR
         with self._database.read() as connection:
             hours = segments.counts(connection, version.model, segments.HOUR, until - _LONGEST)
         rows, since = 0, until
@@ -184,16 +182,15 @@ class Looking:
                 rows, since = rows + count, at
         return since, until
 
-    def _few(self, version: Version, now: datetime) -> Noticed | None:
-        last = hour_of(now) - _HOUR
+    def _few(self, model: str, now: datetime) -> Noticed | None:
+        since = hour_of(now) - timedelta(days=DAYS + 1)
         with self._database.read() as connection:
-            counted = segments.counts(connection, version.model, segments.HOUR, last - timedelta(days=_DAYS))
-        by_hour: dict[datetime, int] = {}
-        for at, _, rows in counted:
-            by_hour[at] = by_hour.get(at, 0) + rows
-        begins = min(by_hour, default=last)  # from then on an hour that is not there had no rows
-        hours = [last - timedelta(days=n) for n in range(1, _DAYS + 1)]
-        return few_rows(by_hour.get(last, 0), [by_hour.get(at, 0) for at in hours if at >= begins])
+            counted = segments.counts(connection, model, segments.HOUR, since)
+            told = [f.noticed_at for f in watch.open_findings(connection, model) if f.kind == VOLUME]
+        rows: dict[datetime, int] = {}
+        for at, _, some in counted:
+            rows[at] = rows.get(at, 0) + some
+        return Hours(rows, hour_of(min(told)) - HOUR if told else None).few(now)
 
     def _finding(
         self, version: Version, found: Noticed, against: str, rows: int, span: tuple[datetime, datetime]

@@ -1,8 +1,8 @@
 """How good answers were on labelled rows: metrics with 95 % intervals, for all rows and by slice. Pure.
 
-Intervals of means are by the normal law; of shares Wilson's ("Probable inference", JASA 22, 1927); of the AUC
-Hanley and McNeil's ("The meaning and use of the area under a ROC curve", Radiology 143, 1982). They take rows
-as independent; rows of one storm are not, so they are rather too narrow than too wide.
+Intervals of means are by Student's law; of shares Wilson's ("Probable inference", JASA 22, 1927); of the AUC
+Newcombe's, in the same spirit. They take rows as independent; rows of one storm are not, so they are rather
+too narrow than too wide.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 from msgspec import Struct
 
 from modelyard.catalog.expressions import evaluated, own_table
-from modelyard.loop.scores import Answers, Doubles, label_text, score
+from modelyard.loop.scores import Answers, Doubles, Score, label_text, score
 from modelyard.records.errors import InvalidError
 from modelyard.records.metrics import Metric, OwnMetric
 from modelyard.records.outcomes import ACTUAL
@@ -29,10 +29,15 @@ BIAS, CALIBRATION, PRECISION, RECALL = "bias", "calibration", "precision", "reca
 QUANTILE_LOSS, COVERAGE, INTERVAL_WIDTH = "quantile-loss", "coverage", "interval-width"
 _HALF = 0.5
 _GROUPS = 20  # of rows, each of which is left out once
-_NORMAL = 1.959964
+NORMAL = 1.959964
+_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)  # of 1 to 9 degrees
+_NOISE = math.sqrt(2 / math.pi)  # the mean distance of a normal law, in standard deviations
+_ONE_ROW = 9.68  # times the value
+_HALVINGS = 40
 _MOST_VALUES = 20  # of a column whose slices are measured
 _FEWEST = 30  # rows of a slice
 _BINS = 10  # of the calibration error
+_MOST_CLASSES = 100  # whose own metrics are averaged
 
 
 class Interval(Struct, frozen=True):
@@ -53,12 +58,13 @@ def measured(
     """The metrics of one version on one day.
 
     Args:
-        rows: labelled, under the names of the frames.
+        rows: labelled, under the names of the frames; those without an answer are left out.
         key: model, version and day.
         slices: input columns by whose values the metrics are taken as well.
         own: metrics of the model's own.
     """
     found = []
+    rows = answered(rows, signature)
     for name, part in [("", rows), *_sliced(rows, slices)]:
         for metric, interval in [*metrics_of(part, signature), *_own(part, signature, own)]:
             numbers = (interval.value, interval.low, interval.high)
@@ -82,11 +88,27 @@ def metrics_of(rows: pl.DataFrame, signature: Signature) -> Iterator[tuple[str, 
     right = score(Metric.ACCURACY, answers, came).rows
     yield Metric.ACCURACY, wilson(float(right.sum()), len(right))
     if not signature.classes:
+        yield from _of_labels(answers, came)
         return
     yield Metric.LOGLOSS, _mean(score(Metric.LOGLOSS, answers, came).rows)
     yield Metric.BRIER, _mean(score(Metric.BRIER, answers, came).rows)
     if len(signature.classes) == 2:  # noqa: PLR2004 - of two classes
         yield from _of_two(answers, came)
+    else:
+        yield from _of_labels(answers, came)
+        yield from _of_many(answers, came, right)
+
+
+def answered(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
+    """Rows that have an answer: one that is missing would leave the day without any metric. That answers are
+    missing is a finding of its own.
+    """
+    if signature.task is Task.REGRESSION:
+        names = [OUTPUT + point_of(signature)]
+    else:
+        names = [OUTPUT + PROBABILITY + c for c in signature.classes]
+    there = [pl.col(name).cast(pl.Float64).is_finite() for name in names]
+    return rows.filter(pl.all_horizontal(there)) if there else rows
 
 
 def _own(
@@ -115,13 +137,15 @@ def own_interval(expression: str, table: pl.DataFrame) -> Interval | None:
         known = values.drop_nulls().drop_nans().to_numpy()
         return _mean(known) if len(known) else None
     if values[0] is None or table.height < 2:  # noqa: PLR2004 - of one row nothing can be left out
-        return None if values[0] is None else Interval(values[0], values[0], values[0])
+        return None if values[0] is None else _alone(values[0])
     value, groups = float(values[0]), min(_GROUPS, table.height)
     places = np.arange(table.height) % groups
     left = [evaluated(expression, table.filter(pl.Series(places != g)))[0] for g in range(groups)]
     without = np.array([x for x in left if x is not None], float)
-    spread = math.sqrt(max(1, groups - 1) * float(without.var())) if len(without) > 1 else 0.0
-    return Interval(value, value - _NORMAL * spread, value + _NORMAL * spread)
+    if len(without) <= 1:
+        return _alone(value)
+    half = student(len(without)) * math.sqrt((len(without) - 1) * float(without.var()))
+    return Interval(value, value - half, value + half)
 
 
 def answers_of(rows: pl.DataFrame, signature: Signature) -> tuple[Answers, list[str] | Doubles]:
@@ -175,22 +199,83 @@ def _of_two(answers: Answers, came: Sequence[str] | Doubles) -> Iterator[tuple[s
     yield CALIBRATION, _calibration(chance, is_it)
 
 
+def _of_labels(answers: Answers, came: Sequence[str] | Doubles) -> Iterator[tuple[str, Interval]]:
+    """Precision and recall of many classes: the means over those that were answered, and that came."""
+    said, truth = np.array(answers.labels, object), np.array(came, object)
+    precise, found = [], []
+    for name in sorted({*said, *truth})[:_MOST_CLASSES]:
+        hits = float(((said == name) & (truth == name)).sum())
+        precise += [wilson(hits, n)] if (n := int((said == name).sum())) else []
+        found += [wilson(hits, n)] if (n := int((truth == name).sum())) else []
+    yield PRECISION, _averaged(precise)
+    yield RECALL, _averaged(found)
+
+
+def _of_many(
+    answers: Answers, came: Sequence[str] | Doubles, right: Doubles
+) -> Iterator[tuple[str, Interval]]:
+    """The AUC of many classes, each against all others and averaged; how sure answers were and should be."""
+    truth, areas = np.array(came, object), []
+    for place, name in enumerate(answers.classes[:_MOST_CLASSES]):
+        is_it = truth == name
+        if is_it.any() and not is_it.all():
+            area = Score(Metric.AUC, answers.probabilities[:, place], is_it).value
+            areas.append(area_interval(area, int(is_it.sum()), int((~is_it).sum())))
+    if areas:
+        yield Metric.AUC, _averaged(areas)
+    places = {name: place for place, name in enumerate(answers.classes)}
+    best = answers.probabilities.argmax(axis=1)
+    own = np.array([places.get(label, k) for label, k in zip(answers.labels, best, strict=True)])
+    yield CALIBRATION, _calibration(answers.probabilities[np.arange(len(own)), own], right > 0)
+
+
+def _averaged(every: Sequence[Interval]) -> Interval:
+    """A mean of intervals, each of another class: as wide as if all were wrong to one side together."""
+    count = len(every)
+    ends = (sum(i.value for i in every), sum(i.low for i in every), sum(i.high for i in every))
+    return Interval(*(end / count for end in ends))
+
+
 def _calibration(chance: Doubles, came: np.ndarray) -> Interval:
     """The expected calibration error: how far shares and probabilities are apart in ten bins of equal size
-    (Naeini, Cooper & Hauskrecht, AAAI 2015), with the standard error of that many binomials.
+    (Naeini, Cooper & Hauskrecht, AAAI 2015).
+
+    Chance alone sets shares apart from the best of probabilities, so it is never less than that on average:
+    the interval goes down by the mean distance of that many binomials and by how far this may be off.
     """
     order = np.argsort(chance, kind="stable")
     bins = [b for b in np.array_split(order, _BINS) if len(b)]
-    gaps = [abs(float(chance[b].mean() - came[b].mean())) * len(b) for b in bins]
-    errors = [float((chance[b] * (1 - chance[b])).sum()) for b in bins]
-    value, spread = sum(gaps) / len(chance), math.sqrt(sum(errors)) / len(chance)
-    return Interval(value, max(0.0, value - _NORMAL * spread), value + _NORMAL * spread)
+    value = sum(abs(float(chance[b].mean() - came[b].mean())) * len(b) for b in bins) / len(chance)
+    shares = [(float(came[b].sum()) + 1, len(b) + 2) for b in bins]
+    errors = [math.sqrt(len(b) * hits * (of - hits)) / of for b, (hits, of) in zip(bins, shares, strict=True)]
+    spread, alone = math.hypot(*errors) / len(chance), _NOISE * sum(errors) / len(chance)
+    down = max(NORMAL * spread, alone + NORMAL * math.sqrt(1 - _NOISE**2) * spread)
+    return Interval(value, max(0.0, value - down), value + NORMAL * spread)
 
 
 def _mean(values: Doubles) -> Interval:
     value = float(values.mean())
-    spread = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    return Interval(value, value - _NORMAL * spread, value + _NORMAL * spread)
+    if len(values) <= 1:
+        return _alone(value)
+    half = student(len(values)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Interval(value, value - half, value + half)
+
+
+def _alone(value: float) -> Interval:
+    """Of one row: wide, but an interval of 95 % for the mean of a normal law (Wall, Boen & Tweedie, "An
+    effective confidence interval for the mean with samples of size one and two", Am. Statistician 55, 2001).
+    """
+    return Interval(value, value - _ONE_ROW * abs(value), value + _ONE_ROW * abs(value))
+
+
+def student(rows: int) -> float:
+    """How many standard errors are on each side of 95 %: from ten degrees of freedom on by the first terms of
+    Fisher's expansion, which is right to a thousandth.
+    """
+    degrees, z = rows - 1, NORMAL
+    if degrees <= len(_STUDENT):
+        return _STUDENT[degrees - 1]
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
 
 
 def _root(of: Interval) -> Interval:
@@ -203,18 +288,37 @@ def wilson(hits: float, count: int) -> Interval:
     >>> [round(x, 3) for x in (wilson(9, 10).value, wilson(9, 10).low, wilson(9, 10).high)]
     [0.9, 0.596, 0.982]
     """
-    share, z = hits / count, _NORMAL**2 / count
+    share, z = hits / count, NORMAL**2 / count
     middle = (share + z / 2) / (1 + z)
-    half = _NORMAL / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
-    return Interval(share, min(share, middle - half), max(share, middle + half))
+    half = NORMAL / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
+    return Interval(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
 
 
 def area_interval(area: float, hits: int, misses: int) -> Interval:
-    """An AUC over so many rows whose class came and did not, with its interval."""
-    one, two = area / (2 - area), 2 * area * area / (1 + area)
-    variance = area * (1 - area) + (hits - 1) * (one - area**2) + (misses - 1) * (two - area**2)
-    spread = _NORMAL * math.sqrt(max(0.0, variance) / (hits * misses))
-    return Interval(area, max(0.0, area - spread), min(1.0, area + spread))
+    """An AUC over so many rows whose class came and did not, with its interval.
+
+    It ends where an AUC is that would just not be measured so, by the spread that it would have itself
+    (Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
+    Statistics in Medicine 25, 2006, method 5), so rows that are all ranked right do not make it sure.
+
+    >>> [round(x, 3) for x in (area_interval(1.0, 5, 5).low, area_interval(1.0, 5, 5).high)]
+    [0.612, 1.0]
+    """
+    more = (hits + misses) / 2 - 1
+
+    def is_beyond(bound: float) -> bool:
+        shape = 1 + more * ((1 - bound) / (2 - bound) + bound / (1 + bound))
+        spread = math.sqrt(max(0.0, bound * (1 - bound)) * shape / (hits * misses))
+        return abs(area - bound) > NORMAL * spread
+
+    ends = []
+    for end in (0.0, 1.0):
+        beyond, within = end, area
+        for _ in range(_HALVINGS):
+            middle = (beyond + within) / 2
+            beyond, within = (middle, within) if is_beyond(middle) else (beyond, middle)
+        ends.append(within)
+    return Interval(area, ends[0], ends[1])
 
 
 def _sliced(rows: pl.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -20,6 +20,31 @@ _HALF = 0.5
 _VOLUME = ((0.05, Level.HIGH), (0.2, Level.MEDIUM))  # of what is usual for the hour
 _USUAL = 50  # rows of an hour, of fewer nothing is said
 _WEEK = 7  # hours to compare with
+_RARE = 2  # rows
+
+
+def more_often(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """The chance that so many rows of the window have something, were it as frequent as before.
+
+    Exact, however few rows there are: Fisher's test ("The Design of Experiments", 1935), to one side.
+
+    Args:
+        before, after: rows that have it, and all rows.
+
+    >>> round(more_often((0, 2000), (2, 200)), 4)
+    0.0082
+    """
+    hits, rows = before[0] + after[0], before[1] + after[1]
+    return float(stats.hypergeom.sf(after[0] - 1, rows, hits, after[1]))
+
+
+def is_usual(usual: Sequence[int]) -> bool:
+    """Whether enough is known of an hour, and it has rows enough, for their lack to be told.
+
+    Args:
+        usual: rows of the same hour of days before.
+    """
+    return len(usual) >= _WEEK and float(np.median(usual)) >= _USUAL
 
 
 def few_rows(now: int, usual: Sequence[int]) -> Noticed | None:
@@ -32,12 +57,9 @@ def few_rows(now: int, usual: Sequence[int]) -> Noticed | None:
     >>> few_rows(3, [100] * 7).level
     <Level.HIGH: 'high'>
     """
-    if len(usual) < _WEEK:
+    if not is_usual(usual) or now >= min(usual):
         return None
     middle = float(np.median(usual))
-    lowest = min(usual)
-    if middle < _USUAL or now >= lowest:
-        return None
     share = now / middle
     level = next((level for limit, level in _VOLUME if share <= limit), None)
     if level is None:
@@ -46,22 +68,31 @@ def few_rows(now: int, usual: Sequence[int]) -> Noticed | None:
     return Noticed(VOLUME, "", level, 1 - share, "share of the usual rows that did not come", words)
 
 
-def constant_number(name: str, before: Numbers, after: Numbers) -> Noticed | None:
-    """Whether a column that varied has one value."""
-    if before.deviation > 0 and after.low == after.high:
+def constant_number(name: str, before: Numbers, after: Numbers, doubt: float) -> Noticed | None:
+    """Whether a column that varied has one value; not one that nearly all rows had before."""
+    if after.low != after.high or not before.deviation:
+        return None
+    _, had, _ = before.shares([math.nextafter(after.low, -math.inf), after.low])
+    if _is_constant(round(had * before.count), before.count, after.count, doubt):
         words = f"{name} was {after.low:.6g} in all {after.count:,} rows; before it varied."
         return Noticed("constant", name, Level.HIGH, 1.0, "share of rows with one value", words, 1.0)
     return None
 
 
-def constant_text(name: str, before: Texts, after: Texts) -> Noticed | None:
-    """Whether a column that varied has one value."""
-    varied = len(before.counts) > 1 and max(before.counts.values()) < _NEARLY_ALL * before.count
-    if varied and len(after.counts) == 1:
-        value = next(iter(after.counts))
+def constant_text(name: str, before: Texts, after: Texts, doubt: float) -> Noticed | None:
+    """Whether a column that varied has one value; not one that nearly all rows had before."""
+    if len(after.counts) != 1 or after.other or len(before.counts) <= 1:
+        return None
+    value = next(iter(after.counts))
+    if _is_constant(before.counts.get(value, 0), before.count, after.count, doubt):
         words = f"{name} was {value!r} in all {after.count:,} rows; before it varied."
         return Noticed("constant", name, Level.HIGH, 1.0, "share of rows with one value", words, 1.0)
     return None
+
+
+def _is_constant(had: int, rows: int, now: int, doubt: float) -> bool:
+    """Whether it is no chance that all rows have what `had` of the rows before had."""
+    return had < _NEARLY_ALL * rows and more_often((had, rows), (now, now)) < doubt
 
 
 def missing(name: str, before: tuple[int, int], after: tuple[int, int], doubt: float) -> Iterator[Noticed]:
@@ -71,21 +102,23 @@ def missing(name: str, before: tuple[int, int], after: tuple[int, int], doubt: f
         return
     was, is_now = before[0] / rows_before, after[0] / rows_after
     level = level_of(MORE, is_now - was)
-    both = (before[0] + after[0]) / (rows_before + rows_after)
-    spread = math.sqrt(both * (1 - both) * (1 / rows_before + 1 / rows_after))
-    if level is not None and (spread == 0 or stats.norm.sf((is_now - was) / spread) < doubt):
+    if level is not None and more_often((before[0], rows_before), (after[0], rows_after)) < doubt:
         words = f"{is_now:.1%} of {name} are missing, before {was:.1%}."
         yield Noticed("missing", name, level, is_now - was, ROWS, words, is_now)
 
 
-def out_of_range(name: str, before: Numbers, after: Numbers) -> Iterator[Noticed]:
-    """Values below or above all that was seen before."""
+def out_of_range(name: str, before: Numbers, after: Numbers, doubt: float) -> Iterator[Noticed]:
+    """Values below or above all that was seen before.
+
+    By chance the k outermost of all rows are in the window, in k + 1 ways: so many of them at either end.
+    """
     if after.low >= before.low and after.high <= before.high:
         return
     below, inside = _below_and_within(before, after)
     share = 1 - inside
     level = level_of(MORE, share)
-    if level is not None:
+    rows = round(share * after.count)
+    if level is not None and (rows + 1) * more_often((0, before.count), (rows, after.count)) < doubt:
         side = "below" if below > share / 2 else "above"
         span = f"{before.low:.4g} to {before.high:.4g}"
         words = f"{share:.1%} of {name} lie {side} all that was seen before ({span})."
@@ -101,14 +134,20 @@ def _below_and_within(before: Numbers, after: Numbers) -> tuple[float, float]:
     return below, inside
 
 
-def new_values(name: str, before: Texts, after: Texts) -> Iterator[Noticed]:
-    """Texts that were never seen before; those that are only written otherwise are told as such."""
+def new_values(name: str, before: Texts, after: Texts, doubt: float) -> Iterator[Noticed]:
+    """Texts that were never seen before; those that are only written otherwise are told as such.
+
+    Where values are many, some are always new: as many rows as had a value that came once (Good, "The
+    population frequencies of species", Biometrika 40, 1953). Those that came twice are counted as well, for
+    that number is itself a matter of chance.
+    """
     if not before.is_whole:
         return
     new = {value: n for value, n in after.counts.items() if value not in before.counts}
-    share = sum(new.values()) / after.count
+    rows, rare = sum(new.values()), sum(n for n in before.counts.values() if n <= _RARE)
+    share = rows / after.count
     level = level_of(MORE, share)
-    if level is not None:
+    if level is not None and more_often((rare, before.count), (rows, after.count)) < doubt:
         most = sorted(new, key=lambda v: -new[v])
         words = f"{share:.1%} of {name} have a value that was never seen before: "
         words += f"{', '.join(repr(v) for v in most[:3])}."

@@ -14,7 +14,7 @@ from modelyard.catalog.refits import Refits
 from modelyard.records.policies import Retrain
 from modelyard.records.schedules import next_fire
 from modelyard.records.spans import span
-from modelyard.records.triggers import Cause, Decision, Facts, Measured
+from modelyard.records.triggers import NORMAL, Cause, Decision, Facts, Measured
 from modelyard.store.duties import Duty
 
 _LOOK_EVERY = timedelta(minutes=1)
@@ -109,7 +109,7 @@ def _watched(policy: Retrain, facts: Facts) -> Iterator[tuple[Cause, str]]:
 
 
 def _worse_by(measured: Measured) -> tuple[float, bool]:
-    """How much worse, as a share of the first value, and whether the interval leaves no doubt of it.
+    """How much worse, as a share of the first value, and whether the errors of both leave no doubt of it.
 
     NaN is neither worse nor better: nothing is decided on it.
     """
@@ -117,8 +117,7 @@ def _worse_by(measured: Measured) -> tuple[float, bool]:
     if not measured.first > 0:
         return 0.0, False
     worse = sign * (measured.now - measured.first) / measured.first
-    sure = measured.high < measured.first if sign < 0 else measured.low > measured.first
-    return worse, sure
+    return worse, sign * (measured.now - measured.first) > measured.doubt(NORMAL)
 
 
 def _next_look(policy: Retrain, now: datetime) -> datetime:

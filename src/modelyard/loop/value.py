@@ -3,7 +3,8 @@
 The interval of a month's value is by the normal law. Rows of one day are alike (one storm delays a hundred
 flights), so beside the variance of independent rows that of whole days is taken (a cluster-robust variance:
 Cameron & Miller, "A practitioner's guide to cluster-robust inference", Journal of Human Resources 50, 2015),
-and the larger of the two counts. It speaks of the rows with outcomes, and is not stretched to others.
+and the larger of the two counts; of few days it is widened as Student's law is. It speaks of the rows with
+outcomes, and is not stretched to others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from modelyard.loop.measures import answers_of
+from modelyard.loop.measures import NORMAL, answers_of, student
 from modelyard.loop.scores import Doubles, label_text
 from modelyard.records.rollouts import SHADOW
 from modelyard.records.signatures import Signature, Task
@@ -151,7 +152,7 @@ def _of_numbers(table: pl.DataFrame, worth: Worth, against: str) -> Measured:
 
 
 def spread(gains: Doubles, weights: Doubles, days: Doubles) -> float:
-    """The standard error of the sum of all gains.
+    """The standard error of the sum of all gains; of few days so much larger as Student's law is wider.
 
     Args:
         gains: of a row, in the currency.
@@ -167,5 +168,6 @@ def spread(gains: Doubles, weights: Doubles, days: Doubles) -> float:
     _, place = np.unique(days, return_inverse=True)
     sums = np.bincount(place, weights=apart * weights)
     if len(sums) >= _FEWEST_DAYS:
-        variance = max(variance, len(sums) / (len(sums) - 1) * float((sums * sums).sum()))
+        wider = (student(len(sums)) / NORMAL) ** 2
+        variance = max(variance, wider * len(sums) / (len(sums) - 1) * float((sums * sums).sum()))
     return math.sqrt(variance)

@@ -147,16 +147,20 @@ def differences(candidate: pl.DataFrame, champion: pl.DataFrame, signature: Sign
     """The candidate's loss less the champion's, row by row, each loss scaled to 0 to 1.
 
     Of classes half the Brier score; of labels alone whether they are wrong; of numbers the absolute error,
-    cut at four times the 90th percentile of the champion's first fifty, which are left out.
+    cut at four times the 90th percentile of the champion's first fifty, which are left out. An answer that is
+    missing is as bad as any.
     """
     losses = [_losses_of(rows, signature) for rows in (candidate, champion)]
+    limit = 1.0
     if signature.task is Task.REGRESSION:
-        if candidate.height <= _FIRST:
+        first = losses[1][:_FIRST][np.isfinite(losses[1][:_FIRST])]
+        if candidate.height <= _FIRST or not len(first):
             return ()
-        limit = _TIMES * float(np.quantile(losses[1][:_FIRST], _HIGH))
+        limit = _TIMES * float(np.quantile(first, _HIGH))
         if not limit > 0:
             return ()
-        losses = [np.minimum(each[_FIRST:], limit) / limit for each in losses]
+        losses = [each[_FIRST:] for each in losses]
+    losses = [np.fmin(each, limit) / limit for each in losses]  # of NaN the limit
     return tuple(float(x) for x in losses[0] - losses[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
 
@@ -9,6 +10,8 @@ from msgspec import Struct
 
 from modelyard.records.metrics import AnyMetric
 from modelyard.records.policies import Level
+
+NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
 
 class Cause(StrEnum):
@@ -45,6 +48,7 @@ class Measured(Struct, frozen=True):
 
     Attributes:
         low, high: of the interval around `now`; a change within it is no change.
+        first_error: the standard error of `first`.
         estimated: without outcomes, from the champion's own probabilities.
     """
 
@@ -55,6 +59,11 @@ class Measured(Struct, frozen=True):
     high: float
     labels: int
     estimated: bool = False
+    first_error: float = 0.0
+
+    def doubt(self, deviations: float) -> float:
+        """How far `now` and `first` may be apart by chance: so many standard errors of their difference."""
+        return deviations * math.hypot((self.high - self.low) / (2 * NORMAL), self.first_error)
 
 
 class Facts(Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from modelyard.records.errors import InvalidError, MalformedError
+from modelyard.records.errors import InvalidError, MalformedError, TooLargeError
 from modelyard.records.outcomes import ACTUAL, key_text
 from modelyard.records.references import shown
 from modelyard.records.signatures import ColumnType, Signature, Task
@@ -22,6 +22,7 @@ from modelyard.workers.wire import ColumnData, block_of, compose, from_values
 
 REQUEST, ROW = "request_id", "row"
 _OWN = (ACTUAL, REQUEST, ROW)
+MOST = 1_000_000  # outcomes of one request: more would take gigabytes of a front
 _ROWS_A_FRAME = 50_000
 _LONGEST_ID = 100
 _LONGEST_ROW = 10  # digits
@@ -35,8 +36,10 @@ def from_json(body: bytes, signature: Signature) -> Rows:
 
     Raises:
         MalformedError: no JSON.
+        TooLargeError: over a million outcomes.
         InvalidError: an outcome that fits no prediction of this model; the message names its row.
     """
+    _check_count(body.count(b"{") + body.count(b"["))
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -51,6 +54,7 @@ def from_json(body: bytes, signature: Signature) -> Rows:
 
 def from_csv(body: bytes, signature: Signature) -> Rows:
     """A CSV with a header line; see `from_json`."""
+    _check_count(body.count(b"\n"))
     table = read_csv(body)
     if ACTUAL not in table.columns:
         raise InvalidError("The CSV has no column `actual`.", "Name the column of the outcomes so.")
@@ -79,6 +83,13 @@ def frames(model: str, rows: Rows, signature: Signature) -> Iterator[bytes]:
         ]
         fields = (("model", model), ("at", str(time.time_ns() // 1000)))
         yield compose("outcomes", fields, len(some), block_of(columns))
+
+
+def _check_count(count: int) -> None:
+    """Before anything is read of a body that has about so many outcomes, and surely no more."""
+    if count > MOST + 2:  # the array and an object around it, or the line of names
+        hint = "Send them in parts, as `yard outcomes` does with a file of any size."
+        raise TooLargeError(f"There are more than {MOST:,} outcomes in one request.", hint)
 
 
 def _outcome(
