@@ -111,6 +111,26 @@ def test_data_of_another_department_is_not_there_for_who_may_not_read_it(house: 
     assert again.status_code == 404, "nor by training again what another sent"
 
 
+def test_a_model_of_another_department_is_named_as_upstream_by_who_may_see_it_alone(house: House) -> None:
+    for model in (f"{ELSEWHERE}/fuel-cost", f"{ELSEWHERE}/none"):
+        answer = send(house, YARD + f'[retrain]\nupstream = ["{model}"]\n', Role.OWNER)
+        assert (answer.status_code, f"There is no model {model}, " in answer.text) == (404, True)
+    named = YARD + f'[retrain]\nupstream = ["{ELSEWHERE}/fuel-cost"]\n'
+    assert send(house, named, Role.ADMINISTRATOR).status_code == 201
+    assert house.ask("POST", f"{JOBS}/again", Role.OWNER, json={}).status_code == 404
+
+
+def test_42_a_job_of_another_department_looks_like_none(house: House) -> None:
+    send(house)
+    place = f"/api/v1/models/{ELSEWHERE}/fuel-cost/jobs"
+    for rest in ("", "/log", "/metrics"):
+        there, nowhere = (
+            house.ask("GET", f"{place}/{number}{rest}", Role.OWNER, ELSEWHERE) for number in (1, 9)
+        )
+        assert there.status_code == nowhere.status_code == 404
+        assert there.text == nowhere.text.replace("9", "1")
+
+
 def test_a_policy_comes_with_the_job_of_who_may_set_it_alone(house: House) -> None:
     for role in (Role.BUILDER, Role.OWNER):
         send(house, YARD + '[promote]\napproval = "owner"\n', role)

@@ -122,6 +122,18 @@ def test_36_rights_that_go_while_one_waits_are_gone(house: House) -> None:
     assert waiting.result().status_code == 401
 
 
+def test_36_a_download_is_cut_where_the_rights_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = house.services.blobs.open
+
+    def revoked(digest: str) -> Iterator[bytes]:
+        house.table = msgspec.structs.replace(house.table, tokens={})
+        return opened(digest)
+
+    monkeypatch.setattr(house.services.blobs, "open", revoked)  # the first header has been sent by then
+    with pytest.raises(Exception, match="after response started"):
+        house.ask("GET", f"{VERSIONS}/1/bundle", Role.BUILDER)
+
+
 # Publish
 
 

@@ -90,6 +90,18 @@ def test_48_an_owner_gives_no_role_of_the_yard(house: House, role: str) -> None:
         assert house.ask("PUT", f"{MEMBERS}/maria", Role.OWNER, json=body).status_code == 422
 
 
+def test_48_no_token_may_ask_more_rows_than_the_one_it_is_made_with(house: House) -> None:
+    tokens = "/api/v1/departments/finance/tokens"
+    body = {"name": "app", "principal": "app", "role": "owner", "rows_per_second": 5}
+    slow = house.ask("POST", tokens, Role.OWNER, json=body).json()["secret"]
+    for path, more in ((tokens, {"principal": "app"}), ("/api/v1/me/tokens", {"department": "finance"})):
+        wanted = {"name": "next", "role": "caller", **more}
+        inherits = house.ask("POST", path, slow, json=wanted)
+        assert (inherits.status_code, inherits.json()["token"]["rows_per_second"]) == (201, 5)
+        assert house.ask("POST", path, slow, json=wanted | {"rows_per_second": 6}).status_code == 403
+        assert house.ask("POST", path, slow, json=wanted | {"rows_per_second": 4}).status_code == 201
+
+
 def test_48_own_tokens_are_no_wider_than_what_one_asks_with(house: House) -> None:
     secret = session(house, "maria")
     for place, role in (("finance", "builder"), ("operations", "viewer")):

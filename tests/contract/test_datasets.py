@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy import select
 
 from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.people import People
 from modelyard.catalog.registry import Registry
 from modelyard.records.datasets import DataType, Mark
 from modelyard.records.errors import InvalidError, NotFoundError, UnavailableError
+from modelyard.records.people import Role
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.schema import audit
+from tests.bundles import TAR, bundle_files, bundle_tar, tar_of
 
 FLIGHTS = "operations/flights"
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
@@ -196,7 +199,6 @@ def test_models_are_found_by_what_they_were_trained_on(
     datasets: Datasets, registry: Registry, database: Database
 ) -> None:
     from modelyard.store import datasets as store  # noqa: PLC0415
-    from tests.bundles import TAR, bundle_tar  # noqa: PLC0415
 
     push(datasets, marks={"pilot": Mark.PERSONAL})
     for model in ("operations/delay", "finance/cost"):
@@ -208,6 +210,28 @@ def test_models_are_found_by_what_they_were_trained_on(
     assert datasets.trained(FLIGHTS, 2) == []
     assert datasets.marks_of_model("finance/cost") == {"pilot": Mark.PERSONAL}
     assert datasets.marks_of_model("finance/other") == {}
+
+
+def test_a_bundle_that_names_data_its_publisher_may_not_read_is_shown_nothing_of_it(
+    datasets: Datasets, registry: Registry, people: People
+) -> None:
+    """Else anybody could name another's columns as inputs, and look at the reference of the drift."""
+    push(datasets, marks={"pilot": Mark.PERSONAL})
+
+    def publish(model: str, content: bytes) -> None:
+        files = bundle_files(content)
+        files["yardbundle.toml"] += b'\n[lineage]\n"dataset:operations/flights" = "1"\n'
+        registry.publish(model, [tar_of(files)], TAR, by="ben", may_create_department=True)
+
+    publish("finance/cost", b"one")
+    publish("operations/delay", b"one")
+    assert [t.model for t in datasets.trained(FLIGHTS)] == ["operations/delay"]
+    assert datasets.marks_of_model("finance/cost") == {}
+    assert f"dataset:{FLIGHTS}" in registry.version("finance/cost", 1).bundle.lineage, "it stays what it says"
+    people.add_person("ben", by="test")
+    people.set_role("ben", Role.BUILDER, "operations", by="test")
+    publish("finance/cost", b"two")
+    assert [(t.model, t.version) for t in datasets.trained(FLIGHTS)][:1] == [("finance/cost", 2)]
 
 
 def test_what_is_not_there_is_said(datasets: Datasets, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from modelyard.records.errors import EnvironmentBuildError
 from modelyard.records.jobs import JobState
-from modelyard.workers.environments import _find_uv, environment_digest, python_for
+from modelyard.workers.environments import _find_uv, converter_for, environment_digest, python_for
 from modelyard.workers.local import LocalWorkers
 from tests.contract.hands import OWN, ask, plan, settings, started
 from tests.contract.training_house import TrainingHouse, described
@@ -96,6 +97,28 @@ def test_one_that_was_not_finished_is_built_anew(tmp_path: Path) -> None:
     python.unlink()
     assert Path(python_for(place, OWN, tmp_path / "environments", print)) == python
     assert python.exists()
+
+
+def test_16_a_package_runs_nothing_while_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `.pth` file is run by each interpreter of its environment; here that is outside of walls."""
+    canary, said = tmp_path / "canary", "hostile-1.0.dist-info"
+    with zipfile.ZipFile(tmp_path / "hostile-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("hostile.py", "x = 1\n")
+        wheel.writestr("hostile.pth", f"import os; open({str(canary)!r}, 'a').write(repr(os.environ))\n")
+        wheel.writestr(f"{said}/METADATA", "Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n")
+        wheel.writestr(f"{said}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{said}/RECORD", "")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    place = bundle(tmp_path / "bundle", "hostile==1.0\n")
+    python = python_for(place, OWN, tmp_path / "environments", print)
+    converter_for(python, OWN, tmp_path / "environments")
+    assert not canary.exists()
+    (compiled,) = Path(python).parents[1].glob("lib/python*/site-packages/__pycache__/hostile.*.pyc")
+    assert compiled.stat().st_size
+    subprocess.run([python, "-c", "import hostile"], check=True)
+    assert canary.exists(), "a hostile package indeed"
 
 
 @pytest.mark.parametrize("pin", ["six==1.16.99", "there-is-no-such-package-of-modelyard==1.0"])

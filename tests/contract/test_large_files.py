@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -148,18 +149,44 @@ def test_what_is_wrong_later_cuts_a_csv_answer_and_refuses_a_parquet_one() -> No
     run(scenario)
 
 
+def test_36_rights_that_go_in_mid_stream_cut_the_answer() -> None:
+    async def scenario() -> None:
+        async with caller() as client:
+            sent = []
+
+            async def send(message: Any) -> None:
+                sent.append(message)
+                client.front.table = msgspec.structs.replace(client.front.table, tokens={})
+
+            with pytest.raises(CutError):
+                await ask(client, csv_of([1.0] * 1_000), send)
+            assert 2 <= len(sent) < 20, "of 100 parts"
+            assert sent[-1].get("more_body", True)
+            assert scratch(client) == []
+
+    run(scenario)
+
+
+async def ask(client: Caller, body: bytes, send: Any, left: asyncio.Event | None = None) -> None:
+    """Send a CSV to the door itself; the client hangs up at this event."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        if messages:
+            return messages.pop()
+        await (left or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
+
+    headers = [(k.lower().encode(), v.encode()) for k, v in CSV.items()]
+    headers += [(b"authorization", b"Bearer anna"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "method": "POST", "path": FUEL, "headers": headers, "query_string": b""}
+    await client.front(scope, receive, send)
+
+
 def test_a_client_that_hangs_up_in_mid_stream_ends_the_work() -> None:
     async def scenario() -> None:
         async with caller() as client:
-            body, sent = csv_of([1.0] * 1_000), []
-            left = asyncio.Event()
-            messages = [{"type": "http.request", "body": body, "more_body": False}]
-
-            async def receive() -> Any:
-                if messages:
-                    return messages.pop()
-                await left.wait()
-                return {"type": "http.disconnect"}
+            sent, left = [], asyncio.Event()
 
             async def send(message: Any) -> None:
                 sent.append(message)
@@ -167,10 +194,7 @@ def test_a_client_that_hangs_up_in_mid_stream_ends_the_work() -> None:
                     left.set()
                 await asyncio.sleep(0.01)  # as a network would; the disconnection is seen in between
 
-            headers = [(k.lower().encode(), v.encode()) for k, v in CSV.items()]
-            headers += [(b"authorization", b"Bearer anna"), (b"content-length", str(len(body)).encode())]
-            scope = {"type": "http", "method": "POST", "path": FUEL, "headers": headers, "query_string": b""}
-            await client.front(scope, receive, send)
+            await ask(client, csv_of([1.0] * 1_000), send, left)
             assert 4 <= len(sent) < 20, "of 100 parts"
             assert sent[-1]["more_body"]
             assert scratch(client) == []

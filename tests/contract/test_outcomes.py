@@ -408,6 +408,12 @@ def test_no_finding_tells_values_of_a_marked_column(yard: Yard) -> None:
         assert each.words.startswith("x is not as it was")
         assert "77" not in each.words
         assert "marked in the data" in each.words
+    day = (MODEL, 1, day_of(yard.now))
+    with yard.database.write(unaudited="a test") as connection:
+        slices = [Performance(*day, "mae", name, 1.0, 1.0, 1.0, 9) for name in ("", "x=77.0", "y=1")]
+        watch.put_performance(connection, day, slices)
+        told = watch.performances(connection, *day[:2], slices=True)
+    assert {each.slice for each in told} == {"", "y=1"}
 
 
 def test_what_is_new_since_the_last_good_day_until_somebody_has_seen_it(yard: Yard) -> None:

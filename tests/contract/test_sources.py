@@ -74,6 +74,12 @@ def test_a_snapshot_is_a_version_and_the_same_again_is_the_same(sources: Sources
     again, is_new = sources.snapshot(FLIGHTS, by="the schedule")
     assert (again.version, is_new) == (2, False)
     assert sources._datasets.dataset(FLIGHTS).source == Source(NAME, QUERY[:-1])
+    other = "SELECT * FROM flights WHERE id > 0 ORDER BY id"
+    same, is_new = sources.snapshot(FLIGHTS, NAME, other, by="olga")
+    assert (same.version, is_new) == (2, False)
+    with sources._database.read() as connection:
+        told = connection.execute(audit.select().where(audit.c.action == "dataset.source")).all()
+    assert [(row.by, "id > 0" in row.after) for row in told] == [("anna", False), ("olga", True)]
 
 
 _HOSTILE = (

@@ -18,8 +18,9 @@ from modelyard.loop.forget import ForgetStep
 from modelyard.records.audit import Query
 from modelyard.records.errors import BusyError, ConflictError, ForbiddenError, InvalidError, NotFoundError
 from modelyard.records.jobs import MOST_ATTEMPTS, Job, JobState, Point, Usage
+from modelyard.records.people import Kind, Need, Role, Share
 from modelyard.records.retention import read_retention
-from modelyard.store import audit, duties
+from modelyard.store import audit, duties, shares
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty, LostLeaseError
@@ -289,6 +290,31 @@ def test_jobs_of_a_department_that_loses_its_trust_end(house: House) -> None:
     assert [(j.state, "not trusted" in j.words) for j in house.jobs.jobs()] == 2 * [
         (JobState.CANCELLED, True)
     ]
+
+
+def test_data_that_may_not_be_read_any_more_is_read_by_no_job_not_even_by_the_yards_own(house: House) -> None:
+    people = People(house.database)
+    people.add_department("hr", by="root")
+    people.add_person("ann", by="root")
+    people.set_role("ann", Role.BUILDER, "hr", by="root")
+    house.submit(YARD.replace("[parameters]", 'data = { pay = "hr/pay" }\n[parameters]'))
+    duty, _ = house.begin(LATER)
+    assert house.training.tell(duty, 1, News("on it\n")) == house.training.why_end(1) == ""
+    people.set_role("ann", None, "hr", by="root")
+    why = "Neither finance nor ann may read the dataset hr/pay any more."
+    assert house.training.tell(duty, 1, News("still\n")).startswith(why)
+    assert house.training.why_end(1).startswith(why)
+    house.training.end(duty, Ending(JobState.CANCELLED, why), LATER)
+    again = house.jobs.submit(MODEL, None, by="yard", trigger="schedule")
+    assert house.training.begin(house.claim(LATER), LATER) is None
+    failed = house.jobs.job(again.id)
+    assert (failed.state, failed.words.startswith(why)) == (JobState.FAILED, True)
+    share = Share(0, Kind.DATASET, "hr/pay", Need.READ_DATA, "finance", None, NOW, "root")
+    with house.database.write(unaudited="a test") as connection:
+        shares.add(connection, share)
+    granted = house.jobs.submit(MODEL, None, by="yard", trigger="schedule")
+    _, begun = house.begin(LATER)
+    assert (begun.job.id, begun.job.state) == (granted.id, JobState.RUNNING), "a grant to the department is"
 
 
 def test_logs_are_read_in_parts_and_hold_no_secrets(house: House) -> None:

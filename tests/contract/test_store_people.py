@@ -77,6 +77,16 @@ def test_a_secret_that_cannot_be_kept_makes_no_administrator(people: People, tmp
     assert people.first_administrator(kept.append) == kept[0]
 
 
+@pytest.mark.parametrize("name", ["yard", "Yard"])
+def test_nobody_acts_under_the_name_of_the_yard(people: People, name: str) -> None:
+    """The audit says `yard` of what the yard does by itself."""
+    with pytest.raises(InvalidError, match="what the yard calls itself"):
+        people.create_token("app", name, Role.OWNER, "finance", by="anna")
+    with pytest.raises(InvalidError):
+        people.add_person(name, by="anna")
+    assert people.principals() == []
+
+
 def test_a_token_is_made_and_listed(people: People) -> None:
     before = datetime.now(UTC)
     made = people.create_token("app", "booking", Role.CALLER, "finance", FUTURE, by="anna")

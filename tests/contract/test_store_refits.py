@@ -12,6 +12,7 @@ from sqlalchemy import update
 from modelyard.catalog.facts import measured
 from modelyard.catalog.gates import Judged
 from modelyard.catalog.jobs import Jobs
+from modelyard.catalog.people import People
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.registry import Registry
 from modelyard.catalog.training import Begun, Training
@@ -131,6 +132,13 @@ def test_a_missed_schedule_runs_once(house: House) -> None:
     assert f"Job {job.id} trains it." in house.words()
     assert len(house.look(timedelta(days=3))) == 1
     assert "one training or rollout of the model is going on" in house.words()
+
+
+def test_a_department_without_trust_is_told_why_nothing_is_trained(house: House) -> None:
+    house.policy(Retrain(schedule="0 * * * *"))
+    People(house.database).trust_department("finance", trusted=False, by="root")
+    assert house.look(timedelta(days=3)) == []
+    assert "It cannot begin: The department finance is not trusted with code" in house.words()
 
 
 def test_labelled_rows_count_from_the_last_training(house: House) -> None:

@@ -17,10 +17,13 @@ import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from modelyard.api.errors import REFUSED
 from modelyard.catalog.people import People, hash_secret
 from modelyard.catalog.registry import Registry
+from modelyard.records.audit import Query
 from modelyard.records.people import Role
 from modelyard.web.behind import Behind
+from modelyard.web.live import seen_of
 from modelyard.web.oidc import Company
 from modelyard.web.pages import create_pages
 from modelyard.web.provider import GroupRole, Provider
@@ -145,6 +148,18 @@ def test_39_wrong_names_and_passwords_get_the_same_page(house: House) -> None:
     assert all("set-cookie" not in p.headers for p in pages)
 
 
+def test_39_who_is_disabled_gets_the_page_of_a_wrong_password_and_it_is_in_the_audit(house: House) -> None:
+    house.people.set_disabled("maria", disabled=True, by="test")
+    wrong, right = sign_in(house, password="wrong"), sign_in(house)
+    assert (wrong.status_code, wrong.text) == (right.status_code, right.text)
+    assert (right.status_code, "set-cookie" in right.headers) == (401, False)
+    refused = house.services.audit.entries(Query(action="session.refuse"))
+    assert [(each.by, "disabled" in str(each.after)) for each in refused] == [
+        ("maria", True),
+        ("maria", False),
+    ]
+
+
 def test_39_guessing_is_429_and_says_when_to_try_again(house: House) -> None:
     codes = [sign_in(house, password="wrong").status_code for _ in range(7)]
     assert codes == [401] * 5 + [429] * 2
@@ -154,6 +169,27 @@ def test_39_guessing_is_429_and_says_when_to_try_again(house: House) -> None:
 def test_39_unknown_tokens_are_counted_by_address(house: House) -> None:
     codes = [post(house, "/sign-in", token=f"yard_{n}").status_code for n in range(7)]
     assert codes == [401] * 5 + [429] * 2
+
+
+def test_48_a_token_made_on_a_page_asks_no_more_rows_than_the_one_signed_in_with(house: House) -> None:
+    own = house.people.create_token("app", "app", Role.OWNER, "finance", rows_per_second=5, by="test")
+    house.swap()
+    mine = cookie_header(post(house, "/sign-in", token=own.secret))
+    made = post(house, "/people/finance", OWN | mine, name="next", principal="next", role="caller")
+    assert made.status_code == 200
+    assert house.people.tokens(frozenset({"finance"}))[0].rows_per_second == 5
+
+
+def test_36_news_are_of_models_that_one_may_still_see(house: House) -> None:
+    secret = cookies(sign_in(house))["yard_session"].partition(";")[0]
+    asked = frozenset({"finance/fuel-cost", "operations/fuel-cost"})
+    for role, seen in ((Role.VIEWER, asked), (None, {"finance/fuel-cost"})):
+        house.people.set_role("maria", role, "operations", by="test")
+        house.swap()
+        assert seen_of(house.services, asked, f"Bearer {secret}") == seen
+    house.people.set_disabled("maria", disabled=True, by="test")
+    house.swap()
+    assert seen_of(house.services, asked, f"Bearer {secret}") is None
 
 
 def test_a_link_sets_a_password_once(house: House) -> None:
@@ -273,6 +309,13 @@ def test_the_way_there_has_pkce_state_and_nonce(company: House) -> None:
 def test_35_a_way_back_that_is_not_ones_own_leads_nowhere(company: House, provider: str) -> None:
     address, kept = there_and_back(company, provider, "eve", ["analysts"])
     _, others = there_and_back(company, provider, "eve", ["analysts"])
+    told: list[str] = []
+    inner = company.app
+
+    async def front(asked: Any, receive: Any, send: Any) -> None:
+        await inner({**asked, REFUSED: lambda _, error, __: told.append(error.message)}, receive, send)
+
+    company._client = httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://yard")
     state = parse_qs(urlsplit(address).query)["state"][0]
     for asked, headers in (
         (address, {}),  # no cookie: a link that somebody was sent
@@ -289,6 +332,7 @@ def test_35_a_way_back_that_is_not_ones_own_leads_nowhere(company: House, provid
     assert company.ask("GET", address, headers=kept).status_code == 303
     again = company.ask("GET", address, headers=kept)  # a code works once
     assert again.status_code == 403
+    assert len(told) == 8, "each is counted for the audit"
 
 
 def test_a_provider_that_is_away_leaves_the_other_ways(make: Make) -> None:

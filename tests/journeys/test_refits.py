@@ -117,6 +117,9 @@ def test_new_data_becomes_a_new_champion_by_itself(
     assert "It is worse than the champion" in judged
     story = command(yard, "history", MODEL) + command(yard, "show", f"{MODEL}/2")
     assert story.count("The dataset finance/flights has a new version 2.") == 2
+    job = command(yard, "job", "2")
+    assert all(words in job for words in ("Better than the champion: on 100", "Champion: "))
+    assert "next refit" in command(yard, "jobs", MODEL)
     entries = {(e["action"], e["by"]) for e in _audit(yard)}
     assert {("refit.begin", "yard"), ("verdict.judge", "yard"), ("rollout.promote", "yard")} <= entries
     a_webhook_asks_for_a_training_that_brings_nothing(yard, client)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from modelyard.catalog.expressions import own_table
 from modelyard.catalog.gates import Judged
+from modelyard.engine.comparing import Rows, slices_of
+from modelyard.engine.heldout import columns_beside
 from modelyard.loop.gate import CannotCompareError, Compared, Side, judge
 from modelyard.loop.scores import Answers, Score, compare, constant, score
 from modelyard.records.errors import InvalidError
@@ -20,6 +23,7 @@ from modelyard.records.metrics import Metric, OwnMetric
 from modelyard.records.policies import Approval, Opponent, Promote
 from modelyard.records.signatures import LABEL, PREDICTION, PROBABILITY, Column, ColumnType, Signature
 from modelyard.records.verdicts import VerdictState
+from modelyard.serving.inputs import InputPlan
 
 X = Column("x", ColumnType.FLOAT64)
 REGRESSION = Signature((X,), (Column(PREDICTION, ColumnType.FLOAT64),))
@@ -206,6 +210,23 @@ def test_a_metric_that_is_gone_or_cannot_be_computed_compares_nothing() -> None:
         verdict(Promote(metric="own"), own_case("y > 1", mine, mine))
     with pytest.raises(CannotCompareError, match="not a number"):
         verdict(Promote(metric="own"), own_case("sum(actual) / nullif(0, 0)", mine, mine))
+
+
+def test_a_slice_of_a_marked_column_is_judged_and_its_value_not_told() -> None:
+    groups = ["Anna"] * 300 + ["Ben"] * 200
+    plan = InputPlan(REGRESSION, 500)
+    inputs = plan.from_json(msgspec.json.encode([{"x": 1.0, "pilot": name} for name in groups]))
+    rows = Rows(inputs, columns_beside(inputs), [], frozenset({"pilot"}))
+    slices = slices_of(Promote(slices=("pilot",)), REGRESSION, rows, np.ones(500, np.bool_))
+    assert slices == {"pilot": ["value 1 (marked)"] * 300 + ["value 2 (marked)"] * 200}
+    case = numbers_case(4, 8)
+    mine = case.candidate.answers.values.copy()
+    mine[300:] += 40
+    found = verdict(
+        Promote(slices=("pilot",)), msgspec.structs.replace(case, slices=slices, candidate=number_side(mine))
+    )
+    assert found.state is VerdictState.REFUSED
+    assert "pilot is 'value 2 (marked)'" in " ".join(found.faults)
 
 
 def test_slices_with_few_rows_are_left_out() -> None:

@@ -14,6 +14,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
+from modelyard.api.auth import while_allowed
 from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
 from modelyard.catalog.audit import MOST, to_csv
@@ -92,7 +93,8 @@ async def export_entries(
     await asyncio.to_thread(told)
     media_type = "text/csv" if form == "csv" else "application/jsonl"
     headers = {"Content-Disposition": f'attachment; filename="audit.{form}"'}
-    return Stream(write(services.audit.every(asked)), headers=headers, media_type=media_type)
+    entries = write(services.audit.every(asked))
+    return Stream(while_allowed(request, entries), headers=headers, media_type=media_type)
 
 
 def _to_lines(entries: Any) -> Any:  # noqa: ANN401 - an iterator of entries, of lines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -171,6 +171,15 @@ def reauthorise(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
     grant = identify(connection.headers.get("authorization"), services.table())
     check_confirmed(services.table(), connection.route_handler.opt["need"])
     authorise(grant, connection.route_handler.opt["need"], *place_of(connection))
+
+
+def while_allowed(
+    connection: ASGIConnection[Any, Any, Any, Any], pieces: Iterable[bytes | str]
+) -> Iterator[bytes | str]:
+    """The pieces of something long that is sent, cut off where the rights go meanwhile."""
+    for piece in pieces:
+        reauthorise(connection)
+        yield piece
 
 
 async def wait_for(

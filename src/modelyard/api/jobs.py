@@ -21,7 +21,7 @@ from modelyard.api.models import MODEL, SEE
 from modelyard.api.publish import TAKES, kind_of
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
-from modelyard.records.errors import InvalidError, NotFoundError
+from modelyard.records.errors import InvalidError
 from modelyard.records.jobs import Job, JobState, LogPart, Point
 from modelyard.records.people import Grant, Need
 from modelyard.records.projects import Parameter
@@ -168,7 +168,8 @@ def rights(grant: Grant, model: str) -> dict[str, Any]:
     """What a person may have a job do."""
     may_read = partial(grant.allows_dataset, Need.READ_DATA)
     sets_policy = grant.allows(Need.PROMOTE, model.partition("/")[0])
-    return {"by": grant.principal, "may_read": may_read, "sets_policy": sets_policy}
+    told = {"by": grant.principal, "sets_policy": sets_policy}
+    return {**told, "may_read": may_read, "may_see": grant.sees_model}
 
 
 def _parameters(text: str) -> Mapping[str, object]:
@@ -182,12 +183,7 @@ def _parameters(text: str) -> Mapping[str, object]:
 
 
 async def _job(services: Services, model: str, text: str) -> Job:
-    """A job of this model; one of another is as unknown as one that is not there."""
-    number = number_of(text, "job")
-    found = await asyncio.to_thread(services.jobs.job, number)
-    if found.model != model:
-        raise NotFoundError(f"There is no job {number} of {model}.", "See what there is: yard jobs.")
-    return found
+    return await asyncio.to_thread(services.jobs.job_of, model, number_of(text, "job"))
 
 
 def _made(job: Job) -> Response[Job]:

@@ -55,7 +55,10 @@ def places_of(grant: Grant, department: str) -> frozenset[str] | None:
     if not department:
         return grant.seen
     if not grant.sees(check_name(department, "department")):
-        raise NotFoundError(f"There is no department {department}, or none that you may see.")
+        raise NotFoundError(
+            f"There is no department {department}, or none that you may see.",
+            "Leave it out for all that you may see.",
+        )
     return frozenset({department})
 
 

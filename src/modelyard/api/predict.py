@@ -153,7 +153,7 @@ class PredictDoor:
         served = find_version(table, grant, target.model, target.alias, target.version)
         kinds = kind_of(header(scope, b"content-type")), header(scope, b"accept")
         wait = wait_of(header(scope, b"prefer"))
-        pinned = functools.partial(self._version, grant, target.model)
+        pinned = functools.partial(self._version, authorization, target.model)
         asking = Asking(grant, served, target.route, wait, pinned)
         if self._files is not None and self._files.takes(scope, kinds):
             return await self._files.reply(scope, receive, asking, kinds, request_id)
@@ -166,8 +166,10 @@ class PredictDoor:
             file = self._files.kept(body)
             return await self._files.reply_to(file, receive, asking, kinds, request_id)
 
-    def _version(self, grant: Grant, model: str, number: int) -> ServedVersion:
-        return find_version(self._table(), grant, model, None, number)
+    def _version(self, authorization: str, model: str, number: int) -> ServedVersion:
+        """The version, as long as whoever asks may ask it: rights may go while a large file is answered."""
+        table = self._table()
+        return find_version(table, identify(authorization, table), model, None, number)
 
     def ask_plainly(self, head: Head, body: bytes, asker: Asker) -> bool:
         """Answer a plain request, at once or later; False where only the long way will do: in a rollout, or

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
+from modelyard.api.auth import while_allowed
 from modelyard.api.models import MODEL
 from modelyard.api.services import Services
 from modelyard.catalog.predictions import export
@@ -32,6 +33,7 @@ _CHUNK = 1 << 20
 )
 async def export_predictions(
     model: NamedDependency[str],
+    request: Request[Any, Any, Any],
     services: NamedDependency[Services],
     grant: NamedDependency[Grant],
     since: Annotated[datetime | None, QueryParameter(description="ISO 8601; UTC if no zone")] = None,
@@ -41,7 +43,7 @@ async def export_predictions(
     """
     hidden = await asyncio.to_thread(services.datasets.hidden_of_model, model, grant.principal)
     path = await asyncio.to_thread(_export, services, model, since, hidden)
-    return Stream(pieces(path), media_type="application/vnd.apache.parquet")
+    return Stream(while_allowed(request, pieces(path)), media_type="application/vnd.apache.parquet")
 
 
 def _export(services: Services, model: str, since: datetime | None, hidden: frozenset[str]) -> Path:

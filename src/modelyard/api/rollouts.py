@@ -127,7 +127,7 @@ async def set_policy(
     """A key that is left out has its default. 422 names the key that is wrong."""
     tables = read_retrain(data.retrain), read_promote(data.promote)
     for upstream in tables[0].upstream:
-        if not grant.sees(upstream.partition("/")[0]):
+        if not grant.sees_model(upstream):
             message = f"There is no model {upstream}, which [retrain] upstream names."
             raise NotFoundError(message, "See what there is: yard models.")
     return await asyncio.to_thread(

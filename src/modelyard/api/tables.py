@@ -15,6 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
+from modelyard.api.auth import while_allowed
 from modelyard.api.datasets import DATASET, PUSH, VERSION, Count, shows
 from modelyard.api.incoming import TABLE, incoming
 from modelyard.api.predictions import pieces
@@ -112,7 +113,7 @@ async def download_dataset(
     version = await asyncio.to_thread(services.datasets.version, dataset, number)
     note = partial(services.datasets.note_download, version, cleared, form, by=grant.principal)
     await asyncio.to_thread(note)
-    return Stream(pieces(path), headers=headers, media_type=media)
+    return Stream(while_allowed(request, pieces(path)), headers=headers, media_type=media)
 
 
 @get(VERSION + "/rows", opt=_READ, tags=["datasets"], summary="Some rows of a version")

@@ -44,6 +44,8 @@ DATATYPES = {
 _LENGTH = struct.Struct("<I")
 _TABLE_RANK = 2
 _LONGEST_NUMBER = 10  # digits of a length
+_SEE = "See the Open Inference Protocol v2; docs/applications.md has an example."
+_ASK = "GET /v2/models/DEPARTMENT.NAME says what each input takes."
 
 # Small enough that their product is a number of reasonable size, whatever it says.
 Dimension = Annotated[int, Meta(ge=0, le=2**31)]
@@ -96,16 +98,15 @@ def read_request(body: bytes, json_length: bytes) -> tuple[InferRequest, bytes]:
     if json_length:
         short = json_length.isdigit() and len(json_length) <= _LONGEST_NUMBER
         if not short or int(json_length) > len(body):
-            raise MalformedError("Inference-Header-Content-Length is not a length within the body.")
+            message = "Inference-Header-Content-Length is not a length within the body."
+            raise MalformedError(message, "It is the number of bytes of the JSON before the binary data.")
         end = int(json_length)
     try:
         return msgspec.json.decode(body[:end], type=InferRequest), body[end:]
     except msgspec.ValidationError as error:
-        raise InvalidError(
-            f"The body is no inference request: {error}.", "See the Open Inference Protocol v2."
-        ) from error
+        raise InvalidError(f"The body is no inference request: {error}.", _SEE) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"The body's JSON cannot be read: {error}.") from error
+        raise MalformedError(f"The body's JSON cannot be read: {error}.", _SEE) from error
 
 
 def to_inputs(request: InferRequest, binary: bytes, plan: InputPlan) -> Inputs:
@@ -126,16 +127,18 @@ def to_inputs(request: InferRequest, binary: bytes, plan: InputPlan) -> Inputs:
         else:
             if not isinstance(size, int) or size < 0 or at + size > len(binary) or tensor.data is not None:
                 raise InvalidError(
-                    f"The binary data of {shown(tensor.name)} reaches beyond the body, or is there twice."
+                    f"The binary data of {shown(tensor.name)} reaches beyond the body, or is there twice.",
+                    _SEE,
                 )
             values = _from_binary(tensor, binary[at : at + size])
             at += size
         series.update(_columns(tensor, values, plan, alone=len(request.inputs) == 1))
     if at != len(binary):
-        raise InvalidError(f"The body has {len(binary)} bytes of binary data; its tensors take {at}.")
+        raise InvalidError(f"The body has {len(binary)} bytes of binary data; its tensors take {at}.", _SEE)
     heights = {len(s) for s in series.values()}
     if len(heights) != 1:
-        raise InvalidError("The tensors have different numbers of rows, or there are none.")
+        message = "The tensors have different numbers of rows, or there are none."
+        raise InvalidError(message, "Give each the same first dimension.")
     return from_table(plan, pl.DataFrame([s.alias(name) for name, s in series.items()]))
 
 
@@ -147,17 +150,17 @@ def _refuse_twice(names: list[str], what: str) -> None:
 
 def _from_json(tensor: Tensor) -> np.ndarray[Any, Any] | list[str]:
     if tensor.data is None:
-        raise InvalidError(f"The tensor {shown(tensor.name)} has no data.")
+        raise InvalidError(f"The tensor {shown(tensor.name)} has no data.", _SEE)
     flat = _flatten(tensor.data)
     due = math.prod(tensor.shape)
     if len(flat) != due:
         message = f"The tensor {shown(tensor.name)} has {len(flat)} values; its shape says {due}."
-        raise InvalidError(message)
+        raise InvalidError(message, _SEE)
     kind = "s" if tensor.datatype == "BYTES" else _dtype(tensor).kind
     for row, value in enumerate(flat):  # numpy would turn 1.5 into 1 and "no" into true
         if not _IS[kind](value):
             message = f"Value {row} of {shown(tensor.name)} is not {tensor.datatype}: {shown(str(value))}."
-            raise InvalidError(message, row=row)
+            raise InvalidError(message, _ASK, row=row)
     if tensor.datatype == "BYTES":
         return flat
     try:
@@ -165,7 +168,7 @@ def _from_json(tensor: Tensor) -> np.ndarray[Any, Any] | list[str]:
             return np.array(flat, dtype=_dtype(tensor))
     except (OverflowError, FloatingPointError) as error:
         message = f"A value of {shown(tensor.name)} is beyond {tensor.datatype}."
-        raise InvalidError(message) from error
+        raise InvalidError(message, _ASK) from error
 
 
 def _is_number(value: object) -> bool:
@@ -196,7 +199,8 @@ def _from_binary(tensor: Tensor, data: bytes) -> np.ndarray[Any, Any] | list[str
     if count * dtype.itemsize != len(data):
         raise InvalidError(
             f"The tensor {shown(tensor.name)} has {len(data)} bytes; {tensor.shape} of {tensor.datatype} "
-            f"has {count * dtype.itemsize}."
+            f"has {count * dtype.itemsize}.",
+            _SEE,
         )
     return np.frombuffer(data, dtype=dtype)
 
@@ -212,10 +216,10 @@ def _strings(tensor: Tensor, data: bytes, count: int) -> list[str]:
                 break
             values.append(data[at - size : at].decode())
     except (struct.error, UnicodeDecodeError) as error:
-        raise InvalidError(f"A string of {shown(tensor.name)} cannot be read: {error}.") from error
+        raise InvalidError(f"A string of {shown(tensor.name)} cannot be read: {error}.", _SEE) from error
     if at != len(data) or len(values) != count:
         message = f"The BYTES tensor {shown(tensor.name)} does not hold the {count} strings its shape says."
-        raise InvalidError(message)
+        raise InvalidError(message, _SEE)
     return values
 
 

@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
-from modelyard.api.auth import wait_for
+from modelyard.api.auth import wait_for, while_allowed
 from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
 from modelyard.records.errors import UnavailableError, YardError
@@ -102,7 +102,7 @@ async def download_bundle(
         "Content-Length": str(tar_size(files)),
         "Content-Disposition": f'attachment; filename="{file_name}"',
     }
-    return Stream(pieces, headers=headers, media_type="application/x-tar")
+    return Stream(while_allowed(request, pieces), headers=headers, media_type="application/x-tar")
 
 
 def tar_of(files: list[File], blobs: Blobs) -> Iterator[bytes]:

@@ -10,8 +10,10 @@ from time import time
 
 import msgspec
 from msgspec import Struct, structs
+from sqlalchemy import Connection
 
 from modelyard.catalog import words
+from modelyard.catalog.people import need_department
 from modelyard.records import alerts as records
 from modelyard.records.alerts import (
     MAX_EVERY,
@@ -136,11 +138,11 @@ class Alerts:
         with self._database.write() as connection:
             if department == YARD:  # made when somebody first wants to be told of the yard itself
                 departments.add(connection, YARD, by=by, at=channel.created_at)
-            if not departments.exists(connection, department):
-                raise NotFoundError(f"There is no department {department}.")
+            need_department(connection, department)
+            before = _named(connection, department, name)
             store.put_channel(connection, channel, self._secrets.seal(told, _context(channel)))
             place = f"{department}/{name}"
-            audit.append(connection, by=by, action="channel.put", subject=place, after=channel)
+            audit.append(connection, by=by, action="channel.put", subject=place, before=before, after=channel)
         return NewChannel(channel, secret)
 
     def _target(self, wanted: ChannelWanted) -> str:
@@ -153,9 +155,11 @@ class Alerts:
     def drop_channel(self, department: str, name: str, *, by: str) -> None:
         """Forget a channel."""
         with self._database.write() as connection:
+            before = _named(connection, department, name)
             if not store.drop_channel(connection, department, name):
                 raise _unknown(department, name)
-            audit.append(connection, by=by, action="channel.drop", subject=f"{department}/{name}")
+            place = f"{department}/{name}"
+            audit.append(connection, by=by, action="channel.drop", subject=place, before=before)
 
     def test(self, department: str, name: str, *, by: str) -> Channel:
         """Send a message that says that it is a test.
@@ -244,6 +248,10 @@ class Alerts:
             "webhook-signature": sending.signature(bytes.fromhex(told.secret), identity, moment, body),
         }
         sending.post(told.address, body, headers, self._allowed)
+
+
+def _named(connection: Connection, department: str, name: str) -> Channel | None:
+    return next((c for c in store.channels_of(connection, [department]) if c.name == name), None)
 
 
 def _context(channel: Channel) -> str:

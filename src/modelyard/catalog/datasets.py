@@ -149,7 +149,7 @@ class Datasets:
                 departments.add(connection, dataset.split("/", maxsplit=1)[0], by=by, at=version.created_at)
             store.add(connection, dataset, by=by, at=version.created_at)
             if origin.kind == "sql":  # asked again, it is the same that is asked
-                store.set_source(connection, dataset, Source(origin.connection, origin.query))
+                _ask_again(connection, dataset, Source(origin.connection, origin.query), by)
             return _add(connection, version, marks or {})
 
     def _check_department(self, dataset: str) -> None:
@@ -316,14 +316,7 @@ class Datasets:
         strictest. Recorded predictions have columns of these names.
         """
         with self._database.read() as connection:
-            names = {t.dataset for t in store.datasets_of(connection, model)}
-            found = store.marks(connection, names)
-        strictest: dict[str, Mark] = {}
-        for marks in found.values():
-            for column, mark in marks.items():
-                if strictest.get(column) is not Mark.SECRET:
-                    strictest[column] = mark
-        return strictest
+            return store.marks_of_model(connection, model)
 
     def hidden_of_model(self, model: str, principal: str) -> frozenset[str]:
         """The columns of a model's recorded predictions that somebody must not see: those marked in a dataset
@@ -385,8 +378,11 @@ class Datasets:
         clearance = Clearance(check_dataset(dataset), person, mark, clock.now(), by, until)
         with self._database.write() as connection:
             _held(connection, dataset)
+            known = store.clearances_of(connection, dataset)
+            before = next((c for c in known if (c.principal, c.mark) == (person, mark)), None)
             store.clear(connection, clearance)
-            audit.append(connection, by=by, action="clearance.give", subject=dataset, after=clearance)
+            told = {"before": before, "after": clearance}
+            audit.append(connection, by=by, action="clearance.give", subject=dataset, **told)
         return clearance
 
     def revoke(self, dataset: str, principal: str, mark: Mark, *, by: str) -> None:
@@ -398,7 +394,8 @@ class Datasets:
         with self._database.write() as connection:
             _held(connection, dataset)
             if not store.revoke(connection, dataset, principal, mark):
-                raise NotFoundError(f"{shown(principal)} has no clearance for {mark} columns of {dataset}.")
+                message = f"{shown(principal)} has no clearance for {mark} columns of {dataset}."
+                raise NotFoundError(message, f"See who has: yard data clearances {dataset}.")
             what = {"principal": principal, "mark": mark}
             audit.append(connection, by=by, action="clearance.revoke", subject=dataset, before=what)
 
@@ -429,6 +426,13 @@ def _add(
     found = store.version(connection, version.dataset, number)
     assert found is not None  # noqa: S101 - it was written in this transaction
     return found, existing is None
+
+
+def _ask_again(connection: Connection, dataset: str, source: Source, by: str) -> None:
+    before = _known(connection, dataset).source
+    if before != source:
+        store.set_source(connection, dataset, source)
+        audit.append(connection, by=by, action="dataset.source", subject=dataset, before=before, after=source)
 
 
 def _mark(

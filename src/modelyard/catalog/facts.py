@@ -33,6 +33,7 @@ from modelyard.store import (
     versions,
     watch,
 )
+from modelyard.store.rights import may_read
 
 DAY = timedelta(days=1)
 _FIRST = timedelta(days=30)  # the champion's first month, which `worse_by` compares with
@@ -59,7 +60,7 @@ def facts_of(connection: Connection, model: str, now: datetime) -> Facts:
         labelled=watch.labelled_since(connection, model, began) if retrain.new_rows else 0,
         findings=_findings(connection, model, began, now) if retrain.drift else (),
         performance=_performance(connection, policy, champion, now) if watches and champion else None,
-        new_data=tuple(_new_data(connection, recent)) if retrain.new_data else (),
+        new_data=tuple(_new_data(connection, recent, now)) if retrain.new_data else (),
         upstream=tuple(_upstream(connection, retrain.upstream, began)),
         cpu_seconds=sum((j.usage for j in recent if (j.ended_at or now) > now - DAY), Usage()).cpu_seconds,
     )
@@ -155,17 +156,20 @@ def pooled(days: Iterable[Performance], metric: AnyMetric) -> tuple[float, float
     return value ** (1 / power), spread
 
 
-def _new_data(connection: Connection, recent: Sequence[Job]) -> Iterator[tuple[str, int]]:
-    """The datasets of the last project that have a newer version than its job read."""
+def _new_data(connection: Connection, recent: Sequence[Job], now: datetime) -> Iterator[tuple[str, int]]:
+    """The datasets of the last project that have a newer version than its job read, and may be read still."""
     if not recent:
         return
+    person = jobs.sender(connection, recent[0])
     kept = projects.get(connection, recent[0].project)
     assert kept is not None  # noqa: S101 - a job's project is kept as long as the job
     read = {each.dataset: each.version for each in recent[0].data}
     for text in read_project(kept.description).train.data.values():
         name, fixed = dataset_of(text)
         found = datasets.get(connection, name)
-        if fixed is None and found is not None and name in read and found.latest > read[name]:
+        if fixed is not None or found is None or found.latest <= read.get(name, found.latest):
+            continue
+        if may_read(connection, name, recent[0].department, person, now):
             yield name, found.latest
 
 

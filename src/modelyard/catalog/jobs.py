@@ -88,6 +88,7 @@ class Jobs:
         code: str = "",
         parameters: Mapping[str, object] | None = None,
         may_read: Callable[[str], bool] = _anything,
+        may_see: Callable[[str], bool] = _anything,
         may_create_department: bool = False,
         sets_policy: bool = False,
     ) -> Job:
@@ -99,6 +100,7 @@ class Jobs:
             code: the commit that the files are of.
             parameters: instead of those of the same names in `yard.toml`.
             may_read: whether a dataset (`department/name`) may be read by who asks.
+            may_see: whether a model may be known to them.
             sets_policy: whether `[retrain]` and `[promote]` become the model's policy once it has succeeded.
 
         Raises:
@@ -110,7 +112,7 @@ class Jobs:
         if archive is None:
             with self._database.write() as connection:
                 kept = _last_project(connection, model)
-                _check_data(read_project(kept.description), may_read)
+                _check_rights(read_project(kept.description), may_read, may_see)
                 return enqueue(connection, kept, self.queue, said, asked, by=by, sets_policy=sets_policy)
         with self._database.read() as connection:  # before the bytes come in, not after
             _check_department(connection, model, may_create_department)
@@ -118,7 +120,8 @@ class Jobs:
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="publish-") as own:
             folder = Path(own) / "project"
             received = bundles.receive(archive, content_type, folder, self._limits)
-            kept = _kept(model, folder, received, by, may_read)
+            kept = _kept(model, folder, received, by)
+            _check_rights(read_project(kept.description), may_read, may_see)
             for file in received.files:
                 if self._blobs.put_file(folder / file.path) != (file.digest, file.size):
                     raise UnavailableError(f"{file.path} changed on the server.", "Send the project again.")
@@ -172,6 +175,14 @@ class Jobs:
         """One job."""
         with self._database.read() as connection:
             return _found(connection, job)
+
+    def job_of(self, model: str, job: int) -> Job:
+        """One job of a model; those of others look as if they were not there."""
+        with self._database.read() as connection:
+            found = jobs.get(connection, job)
+        if found is None or found.model != model:
+            raise NotFoundError(f"{model} has no job {job}.", f"See what there is: yard jobs {model}.")
+        return found
 
     def log(self, job: int, since: int = 0) -> LogPart:
         """A part of a job's log, from a character on."""
@@ -273,7 +284,7 @@ def subject(model: str, number: int) -> str:
     return f"{model}/jobs/{number}"
 
 
-def _kept(model: str, folder: Path, received: Received, by: str, may_read: Callable[[str], bool]) -> Kept:
+def _kept(model: str, folder: Path, received: Received, by: str) -> Kept:
     path = folder / PROJECT_FILE
     if not path.is_file():
         hint = "Write one; docs/training.md shows how."
@@ -287,18 +298,23 @@ def _kept(model: str, folder: Path, received: Received, by: str, may_read: Calla
     project = read_project(text)
     if project.model != model:
         raise InvalidError(
-            f"{PROJECT_FILE} is of the model {project.model}, and was sent to {model}.", file=PROJECT_FILE
+            f"{PROJECT_FILE} is of the model {project.model}, and was sent to {model}.",
+            "Send it to the model that it names.",
+            file=PROJECT_FILE,
         )
-    _check_data(project, may_read)
     return Kept(received.digest, model, text, received.size, clock.now(), by)
 
 
-def _check_data(project: Project, may_read: Callable[[str], bool]) -> None:
-    """Unknown and forbidden datasets look alike."""
+def _check_rights(project: Project, may_read: Callable[[str], bool], may_see: Callable[[str], bool]) -> None:
+    """Unknown and forbidden datasets and models look alike."""
     for text in project.train.data.values():
         dataset, _ = dataset_of(text)
         if not may_read(dataset):
             raise NotFoundError(f"There is no dataset {dataset}.", "See what there is: yard data list.")
+    for model in project.retrain.upstream if project.retrain else ():
+        if not may_see(model):
+            message = f"There is no model {model}, which [retrain] upstream names."
+            raise NotFoundError(message, "See what there is: yard models.")
 
 
 def _check_department(connection: Connection, model: str, may_create: bool) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from sqlalchemy import Connection
 
 from modelyard.catalog import looked_up
+from modelyard.catalog.people import need_department
 from modelyard.records import ledger as records
 from modelyard.records import money
 from modelyard.records.alerts import Happening
@@ -298,5 +299,5 @@ def _signature(connection: Connection, model: str) -> Signature:
 def _need_place(connection: Connection, place: str) -> None:
     if "/" in place:
         looked_up.known(connection, place)
-    elif not departments.exists(connection, place):
-        raise NotFoundError(f"There is no department {place}.")
+    else:
+        need_department(connection, place)

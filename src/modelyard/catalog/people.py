@@ -25,6 +25,7 @@ from modelyard.records.people import (
     PrincipalKind,
     Role,
     Token,
+    check_not_the_yard,
     check_person,
 )
 from modelyard.records.references import check_name, shown
@@ -385,7 +386,7 @@ def _draft(name: str, principal: str, role: Role, *, by: str) -> Token:
     return Token(
         id=0,
         name=words.label(name, "token name"),
-        principal=words.label(principal, "principal"),
+        principal=check_not_the_yard(words.label(principal, "principal")),
         role=role,
         department=None,
         created_at=clock.now(),

@@ -13,7 +13,7 @@ from modelyard.catalog.facts import facts_of
 from modelyard.catalog.jobs import Queue
 from modelyard.catalog.policies import TRIGGER, policy_of
 from modelyard.records.audit import YARD
-from modelyard.records.errors import BusyError, ConflictError, NotFoundError
+from modelyard.records.errors import BusyError, ConflictError, ForbiddenError, NotFoundError
 from modelyard.records.policies import Policy, Retrain
 from modelyard.records.refits import Story, refits_of
 from modelyard.records.triggers import Cause, Decision, Facts, Outlook, Request
@@ -109,7 +109,7 @@ class Refits:
             job = training.again(
                 connection, model, self._queue, by=YARD, reason=decision.words, trigger=cause
             )
-        except (NotFoundError, BusyError) as error:
+        except (NotFoundError, BusyError, ForbiddenError) as error:
             return f"{decision.words} It cannot begin: {error}", now + _LATER
         refits.follow(connection, model, job.id)
         told = {"job": job.id, "causes": decision.causes, "words": decision.words}

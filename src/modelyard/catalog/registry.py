@@ -26,12 +26,24 @@ from modelyard.catalog.provenance import Provenance, Signer
 from modelyard.catalog.refits import Refits
 from modelyard.catalog.rollouts import Rollouts
 from modelyard.catalog.scans import Scans
+from modelyard.records.datasets import LINEAGE
 from modelyard.records.errors import ConflictError, NotFoundError, UnavailableError
 from modelyard.records.models import AliasChange, Bundle, File, Model, Version, VersionState
 from modelyard.records.provenance import What
 from modelyard.records.references import CHAMPION, Reference, check_name
 from modelyard.records.rollouts import ModelRoutes, RouteTable, ServedVersion
-from modelyard.store import aliases, audit, capacities, departments, models, rights, rollouts, state, versions
+from modelyard.store import (
+    aliases,
+    audit,
+    capacities,
+    datasets,
+    departments,
+    models,
+    rights,
+    rollouts,
+    state,
+    versions,
+)
 from modelyard.store.aliases import Cause
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
@@ -131,7 +143,8 @@ class Registry:
             if existing := self._existing(version):
                 return self._same(existing, also, by), False
             self._keep(received, folder)
-        return self._add(version, received, wanted, also, may_create_department=may_create_department)
+        known = lineage or {}
+        return self._add(version, received, wanted, known, also, may_create_department=may_create_department)
 
     def _existing(self, version: Version) -> Version | None:
         with self._database.read() as connection:
@@ -162,11 +175,12 @@ class Registry:
                 message = f"{file.path} changed on the server while it was published."
                 raise UnavailableError(message, "Publish again.")
 
-    def _add(
+    def _add(  # what comes in, what is wanted of it, and what the yard knows of it
         self,
         version: Version,
         received: Received,
         wanted: Wanted | None,
+        known: Mapping[str, str],
         also: Also | None,
         *,
         may_create_department: bool,
@@ -186,6 +200,7 @@ class Registry:
                 return existing, False
             number = models.next_number(connection, model)
             versions.add(connection, version, number, received.files, wanted)
+            datasets.add_lineage(connection, model, number, _trained_on(connection, version, known))
             told = {"digest": version.digest, "size": version.size, "alias": wanted and wanted.alias}
             audit.append(connection, by=by, action="version.publish", subject=f"{model}/{number}", after=told)
             if is_new_model:
@@ -362,6 +377,20 @@ def _before(connection: Connection, model: str) -> int:
 
 def _with_lineage(bundle: Bundle, lineage: Mapping[str, str]) -> Bundle:
     return msgspec.structs.replace(bundle, lineage={**bundle.lineage, **lineage})
+
+
+def _trained_on(connection: Connection, version: Version, known: Mapping[str, str]) -> dict[str, str]:
+    """The lineage that the yard acts on: what it knows itself, and of what the bundle says the datasets that
+    the publisher may read. A bundle that names another's data learns nothing of it, nor whether it is there.
+    """
+    department, by, now = version.model.split("/")[0], version.created_by, clock.now()
+    said = {
+        key: number
+        for key, number in version.bundle.lineage.items()
+        if key.startswith(LINEAGE)
+        and rights.may_read(connection, key.removeprefix(LINEAGE), department, by, now)
+    }
+    return {**said, **known}
 
 
 def _sweep(scratch: Path) -> None:

@@ -267,12 +267,14 @@ class Signing:
     def _verify(self, name: str, password: str) -> None:
         with self._database.read() as connection:
             hashed = passwords.get(connection, name)
+            person = principals.get(connection, name) if hashed else None
         try:
             _HASHER.verify(hashed or _NOBODY, password)
         except (VerificationError, InvalidHashError):
             hashed = None
-        if hashed is None:
-            self._refused(name, "wrong name or password")
+        is_disabled = person is not None and person.disabled_at is not None
+        if hashed is None or is_disabled:
+            self._refused(name, "wrong name or password" if hashed is None else "disabled")
             raise UnauthenticatedError(_WRONG, "Try again, or ask an administrator for a link to reset it.")
         if _HASHER.check_needs_rehash(hashed):
             with self._database.write(unaudited="the password stays") as connection:

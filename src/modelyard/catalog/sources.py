@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from sqlalchemy import Connection
+
 from modelyard.catalog import clock
 from modelyard.catalog.datasets import Datasets
+from modelyard.catalog.people import need_department
 from modelyard.records.datasets import DataConnection, DatasetVersion, Origin, Source, check_dataset
 from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.references import check_name, shown
-from modelyard.store import audit, departments
+from modelyard.store import audit
 from modelyard.store import datasets as store
 from modelyard.store.database import Database
 from modelyard.store.secrets import Secrets
@@ -71,19 +74,20 @@ class Sources:
         )
         sealed = self._secrets.seal(address.encode(), _context(department, name))
         with self._database.write() as connection:
-            if not departments.exists(connection, department):
-                raise NotFoundError(f"There is no department {department}.")
+            need_department(connection, department)
+            before, place = _address(connection, department, name), f"{department}/{name}"
             store.put_connection(connection, record, sealed)
-            place = f"{department}/{name}"
-            audit.append(connection, by=by, action="connection.put", subject=place, after=record.address)
+            told = {"before": before, "after": record.address}
+            audit.append(connection, by=by, action="connection.put", subject=place, **told)
         return record
 
     def disconnect(self, department: str, name: str, *, by: str) -> None:
         """Forget a connection; what came from it stays."""
         with self._database.write() as connection:
+            before, place = _address(connection, department, name), f"{department}/{name}"
             if not store.drop_connection(connection, department, name):
                 raise _unknown(department, name)
-            audit.append(connection, by=by, action="connection.drop", subject=f"{department}/{name}")
+            audit.append(connection, by=by, action="connection.drop", subject=place, before=before)
 
     def snapshot(
         self, dataset: str, name: str | None = None, query: str | None = None, *, by: str, why: str = ""
@@ -128,6 +132,11 @@ class Sources:
             hint = "Name a connection and a query: yard data snapshot --connection NAME --query FILE."
             raise InvalidError(f"{dataset} did not come from a database.", hint)
         return source
+
+
+def _address(connection: Connection, department: str, name: str) -> str | None:
+    """What is shown of a connection's address, or None where there is none."""
+    return next((c.address for c in store.connections(connection, department) if c.name == name), None)
 
 
 def _context(department: str, name: str) -> str:

@@ -141,7 +141,8 @@ def gunzip(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         for chunk in chunks:
             taken += len(chunk)
             if taken > limit:
-                raise TooLargeError(f"The archive is over the limit of {limit} bytes.")
+                message = f"The archive is over the limit of {limit} bytes."
+                raise TooLargeError(message, "Leave out what is not needed.")
             rest: bytes = chunk
             while rest and not inflate.eof:
                 if piece := inflate.decompress(rest, PIECE):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from modelyard.catalog import words
+from modelyard.catalog import clock, words
 from modelyard.catalog.capacities import set_capacity
 from modelyard.catalog.hosts import are_approved, command
 from modelyard.catalog.jobs import DUTY, Queue, subject
@@ -19,10 +19,11 @@ from modelyard.records.errors import ForbiddenError
 from modelyard.records.jobs import MOST_ATTEMPTS, Input, Job, JobState, Point, Usage
 from modelyard.records.models import Version
 from modelyard.records.policies import Promote
-from modelyard.records.projects import Project, read_project
+from modelyard.records.projects import Project, dataset_of, read_project
 from modelyard.store import audit, departments, duties, jobs, models, projects
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
+from modelyard.store.rights import may_read
 
 GATE = "gate"
 _KEPT_LOG = 8_000_000  # characters: of a longer log the beginning goes
@@ -87,8 +88,8 @@ class Training:
                 job = _failed_under(connection, job, None, "its engine died", now)
                 if not job.state.goes_on:
                     return None
-            if why := _why_end(connection, job):
-                _end(connection, job, Ending(JobState.CANCELLED, why), now)
+            if ending := _unbegun(connection, job):
+                _end(connection, job, ending, now)
                 return None
             if not are_approved(connection, job):
                 told = f"waits for an owner of {job.department} to approve its hosts: {command(job)}"
@@ -115,13 +116,13 @@ class Training:
                 metrics = found.metrics | {p.name: p.value for p in news.points}
                 usage = news.usage or found.usage
                 jobs.change(connection, msgspec.structs.replace(found, metrics=metrics, usage=usage))
-            return _why_end(connection, found)
+            return _why_end(connection, found) or _closed(connection, found)
 
     def why_end(self, job: int) -> str:
         """Why a running job is to end, in words, or ""."""
         with self._database.read() as connection:
             found = jobs.get(connection, job)
-            return _why_end(connection, found) if found else ""
+            return _why_end(connection, found) or _closed(connection, found) if found else ""
 
     def say(self, duty: Duty, job: int, progress: str, data: Sequence[Input] | None = None) -> None:
         """Say what happens now; and, once they are laid out, which data the job gets."""
@@ -188,6 +189,14 @@ class Training:
             duties.ensure(connection, GATE, name, now)
 
 
+def _unbegun(connection: Connection, job: Job) -> Ending | None:
+    """How a job ends that must not begin; None if it may."""
+    if why := _why_end(connection, job):
+        return Ending(JobState.CANCELLED, why)
+    closed = _closed(connection, job)  # a failure, so that somebody is told: the yard may have begun it
+    return Ending(JobState.FAILED, closed) if closed else None
+
+
 def _why_end(connection: Connection, job: Job) -> str:
     """A person said so, or the department may not bring code any more, or not these hosts."""
     if job.cancelled_by:
@@ -201,15 +210,32 @@ def _why_end(connection: Connection, job: Job) -> str:
     return ""
 
 
+def _closed(connection: Connection, job: Job) -> str:
+    """Which dataset of others it may not read any more, in words, or ""."""
+    person, now = jobs.sender(connection, job), clock.now()
+    for text in _project(connection, job).train.data.values():
+        dataset, _ = dataset_of(text)
+        if not may_read(connection, dataset, job.department, person, now):
+            return (
+                f"Neither {job.department} nor {person} may read the dataset {dataset} any more. Its owners "
+                f"grant it: yard grant give {dataset} --dataset --right read-data --to {job.department}."
+            )
+    return ""
+
+
+def _project(connection: Connection, job: Job) -> Project:
+    kept = projects.get(connection, job.project)
+    assert kept is not None  # noqa: S101 - a job's project is kept as long as the job
+    return read_project(kept.description)
+
+
 def _held(connection: Connection, duty: Duty) -> Job | None:
     duties.hold(connection, duty)
     return jobs.get(connection, int(duty.subject), lock=True)
 
 
 def _begun(connection: Connection, job: Job, now: datetime) -> Begun:
-    kept = projects.get(connection, job.project)
-    assert kept is not None  # noqa: S101 - a job's project is kept as long as the job
-    project = read_project(kept.description)
+    project = _project(connection, job)
     job = msgspec.structs.replace(
         job,
         state=JobState.RUNNING,
@@ -270,9 +296,7 @@ def _end(connection: Connection, job: Job, ending: Ending, now: datetime) -> Job
 
 def _set_policy(connection: Connection, job: Job) -> None:
     """What `yard.toml` says becomes the model's policy; a table that it does not have stays as it was."""
-    kept = projects.get(connection, job.project)
-    assert kept is not None  # noqa: S101 - a job's project is kept as long as the job
-    project, before = read_project(kept.description), policy_of(connection, job.model)
+    project, before = _project(connection, job), policy_of(connection, job.model)
     retrain, promote = project.retrain or before.retrain, project.promote or before.promote
     set_policy(connection, job.model, retrain, promote, by=job.by, source=f"job {job.id}")
     if project.serve is not None:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +15,18 @@ from modelyard.cli import output
 from modelyard.cli.job_calls import JobCalls
 from modelyard.cli.models import Why
 from modelyard.cli.sdk import open_yard
+from modelyard.cli.stories import print_refit, story_of, told_outlook
 from modelyard.records import spans
-from modelyard.records.errors import InvalidError
+from modelyard.records.errors import InvalidError, NotFoundError
 from modelyard.records.jobs import Job, JobState, Point
 from modelyard.records.models import VersionState
 from modelyard.records.projects import Parameter
 from modelyard.records.references import Reference
+from modelyard.records.refits import Story
 from modelyard.records.spans import span
+
+if TYPE_CHECKING:
+    from modelyard.client.connection import Connection  # brings httpx: `yard --help` does without
 
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="A job's number.", show_default=False)]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print its log until it ends.")]
@@ -70,7 +75,7 @@ def jobs(
     most: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 30,
     as_json: output.Json = False,
 ) -> None:
-    """List jobs, newest first.
+    """List jobs, newest first; of one model with what is to come next, and when.
 
     Example: yard jobs finance/fuel-cost --state failed
     """
@@ -79,7 +84,8 @@ def jobs(
         told["model"] = Reference.parse(model).model
     if state is not None:
         told["state"] = state.value
-    found = JobCalls(open_yard().connection).jobs(**told)
+    connection = open_yard().connection
+    found = JobCalls(connection).jobs(**told)
     if as_json:
         output.print_json(found)
         return
@@ -89,6 +95,8 @@ def jobs(
     )
     if not found:
         output.note("There is no such job. `yard train DIR` makes one.")
+    elif model is not None and (outlook := _story(connection, model).outlook):
+        output.print_facts([("\nnext refit", told_outlook(outlook))])
 
 
 def job(
@@ -97,11 +105,12 @@ def job(
     follow: Follow = False,
     as_json: output.Json = False,
 ) -> None:
-    """Show a job: what led to it, what it took, what it measured and how it ended.
+    """Show a job: what led to it, what it took and measured, how it ended, and what became of its version.
 
     Example: yard job 17 --follow
     """
-    calls = JobCalls(open_yard().connection)
+    connection = open_yard().connection
+    calls = JobCalls(connection)
     found = calls.job(number)
     if log or follow:
         _follow(calls, found, quiet=False, follow=follow)
@@ -114,6 +123,17 @@ def job(
     _print_job(found)
     if points := calls.points(found):
         _print_points(points)
+    for refit in _story(connection, found.model).refits:
+        if refit.job == found.id:
+            print_refit(refit)
+
+
+def _story(connection: Connection, model: str) -> Story:
+    """The model's refits; none as long as there is no version of it."""
+    try:
+        return story_of(connection, model)
+    except NotFoundError:
+        return Story(None, [])
 
 
 def compare(

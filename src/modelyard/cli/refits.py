@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.cli import output
 from modelyard.cli.models import Model
 from modelyard.cli.sdk import open_yard
-from modelyard.cli.stories import print_refit, story_of
+from modelyard.cli.stories import print_refit, story_of, told_outlook
 from modelyard.cli.suggest import suggestions
 
 
@@ -21,8 +21,7 @@ def refits(model: Model, as_json: output.Json = False) -> None:
         output.print_json(story)
         return
     if story.outlook is not None:
-        again = f" It looks again at {output.when(story.outlook.next_at)}." if story.outlook.next_at else ""
-        output.print_facts([("next refit", f"{story.outlook.words}{again}")])
+        output.print_facts([("next refit", told_outlook(story.outlook))])
     for refit in story.refits:
         print_refit(refit)
     if not story.refits:

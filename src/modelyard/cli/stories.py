@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from modelyard.cli import output
 from modelyard.records.references import Reference
 from modelyard.records.refits import Refit, Story
+from modelyard.records.triggers import Outlook
 
 if TYPE_CHECKING:
     from modelyard.client.connection import Connection  # brings httpx: `yard --help` does without
@@ -21,6 +22,12 @@ def print_refit(refit: Refit) -> None:
     """One refit under a line of its own."""
     what = "no version" if refit.version is None else f"version {refit.version}"
     output.print_facts([("\nrefit", f"{what}, {output.when(refit.at)}"), *refit_rows(refit)])
+
+
+def told_outlook(outlook: Outlook) -> str:
+    """What was decided last about the next refit, and when it is looked at again."""
+    again = f" It looks again at {output.when(outlook.next_at)}." if outlook.next_at else ""
+    return outlook.words + again
 
 
 def refit_rows(refit: Refit) -> list[tuple[str, object]]:

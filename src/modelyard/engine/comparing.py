@@ -16,7 +16,7 @@ from modelyard.catalog.expressions import own_table
 from modelyard.catalog.frames import series
 from modelyard.catalog.gates import Case
 from modelyard.engine.checks import ask
-from modelyard.engine.heldout import MOST, HeldOutRows, columns_beside, numbers, outcomes, texts
+from modelyard.engine.heldout import MOST, HeldOutRows, columns_beside, numbers, outcomes, texts, untold
 from modelyard.loop.gate import CannotCompareError, Compared, FailsError, Side
 from modelyard.loop.scores import Answers, Doubles, label_text
 from modelyard.records.errors import (
@@ -68,12 +68,17 @@ class _Asked(Struct):
     seconds: float = 0.0
 
 
-class _Rows(Struct, frozen=True):
-    """The held-out rows: as the champion's inputs, the columns beside them, and what came (None: unknown)."""
+class Rows(Struct, frozen=True):
+    """The held-out rows: as the champion's inputs, the columns beside them, and what came (None: unknown).
+
+    Attributes:
+        marked: columns whose values a verdict does not tell.
+    """
 
     inputs: Inputs
     beside: dict[str, list[object]]
     came: list[object]
+    marked: frozenset[str] = frozenset()
 
 
 class Comparing:
@@ -110,7 +115,8 @@ class Comparing:
         if not inputs.count:
             raise CannotCompareError("The hold-out has no rows.", "Hold out more: [promote] holdout.")
         beside = columns_beside(inputs)
-        rows = _Rows(inputs, beside, outcomes(beside, target))
+        marked = self._rows.marked(case.verdict.model, case.verdict.held_out)
+        rows = Rows(inputs, beside, outcomes(beside, target), marked)
         try:
             mine = inputs if champion is None else read(InputPlan(candidate.bundle.signature, MOST))
         except InvalidError as error:
@@ -211,7 +217,7 @@ def _time(asking: Sequence[_Asking], answered: Sequence[_Asked]) -> None:
 
 
 def _compared(
-    case: Case, rows: _Rows, sides: Sequence[tuple[Version, Inputs]], answered: Sequence[_Asked]
+    case: Case, rows: Rows, sides: Sequence[tuple[Version, Inputs]], answered: Sequence[_Asked]
 ) -> Compared:
     """The rows that can be compared: with an outcome, and answered by both."""
     mine, *theirs = answered
@@ -233,7 +239,7 @@ def _compared(
     return Compared(
         signature=signature,
         came=came,
-        slices=_slices(case.promote, sides[-1][0], rows, both),
+        slices=slices_of(case.promote, sides[-1][0].bundle.signature, rows, both),
         candidate=candidate,
         champion=champion[0] if champion else None,
         left_out=int((~askable).sum()),
@@ -257,13 +263,20 @@ def _table(  # which version, what it was asked and answered, which rows of that
     return own_table(table.with_columns(pl.Series(ACTUAL, came)), signature)
 
 
-def _slices(promote: Promote, read_as: Version, rows: _Rows, both: NDArray[np.bool_]) -> dict[str, list[str]]:
-    """The slice columns' texts, of the model's own columns or of those beside them.
+def slices_of(
+    promote: Promote, signature: Signature, rows: Rows, both: NDArray[np.bool_]
+) -> dict[str, list[str]]:
+    """The slice columns' texts, of the model's own columns or of those beside them; of a marked column none
+    is told, for verdicts are for everybody who may see the model.
+
+    Args:
+        signature: that the rows were read against.
+        both: which rows are compared.
 
     Raises:
         CannotCompareError: a slice column is not there.
     """
-    plan = InputPlan(read_as.bundle.signature, MOST)
+    plan = InputPlan(signature, MOST)
     places = {column.name: place for place, column in enumerate(plan.columns)}
     columns = plan.columns_of([rows.inputs])
     found = {}
@@ -274,7 +287,8 @@ def _slices(promote: Promote, read_as: Version, rows: _Rows, both: NDArray[np.bo
                 f"The held-out rows have no column {shown(name)}, which [promote] slices names.",
                 "Correct the policy, or give rows that have it.",
             )
-        found[name] = texts([value for value, keep in zip(values, both, strict=True) if keep])
+        told = texts([value for value, keep in zip(values, both, strict=True) if keep])
+        found[name] = untold(told) if name in rows.marked else told
     return found
 
 

@@ -40,6 +40,11 @@ class HeldOutRows:
         self._datasets = datasets
         self._scratch = scratch
 
+    def marked(self, model: str, held_out: HeldOut) -> frozenset[str]:
+        """The columns whose values are not told: those marked in the data of the model or of these rows."""
+        own = self._datasets.dataset(held_out.dataset).marks if held_out.dataset else {}
+        return frozenset({**self._datasets.marks_of_model(model), **own})
+
     def reader(self, held_out: HeldOut, promote: Promote) -> Read:
         """What reads these rows against a signature, as often as is wanted.
 
@@ -116,3 +121,13 @@ def numbers(values: list[object], target: str) -> Doubles:
 def texts(values: list[object]) -> list[str]:
     """Values as texts, the same from CSV and from Parquet; a missing one is empty."""
     return ["" if value is None else label_text(value) for value in values]
+
+
+def untold(values: list[str]) -> list[str]:
+    """The values of a marked column: told apart, and not told.
+
+    >>> untold(["Anna", "Ben", "Anna"])
+    ['value 1 (marked)', 'value 2 (marked)', 'value 1 (marked)']
+    """
+    names = {value: f"value {number} (marked)" for number, value in enumerate(dict.fromkeys(values), 1)}
+    return [names[value] for value in values]

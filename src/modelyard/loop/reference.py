@@ -17,12 +17,11 @@ from modelyard.records.errors import YardError
 from modelyard.records.models import Version
 from modelyard.records.predictions import INPUT
 from modelyard.records.signatures import ColumnType
-from modelyard.store import segments
+from modelyard.store import datasets, segments
 from modelyard.store.database import Database
 
 _FIRST = 2_000  # predictions of a version that become its reference where there is no training data
 _MOST_TRAINING = 200_000  # rows of a dataset that become one
-_DATASET = "dataset:"
 _TEXTS = (ColumnType.STRING, ColumnType.BOOL)
 
 
@@ -59,11 +58,9 @@ class References:
         return found if trained else None
 
     def _of_training(self, version: Version) -> Yardstick | None:
-        lineage = version.bundle.lineage
-        for key in sorted(lineage):
-            if not key.startswith(_DATASET) or not lineage[key].isdigit():
-                continue
-            name, number = key.removeprefix(_DATASET), int(lineage[key])
+        with self._database.read() as connection:
+            known = datasets.datasets_of(connection, version.model)
+        for name, number in [(t.dataset, t.dataset_version) for t in known if t.version == version.version]:
             with TemporaryDirectory(dir=self._scratch, prefix="profile-") as folder:
                 path = Path(folder) / "data.parquet"
                 try:

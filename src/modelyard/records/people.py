@@ -12,6 +12,7 @@ from typing import Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from modelyard.records.audit import YARD
 from modelyard.records.errors import InvalidError
 from modelyard.records.references import shown
 
@@ -313,12 +314,24 @@ def check_person(name: str) -> str:
         InvalidError: it is none. One spelling alone, so that nobody can pass for another.
     """
     if _PERSON.fullmatch(name):
-        return name
+        return check_not_the_yard(name)
     raise InvalidError(
         f"{shown(name)} cannot be a person's name here.",
         "Use 1 to 200 small letters, digits and . _ @ + -, as in maria or maria@example.com.",
         field="name",
     )
+
+
+def check_not_the_yard(name: str) -> str:
+    """The name itself, unless it is that under which the yard acts by itself.
+
+    Raises:
+        InvalidError: it is: histories and the audit would say of a person that the yard did it.
+    """
+    if name.casefold() != YARD:
+        return name
+    hint = "Take another name."
+    raise InvalidError(f"{shown(name)} is what the yard calls itself in its histories.", hint, field="name")
 
 
 def matrix_rows() -> Mapping[Need, tuple[bool, ...]]:

@@ -107,6 +107,18 @@ def marks(connection: Connection, names: Iterable[str]) -> dict[str, dict[str, M
     return {row.dataset: _marks.decode(row.marks) for row in connection.execute(query)}
 
 
+def marks_of_model(connection: Connection, model: str) -> dict[str, Mark]:
+    """The marks of columns in the data that any version of a model was trained on; by a column's name the
+    strictest.
+    """
+    strictest: dict[str, Mark] = {}
+    for own in marks(connection, {t.dataset for t in datasets_of(connection, model)}).values():
+        for column, mark in own.items():
+            if strictest.get(column) is not Mark.SECRET:
+                strictest[column] = mark
+    return strictest
+
+
 def set_source(connection: Connection, dataset: str, source: Source | None) -> None:
     """Keep where a dataset's next snapshot comes from."""
     connection.execute(update(datasets).where(datasets.c.dataset == dataset).values(source=_json(source)))
@@ -177,7 +189,7 @@ def sealed(connection: Connection, department: str, name: str) -> bytes | None:
 
 
 def add_lineage(connection: Connection, model: str, version: int, lineage: Mapping[str, str]) -> None:
-    """Keep which datasets a version of a model was trained on, as its bundle says."""
+    """Keep which datasets a version of a model was trained on."""
     rows = [
         {"model": model, "version": version, "dataset": dataset, "dataset_version": number}
         for dataset, number in trained_on(lineage)
@@ -197,9 +209,10 @@ def trained(connection: Connection, dataset: str, number: int | None = None) -> 
 
 
 def datasets_of(connection: Connection, model: str) -> list[TrainedModel]:
-    """The datasets that the versions of a model were trained on."""
+    """The datasets that the versions of a model were trained on, by name."""
     query = select(version_datasets).where(version_datasets.c.model == model)
-    return [TrainedModel(r.model, r.version, r.dataset, r.dataset_version) for r in connection.execute(query)]
+    rows = connection.execute(query.order_by(version_datasets.c.dataset))
+    return [TrainedModel(r.model, r.version, r.dataset, r.dataset_version) for r in rows]
 
 
 def _is_connection(department: str, name: str) -> ColumnElement[bool]:

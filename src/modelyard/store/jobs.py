@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from modelyard.records.audit import YARD
 from modelyard.records.jobs import Input, Job, JobState, Point, Usage
 from modelyard.records.projects import Parameter
 from modelyard.store.database import insert_missing
@@ -60,6 +61,15 @@ def latest(connection: Connection, model: str) -> Job | None:
     query = select(jobs).where(jobs.c.model == model).order_by(jobs.c.id.desc()).limit(1)
     row = connection.execute(query).first()
     return None if row is None else _record(row)
+
+
+def sender(connection: Connection, job: Job) -> str:
+    """Whose work a job is: of one that the yard began, who sent its project last."""
+    if job.by != YARD:
+        return job.by
+    mine = (jobs.c.model == job.model) & (jobs.c.project == job.project) & (jobs.c.by != YARD)
+    query = select(jobs.c.by).where(mine, jobs.c.id < job.id).order_by(jobs.c.id.desc()).limit(1)
+    return connection.scalar(query) or job.by
 
 
 def of_version(connection: Connection, model: str, version: int) -> Job | None:

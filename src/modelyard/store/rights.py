@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from modelyard.records.people import Grant, Held, with_shares
+from modelyard.records.people import RIGHTS, Grant, Held, Kind, Need, thing_of, with_shares
 from modelyard.store import principals, sessions, shares, tokens
 
 
@@ -35,3 +35,23 @@ def grants(connection: Connection, at: datetime) -> dict[str, Grant]:
             ends = session.expires_at.timestamp()
             found[session.digest] = replace(grant, expires=min(ends, grant.expires or ends))
     return found
+
+
+def may_read(connection: Connection, dataset: str, department: str, person: str, at: datetime) -> bool:
+    """Whether a department's work may read a dataset now.
+
+    Its own it may; of others those granted to the department, and those that the person may read whose work
+    it is.
+    """
+    if dataset.partition("/")[0] == department:
+        return True
+    given, thing = shares.valid(connection, at), thing_of(Kind.DATASET, dataset)
+    if any(
+        share.thing == thing and share.to_department == department and Need.READ_DATA in RIGHTS[share.right]
+        for share in given
+    ):
+        return True
+    if person in principals.disabled(connection):
+        return False
+    held = principals.all_held(connection).get(person, Held())
+    return with_shares(held.grant(person), given).allows_dataset(Need.READ_DATA, dataset)

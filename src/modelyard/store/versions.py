@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, sele
 from modelyard.records.models import Bundle, File, Version, VersionState
 from modelyard.records.rollouts import ServedVersion
 from modelyard.records.signatures import Signature
-from modelyard.store import aliases, datasets
+from modelyard.store import aliases
 from modelyard.store.schema import version_files, versions
 
 
@@ -59,7 +59,6 @@ def add(
     connection.execute(insert(versions), row)
     rows = [place | {"path": f.path, "size": f.size, "digest": f.digest} for f in files]
     connection.execute(insert(version_files), rows)
-    datasets.add_lineage(connection, version.model, number, version.bundle.lineage)
 
 
 def get(connection: Connection, model: str, number: int) -> Version | None:

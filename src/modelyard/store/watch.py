@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from modelyard.records.policies import Level
 from modelyard.records.predictions import Finding, Labelled, Performance, Waiting
+from modelyard.store.datasets import marks_of_model
 from modelyard.store.schema import findings, labelled, labels, performance
 from modelyard.store.schema import waiting as waits
 
@@ -101,7 +102,8 @@ def performances(
     Args:
         version: of this one, or of all.
         metric: this one, or all.
-        slices: those of slices as well.
+        slices: those of slices as well; not by columns that are marked in the data of the model, for a
+            slice names a value.
         since, until: of the days, None for no bound; `until` is not in it.
     """
     wanted = [performance.c.model == model]
@@ -116,9 +118,10 @@ def performances(
     if until is not None:
         wanted.append(performance.c.day < until)
     order = (performance.c.day, performance.c.version, performance.c.metric, performance.c.slice)
-    return [
-        _performance(row) for row in connection.execute(select(performance).where(*wanted).order_by(*order))
-    ]
+    rows = connection.execute(select(performance).where(*wanted).order_by(*order))
+    found = [_performance(row) for row in rows]
+    marked = marks_of_model(connection, model) if slices else {}
+    return [each for each in found if each.slice.partition("=")[0] not in marked]
 
 
 def put_performance(

@@ -13,6 +13,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Stream
 
+from modelyard.api.auth import while_allowed
 from modelyard.api.services import Services
 from modelyard.catalog.audit import to_csv
 from modelyard.records.audit import YARD, Query, Verified
@@ -59,7 +60,8 @@ async def export_audit(
     note = partial(services.audit.note, by=grant.principal, action="audit.export", subject=YARD, after=query)
     await asyncio.to_thread(note)
     headers = HEADERS | {"Content-Disposition": 'attachment; filename="audit.csv"'}
-    return Stream(to_csv(services.audit.every(query)), headers=headers, media_type="text/csv")
+    entries = while_allowed(request, to_csv(services.audit.every(query)))
+    return Stream(entries, headers=headers, media_type="text/csv")
 
 
 async def _page(

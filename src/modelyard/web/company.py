@@ -10,7 +10,9 @@ import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
+from modelyard.api.errors import tell_refused
 from modelyard.api.services import Services
+from modelyard.catalog.signing import Identity
 from modelyard.records.errors import NotFoundError, UnauthenticatedError, YardError
 from modelyard.records.people import Need
 from modelyard.web.behind import Behind
@@ -48,9 +50,7 @@ async def from_company(
     """Back from the provider: a session, if this browser asked for it and the provider knows who it is."""
     company = _company(behind)
     try:
-        asked = _asked(request, behind)
-        redirect = behind.site.url(request.scope) + BACK
-        identity = await company.finish(request.query_params.get("code", ""), redirect, asked)
+        asked, identity = await _identity(request, behind, company)
         came = await asyncio.to_thread(services.signing.by_identity, identity)
         await services.refresh()
     except YardError as error:
@@ -59,6 +59,16 @@ async def from_company(
         answer = begin(go(request, safe_next(asked.after)), request, behind.site, came)
     answer.cookies.append(cookie(request, behind.site, _COOKIE, "", 0))
     return answer
+
+
+async def _identity(request: PageRequest, behind: Behind, company: Accounts) -> tuple[Asked, Identity]:
+    try:
+        asked = _asked(request, behind)
+        redirect = behind.site.url(request.scope) + BACK
+        return asked, await company.finish(request.query_params.get("code", ""), redirect, asked)
+    except UnauthenticatedError as error:
+        tell_refused(request.scope, error, request.scope["state"].get("request_id", ""))
+        raise
 
 
 def _company(behind: Behind) -> Accounts:

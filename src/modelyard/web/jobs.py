@@ -17,7 +17,6 @@ from modelyard.api.services import Services
 from modelyard.records.errors import InvalidError, NotFoundError, YardError
 from modelyard.records.jobs import Job, JobState
 from modelyard.records.people import Grant, Need
-from modelyard.records.references import Reference
 from modelyard.web import runs
 from modelyard.web.look import go, page
 from modelyard.web.models import ROOT, SEE
@@ -74,11 +73,13 @@ async def compare_jobs(
     asked = dict.fromkeys(number_of(text, "job") for text in request.query_params.getall("of", []))
     if not 1 < len(asked) <= runs.MOST:
         raise InvalidError(f"{len(asked)} jobs are chosen.", f"Tick 2 to {runs.MOST} of the list.")
-    seen = grant.seen
-    found = [await asyncio.to_thread(services.jobs.job, number) for number in sorted(asked)]
-    for job in found:
-        if seen is not None and job.department not in seen:
-            raise NotFoundError(f"There is no job {job.id}.", "See what there is: Jobs.")
+    find = partial(services.jobs.jobs, grant.seen, most=1)
+    found = []
+    for number in sorted(asked):
+        job = next(iter(await asyncio.to_thread(partial(find, below=number + 1))), None)
+        if job is None or job.id != number:
+            raise NotFoundError(f"There is no job {number}.", "See what there is: Jobs.")
+        found.append(job)
     points = {job.id: (await asyncio.to_thread(services.jobs.points, job.id)) for job in found}
     rows = runs.rows(found)
     return page(
@@ -185,11 +186,7 @@ async def _told(services: Services, job: Job) -> dict[str, Any]:
 
 
 async def _job(services: Services, model: str, text: str) -> Job:
-    """A job of this model; one of another is as unknown as one that is not there."""
-    found = await asyncio.to_thread(services.jobs.job, number_of(text, "job"))
-    if found.model != Reference.parse(model).model:
-        raise NotFoundError(f"There is no job {found.id} of {model}.", "See what there is: Jobs.")
-    return found
+    return await asyncio.to_thread(services.jobs.job_of, model, number_of(text, "job"))
 
 
 HANDLERS = (list_jobs, compare_jobs, show_job, job_news, cancel_job, approve_hosts, train_again)

@@ -14,7 +14,7 @@ from litestar.response import Stream
 from modelyard.api.auth import identify
 from modelyard.api.services import Services
 from modelyard.records.errors import UnauthenticatedError, UnavailableError
-from modelyard.records.people import Grant, Need
+from modelyard.records.people import Need
 from modelyard.serving.routes import check_confirmed
 from modelyard.web import charts, words
 from modelyard.web.behind import Behind
@@ -31,14 +31,12 @@ async def live(
     request: PageRequest,
     services: NamedDependency[Services],
     behind: NamedDependency[Behind],
-    grant: NamedDependency[Grant],
 ) -> Stream:
     """Server-sent events for the models named in `of`, as far as one may see them."""
-    named = request.query_params.get("of", "").split(",")[:_MOST_NAMES]
-    seen = frozenset(name for name in named if name and grant.sees_model(name))
+    named = frozenset(filter(None, request.query_params.get("of", "").split(",")[:_MOST_NAMES]))
     signed = request.headers.get("authorization")
     return Stream(
-        _news(services, behind, seen, signed),
+        _news(services, behind, named, signed),
         media_type="text/event-stream; charset=utf-8",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -47,18 +45,19 @@ async def live(
 async def _news(
     services: Services, behind: Behind, models: frozenset[str], signed: str | None
 ) -> AsyncGenerator[bytes, None]:
-    """Each tick what has changed since the last; it ends when the rights do."""
+    """Each tick what has changed since the last in what one may see by then; it ends with the session."""
     sent: dict[str, dict[str, str]] = {}
     generation = services.table().generation
     began = time.monotonic()
     yield b"retry: 3000\n\n"
     while time.monotonic() < began + _LONGEST:
         came = await behind.pulse.next(_PATIENCE)
-        if not _still_known(services, signed):
+        seen = seen_of(services, models, signed)
+        if seen is None:
             yield b"event: gone\ndata: {}\n\n"
             return
         now = services.table().generation
-        told = {name: facts for name, facts in facts_of(behind, models).items() if sent.get(name) != facts}
+        told = {name: facts for name, facts in facts_of(behind, seen).items() if sent.get(name) != facts}
         sent |= told
         if told or now != generation:
             news = {"models": told, "changed": now != generation}
@@ -87,13 +86,14 @@ def _facts(pulse: Pulse, model: str) -> dict[str, str]:
     }
 
 
-def _still_known(services: Services, signed: str | None) -> bool:
+def seen_of(services: Services, models: frozenset[str], signed: str | None) -> frozenset[str] | None:
+    """Those of these models that whoever is signed in so may see now; None where nobody is any more."""
     try:
-        identify(signed, services.table())
+        grant = identify(signed, services.table())
         check_confirmed(services.table(), Need.SIGNED_IN)
     except (UnauthenticatedError, UnavailableError):
-        return False
-    return True
+        return None
+    return frozenset(filter(grant.sees_model, models))
 
 
 HANDLERS = (live,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import msgspec
@@ -146,8 +146,11 @@ class Company:
             if found.issuer != issuer:
                 raise _away(f"it calls itself {found.issuer!r}, not {issuer!r}")
             used = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
-            if not all(is_safe(address) for address in (*used, found.userinfo_endpoint or issuer)):
-                raise _away("it names addresses without TLS")
+            # This very machine is only where the operator has said that the provider is there.
+            schemes = {"https", urlsplit(issuer).scheme}
+            for address in (*used, found.userinfo_endpoint or issuer):
+                if not is_safe(address) or urlsplit(address).scheme not in schemes:
+                    raise _away("it names addresses without TLS")
             try:
                 self._keys = KeySet.import_key_set(await self._ask("GET", found.jwks_uri))  # type: ignore[arg-type]
             except (JoseError, ValueError, KeyError) as error:

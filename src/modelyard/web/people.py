@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from modelyard.api.changes import changed
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
-from modelyard.api.tokens import lifetime
+from modelyard.api.tokens import lifetime, no_more_rows
 from modelyard.records.errors import NotFoundError, YardError
 from modelyard.records.people import YARD_ROLES, Grant, Need, NewToken, Role, Token
 from modelyard.records.references import check_name
@@ -134,6 +134,7 @@ async def _create(
             department,
             lifetime(grant, wanted),
             by=grant.principal,
+            rows_per_second=no_more_rows(grant, None),
         )
     )
     await changed(services, made)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _PYTHON = re.compile(r"[0-9]+\.[0-9]+[0-9a-z.+]*")
 _OWN_MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _BUILD_SECONDS = 1800
 _LOG_SHOWN = 4000
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # What skl2onnx needs beside numpy and scikit-learn, which the environment has.
 _CONVERTER = ("skl2onnx", "onnx", "protobuf", "ml-dtypes", "typing-extensions")
 
@@ -164,7 +166,9 @@ def converter_for(program: str, python: str, folder: Path) -> str:
                 shutil.rmtree(home, ignore_errors=True)
                 wanted = [f"{name}=={version}" if version else name for name, version in pins.items()]
                 options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(home)]
-                command = [_find_uv(), "pip", "install", *options, "--python", program, *wanted]
+                # Not the environment's own interpreter: uv asks it what it is, outside of walls.
+                own = sys.executable if minor == _OWN_MINOR else minor
+                command = [_find_uv(), "pip", "install", *options, "--python", own, *wanted]
                 _run(
                     command, "the converter", "The native form goes on answering; see uv's words in the log."
                 )
@@ -207,14 +211,35 @@ def _build(home: Path, python: str, pins: dict[str, str], progress: Progress) ->
     )
     requirements = home / "requirements.txt"
     requirements.write_text("".join(f"{n}=={v}\n" if v else f"{n}\n" for n, v in sorted(pins.items())))
-    # Workers write no bytecode, so it is made here once: scikit-learn loads in a third of the time.
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--only-binary", ":all:"]
+    install = [uv, "pip", "install", "--quiet", "--only-binary", ":all:"]
     _run(
         [*install, "--python", str(home / "bin/python"), "-r", str(requirements)],
         "a package",
         "The log below is uv's. Publish from an environment whose packages an index has.",
     )
+    _compile(home)
     (home / "complete").write_text(minor)
+
+
+def _compile(home: Path) -> None:
+    """Make the bytecode once, for workers write none: scikit-learn loads in a third of the time with it.
+
+    Not by uv, whose compiler does what packages say in `.pth` files, and here there are no walls: with `-S`
+    nothing of a package is run. What cannot be compiled is left, as Python does.
+    """
+    command = [str(home / "bin/python"), "-I", "-S", "-m", "compileall", "-qq", "-j", "0", str(home / "lib")]
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(command, capture_output=True, timeout=_BUILD_SECONDS, check=False, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """What uv needs to find interpreters and indexes; nothing of the yard's own settings and secrets."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _KEPT or key.startswith(("UV_", "XDG_", "LC_")) or key.lower().endswith("_proxy")
+    }
+    return {**kept, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 
 
 def _find_uv() -> str:
@@ -236,7 +261,7 @@ def _run(command: list[str], what: str, hint: str) -> None:
             text=True,
             timeout=_BUILD_SECONDS,
             check=False,
-            env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"},
+            env=_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise EnvironmentBuildError(f"Installing {what} took over {_BUILD_SECONDS} s.") from error
