@@ -99,6 +99,7 @@ def test_a_model_is_tried_with_keys_alone(caller: Page) -> None:
     caller.keyboard.type("100")
     caller.keyboard.press("Enter")
     expect(caller.locator("#answer b")).to_have_text("201")
+    expect(caller.get_by_role("tab", selected=True)).to_be_visible()
     tab_to("tab")
     first = caller.get_by_role("tab", selected=True).inner_text()
     caller.keyboard.press("ArrowRight")

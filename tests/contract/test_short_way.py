@@ -367,27 +367,23 @@ def test_an_idle_connection_is_closed() -> None:
 
 def test_30_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing at all, a byte now and then, a second head without end; one that has asked keeps its line."""
-    monkeypatch.setattr(HeadsInTime, "head_seconds", 0.05)
 
     async def test(made: Shore) -> None:
         whole, asking = await made.send(request())
         assert (await read_answer(whole))[0] == 200
-        chatty, chatting = await made.send(b"POST /models/")
-        silent = [(await made.send())[0], (await made.send(request()[:40]))[0]]
         second, _ = await made.send(request(), b"POST /mo")
         assert (await read_answer(second))[0] == 200
-
-        async def chat() -> None:
-            while not chatting.is_closing():
-                chatting.write(b"a")
-                await asyncio.sleep(0.005)
-
-        chat_on = asyncio.create_task(chat())
+        dripping = [(await made.send(*pieces))[0] for pieces in ((), (request()[:40],), (b"P", b"O", b"S"))]
+        await turns()
+        looks = [one._look_at for one in made.protocols]
+        assert all(look and look.when() <= made.protocols[0].loop.time() + 30 for look in looks)
+        monkeypatch.setattr(HeadsInTime, "head_seconds", 0.0)  # the time is over
+        for one in made.protocols:
+            one._look()
         async with asyncio.timeout(20):
-            for reader in (*silent, second, chatty):
+            for reader in (second, *dripping):
                 with suppress(ConnectionError):
                     assert await reader.read() == b""
-        chat_on.cancel()
         asking.write(request())
         assert (await read_answer(whole))[0] == 200
 
