@@ -99,6 +99,14 @@ def test_a_difference_is_told_with_its_row() -> None:
         prove(form(lambda _: 0.0), form(lambda x: 0.99 if x == -1e9 else 0.0), [X], rows(), 30)
 
 
+def test_a_form_with_a_way_of_its_own_for_one_row_is_asked_that_way() -> None:
+    def ask(columns: tuple[ColumnData, ...], count: int) -> Frame:
+        return form(lambda x: x + (count == 1))(columns, count)
+
+    with pytest.raises(DiffersError, match="differs by 1 "):
+        prove(form(lambda x: x), ask, [X], rows(), 30)
+
+
 def test_what_one_refuses_the_other_must_refuse() -> None:
     def strict(x: float) -> float:
         if math.isinf(x):
