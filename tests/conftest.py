@@ -107,25 +107,27 @@ def pytest_configure() -> None:
         os.environ.setdefault("YARD_PROGRAM_JULIA", str(private))
 
 
-# A browser drops its connections when the machine gets another network interface, as those tests make them.
-_TOGETHER = {"browser": "network", "test_machines": "network"}
+# Modules that share one Ray cluster; and browsers with what makes network interfaces, for a browser drops its
+# connections when the machine gets another.
+_TOGETHER = {"test_grounds": "ray", "test_hands": "ray", "test_ray": "ray", "test_machines": "browser"}
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share what is made once a module stay in one process, so that it is made once."""
-    for item in items:
-        if item.get_closest_marker("xdist_group"):
-            continue
-        path = item.path
-        group = _TOGETHER.get(path.stem) or _TOGETHER.get(path.parent.name)
-        if group or path.parent.name == "journeys" or _shares(item):
-            item.add_marker(pytest.mark.xdist_group(group or f"{path.parent.name}-{path.stem}"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """A module's tests stay in one process, so that its yard is started once.
 
+    Modules come in the order of collection, short ones last. `--dist loadgroup` by itself would part them:
+    xdist 3.8 marks tests in a way that pytest 9.2 does not look at.
+    """
+    import xdist.scheduler as parts  # type: ignore[import-untyped]  # noqa: PLC0415 - where it is used alone
 
-def _shares(item: pytest.Item) -> bool:
-    found = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(each[-1].scope == "module" for each in found.values())
+    class ByModule(parts.LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = Path(nodeid.partition("::")[0])
+            return "browser" if path.parent.name == "browser" else _TOGETHER.get(path.stem, str(path))
+
+    config.option.loadscopereorder = False
+    return ByModule(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

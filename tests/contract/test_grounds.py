@@ -19,7 +19,7 @@ from tests.contract.test_training import DATA, FLIGHTS, TRAIN, project
 from tests.contract.training_house import MODEL, TrainingHouse, described
 from tests.journeys.running import PATIENCE, until
 
-pytestmark = [pytest.mark.bubblewrap, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.bubblewrap
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from tests.contract.hands import ask, is_alive, plan, question, quiet, settings
 from tests.contract.ray_house import RayHouse
 from tests.journeys.running import PATIENCE, until
 
-pytestmark = [pytest.mark.xdist_group("ray")]
 KINDS = ["local", pytest.param("ray", marks=pytest.mark.ray)]
 
 Make = Callable[..., Workers]

@@ -21,7 +21,7 @@ from tests.journeys.load import Load
 from tests.journeys.models import code_bundle
 from tests.journeys.running import RunningYard, publish, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.ray
 
 SLOW = "import time\ndef predict(columns):\n    time.sleep(0.05)\n    return columns['x'] * 2\n"
 
