@@ -133,6 +133,20 @@ def test_a_missing_column_is_named_and_told_from_a_missing_value() -> None:
         one(n=None)
 
 
+def test_a_misspelt_column_is_told_with_the_one_that_is_meant() -> None:
+    plan = InputPlan(Signature((Column("distance", FLOAT64),)), 10)
+    with pytest.raises(InvalidError) as caught:
+        plan.from_json(b'[{"flight": "A1", "distence": 4.0}]')
+    assert caught.value.hint.startswith("Is it 'distence'?")
+    for others in (b'"flight": 1', b'"' + 200 * b"x" + b'": 1', b'"a;b": 1, "c;d": 2'):
+        with pytest.raises(InvalidError) as caught:
+            plan.from_json(b"[{" + others + b"}]")
+        assert caught.value.hint.startswith("Send a value")
+    with pytest.raises(InvalidError) as caught:
+        plan.from_json(b'[{"distance": null, "distence": 4.0}]')
+    assert caught.value.hint.startswith("Send a value"), "it is there, and has none"
+
+
 def test_missing_where_allowed() -> None:
     assert read({}, {"x": None, "s": None}, plan=ANY).rows == [(None,) * 5] * 2
 

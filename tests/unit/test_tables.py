@@ -228,6 +228,13 @@ def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(InvalidError, match=r"'n' .* is not there") as caught:
         csv("x,b,s,level\n1,true,s,AA\n", PLAN)
     assert caught.value.fields["column"] == "n"
+    for text, words in (
+        ("lvel,x,n,b,s\nAA,1,1,true,s\n", "Is it 'lvel'?"),
+        ("x;n;b\n1;2;true\n", "put commas"),
+    ):
+        with pytest.raises(InvalidError) as caught:
+            csv(text, PLAN)
+        assert words in caught.value.hint
     assert values(csv("x,y\n1,2\n", ANY), ANY) == [[1.0], [None], [None], [None], [None]]
 
 

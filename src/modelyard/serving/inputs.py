@@ -6,6 +6,7 @@ the start.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import struct
@@ -36,6 +37,7 @@ _WORDS = {
     ColumnType.STRING: "a string without NUL",
 }
 _LEVELS_SHOWN = 12
+_OTHERS_READ, _LONGEST_READ = 100, 100  # columns, and characters of one, that are read for what was meant
 _INT64 = range(-(2**63), 2**63)
 _LINES_KEPT = 256  # the header lines of so many rows and fewer
 _PART = 256 * 1024  # bytes of a large array of records that are decoded at once
@@ -176,12 +178,14 @@ class InputPlan:
         if value is None:
             if column.missing:
                 return None
-            raise missing(column, row, absent=column.name not in record)
+            absent = column.name not in record
+            raise missing(column, row, absent=absent, others=[k for k in record if k not in self._names])
         fits = _fit(column.type, value)
         if fits is None:
             raise InvalidError(
                 f"Row {row}: the column {shown(column.name)} must be {_WORDS[column.type]}, "
                 f"not {shown(str(value))}.",
+                "Correct the value; the model's signature says what it takes (`yard show`).",
                 column=column.name,
                 row=row,
             )
@@ -191,9 +195,16 @@ class InputPlan:
         return fits
 
     def from_columns(
-        self, given: dict[str, ColumnData], count: int, keys: Sequence[str | None] | None
+        self,
+        given: dict[str, ColumnData],
+        count: int,
+        keys: Sequence[str | None] | None,
+        others: Sequence[str] = (),
     ) -> Inputs:
         """Columns of the signature's types that came as a table (`serving.tables` made them).
+
+        Args:
+            others: the table's columns that the signature does not have.
 
         Raises:
             InvalidError: a column is not there, or misses values it must have.
@@ -205,7 +216,7 @@ class InputPlan:
             data = given.get(column.name)
             if data is None:
                 if not column.missing:
-                    raise missing(column, 0, absent=True)
+                    raise missing(column, 0, absent=True, others=others)
                 data = from_values(column.name, column.type, [None] * count)
             columns.append(data)
         return Inputs(count, columns=tuple(columns), keys=keys)
@@ -283,15 +294,31 @@ def check_count(count: int, limit: int) -> None:
         )
 
 
-def missing(column: Column, row: int, *, absent: bool) -> InvalidError:
-    """The error for a value that is not there and must be."""
+def missing(column: Column, row: int, *, absent: bool, others: Sequence[str] = ()) -> InvalidError:
+    """The error for a value that is not there and must be.
+
+    Args:
+        others: what the request has beside the model's columns, a misspelt name perhaps.
+    """
     what = "is not there" if absent else "is missing a value"
+    hint = "Send a value; the model was published with an example in which none was missing."
     return InvalidError(
         f"Row {row}: the column {shown(column.name)} ({column.type}) {what}, and the model needs it.",
-        "Send a value; the model was published with an example in which none was missing.",
+        (_meant(column, others) if absent else "") or hint,
         column=column.name,
         row=row,
     )
+
+
+def _meant(column: Column, others: Sequence[str]) -> str:
+    """What somebody may have meant who sent these columns, which the model does not know; or nothing."""
+    if len(others) == 1 and (";" in others[0] or "\t" in others[0]):
+        return f"All that came is one column, {shown(others[0])}: put commas between the columns of a CSV."
+    read = [name for name in others[:_OTHERS_READ] if len(name) <= _LONGEST_READ]
+    near = difflib.get_close_matches(column.name, read, n=1)
+    if near:
+        return f"Is it {shown(near[0])}? The model does not know that one; name it {shown(column.name)}."
+    return ""
 
 
 def unseen(column: Column, value: str, row: int) -> InvalidError:

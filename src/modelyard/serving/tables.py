@@ -114,12 +114,12 @@ def from_table(plan: InputPlan, table: pl.DataFrame) -> Inputs:
         InvalidError: a column that is not there or a value that does not fit; the message names both.
     """
     given = {c.name: _column(c, table[c.name]) for c in plan.columns if c.name in table.columns}
-    return plan.from_columns(given, table.height, _keys(plan, table))
-
-
-def _keys(plan: InputPlan, table: pl.DataFrame) -> Sequence[str | None] | None:
     names = {c.name for c in plan.columns}
     extra = [name for name in table.columns if name not in names]
+    return plan.from_columns(given, table.height, _keys(extra, table), extra)
+
+
+def _keys(extra: Sequence[str], table: pl.DataFrame) -> Sequence[str | None] | None:
     if not extra or not table.height:
         return None
     for name in extra:
@@ -258,7 +258,8 @@ def _refuse_first(column: Column, series: pl.Series, wrong: pl.Series) -> None:
         row = _first(wrong)
         value = shown(str(series[row]))
         message = f"Row {row}: the column {shown(column.name)} must be {column.type}, not {value}."
-        raise InvalidError(message, column=column.name, row=row)
+        hint = "Correct the value; the model's signature says what it takes (`yard show`)."
+        raise InvalidError(message, hint, column=column.name, row=row)
 
 
 def _wrong_type(column: Column, series: pl.Series) -> InvalidError:
