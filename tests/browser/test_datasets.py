@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import DATASET, Yard, come_in, watched
+from tests.browser.conftest import DATASET, MODEL, Yard, come_in, watched
 
 pytestmark = [pytest.mark.chromium, pytest.mark.bubblewrap]
 
@@ -23,7 +23,7 @@ def test_an_owner_clears_a_person_and_revokes_it(yard: Yard, browser: Browser) -
     assert "Pilot 1" not in page.content()
     page.goto(f"/datasets/{DATASET}")
     page.get_by_label("Person or service").fill("owner-anna")
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Give the clearance").click()
     expect(page.get_by_role("row", name="owner-anna")).to_contain_text("personal columns")
     page.get_by_role("link", name="Look at rows").click()
     expect(page.get_by_text("Pilot 1", exact=True)).to_be_visible()
@@ -68,12 +68,13 @@ def test_a_builder_looks_at_an_alert(yard: Yard, browser: Browser) -> None:
     owner = come_in(browser, yard, "owner")
     page, said = watched(owner)
     page.goto("/alerts")
-    expect(page.get_by_text("Job 1 failed: <b>no</b> rows")).to_be_visible()
+    failed = page.get_by_role("link", name="Job 1 failed: <b>no</b> rows")
+    expect(failed).to_have_attribute("href", f"/models/{MODEL}/jobs/1")
     expect(page.get_by_role("row", name="hook")).to_contain_text("hooks.example.org")
     assert "s3cret" not in page.content()
-    page.get_by_role("button", name="I look at alert").click()
+    page.get_by_role("button", name="Acknowledge alert").click()
     expect(page.get_by_text("Nothing needs anybody at the moment.")).to_be_visible()
-    page.get_by_text("1 seen or over").click()
-    expect(page.get_by_text("seen by owner-anna")).to_be_visible()
+    page.get_by_text("1 acknowledged or over").click()
+    expect(page.get_by_text("acknowledged by owner-anna")).to_be_visible()
     assert not said
     owner.close()

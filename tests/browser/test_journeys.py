@@ -119,6 +119,7 @@ def test_a_file_of_rows_is_answered_in_parts_and_downloaded(caller: Page, tmp_pa
     caller.get_by_label("Drop a CSV").set_input_files(rows)
     link = caller.get_by_role("link", name="Download the answers")
     expect(link).to_be_visible()
+    expect(caller.get_by_role("cell", name="two lines, one row")).to_be_visible()
     keep(caller, "file")
     with caller.expect_download() as coming:
         link.click()
@@ -171,10 +172,10 @@ def test_an_owner_promotes_with_a_reason_and_rolls_back(owner: Page) -> None:
     owner.get_by_label("Why").fill(HOSTILE)
     owner.get_by_role("button", name="Promote now").click()
     owner.wait_for_url(f"**{ROOT}")
-    expect(owner.locator(".top")).to_contain_text("version 2 in use since just now, by owner-anna: <script>")
+    expect(owner.locator(".top")).to_contain_text("version 2 is in use, set just now by owner-anna: <script>")
     owner.get_by_role("link", name="History").click()
     owner.get_by_role("button", name="Roll back").click()
-    expect(owner.locator(".top")).to_contain_text("version 1 in use")
+    expect(owner.locator(".top")).to_contain_text("version 1 is in use")
     keep(owner, "history-told")
 
 

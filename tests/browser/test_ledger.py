@@ -25,7 +25,7 @@ def test_from_the_month_to_the_sheet(yard: Yard, browser: Browser, tmp_path: Pat
     value.get_by_text("an answer saves 3 minutes, an hour is worth 40.00 EUR").wait_for()
     assert page.get_by_role("region", name="Departments").get_by_role("row").count() == 2, HERE
     with page.expect_download() as pdf:
-        page.get_by_role("link", name="PDF for leadership").click()
+        page.get_by_role("link", name="Report as PDF").click()
     pdf.value.save_as(tmp_path / "sheet.pdf")
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF-")
     page.locator("a[rel=prev]").click()

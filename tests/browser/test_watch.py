@@ -29,7 +29,7 @@ def owner(yard: Yard, browser: Browser) -> Iterator[Page]:
 
 def test_an_owner_finds_a_finding_from_home_looks_at_it_and_it_is_no_longer_open(owner: Page) -> None:
     owner.goto("/")
-    owner.get_by_role("region", name="Needs somebody").get_by_role(
+    owner.get_by_role("region", name="Needs attention").get_by_role(
         "link", name=re.compile("^distance")
     ).click()
     expect(owner.get_by_role("heading", name="distance: values have moved")).to_be_visible()
@@ -37,11 +37,11 @@ def test_an_owner_finds_a_finding_from_home_looks_at_it_and_it_is_no_longer_open
     expect(owner.get_by_role("img", name=re.compile("Distribution of distance"))).to_be_visible()
     owner.get_by_text("As a table").click()
     expect(owner.get_by_role("region", name="distance, then and now").get_by_role("row")).to_have_count(25)
-    owner.get_by_role("button", name=re.compile("I look at finding")).click()
-    expect(owner.get_by_text("owner-anna looks at it.")).to_be_visible()
+    owner.get_by_role("button", name=re.compile("Acknowledge finding")).click()
+    expect(owner.get_by_text("Acknowledged by owner-anna.")).to_be_visible()
     owner.goto("/watch")
     expect(owner.get_by_role("link", name=re.compile("^distance"))).to_have_count(0)
-    owner.get_by_role("link", name=re.compile("^Looked at")).click()
+    owner.get_by_role("link", name=re.compile("^Acknowledged")).click()
     expect(owner.get_by_role("row", name=re.compile("distance.*owner-anna"))).to_be_visible()
 
 
@@ -101,10 +101,10 @@ def test_a_viewer_sees_what_moved_but_no_distribution_and_no_button(
     assert page.locator("svg.distributions, table.values").count() == 0
     page.goto(f"{ROOT}/findings/{at_sea}")
     expect(page.get_by_role("heading", name="distance: values have moved")).to_be_visible()
-    assert page.get_by_role("button", name=re.compile("I look at")).count() == 0
+    assert page.get_by_role("button", name=re.compile("Acknowledge")).count() == 0
     assert page.locator("svg.distributions").count() == 0
     page.goto("/")
-    assert page.get_by_role("heading", name="Needs somebody").count() == 0
+    assert page.get_by_role("heading", name="Needs attention").count() == 0
     context.close()
     assert not said
 

@@ -11,12 +11,14 @@ from litestar.params import FromPath
 
 from modelyard.api.requests import number_of
 from modelyard.api.services import Services
+from modelyard.records.alerts import Alert
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import check_name
 from modelyard.web.look import go, page
 from modelyard.web.requests import FORM, PageRequest
 
 _OVER = 30
+_PLACES = {"finding": "findings/{}", "job": "jobs/{}", "rollout": "rollout"}  # of what an alert is about
 
 
 @get("/alerts", opt={"need": Need.SIGNED_IN})
@@ -32,11 +34,29 @@ async def alerts(
     return page(
         request,
         "alerts.html",
-        open=is_open,
+        open=sorted(is_open, key=lambda alert: -alert.level.rank),
         others=[a for a in found if a not in is_open][:_OVER],
         channels=channels,
+        address_of=address_of,
         manages=bool(departments) or grant.allows(Need.ADMINISTER),
     )
+
+
+def address_of(alert: Alert) -> str:
+    """The address of the page that has what an alert is about.
+
+    >>> from datetime import UTC, datetime
+    >>> from modelyard.records.policies import Level
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> address_of(Alert(1, "job:12", "finance", "finance/fuel-cost", Level.HIGH, "Job 12 failed", at))
+    '/models/finance/fuel-cost/jobs/12'
+    """
+    if alert.model == "yard":
+        return "/yard"
+    kind, _, rest = alert.key.partition(":")
+    if "/" not in alert.model or kind not in _PLACES:  # a budget's
+        return f"/ledger?department={alert.department}"
+    return f"/models/{alert.model}/{_PLACES[kind].format(rest)}"
 
 
 @post(

@@ -121,6 +121,7 @@ def environment() -> Environment:
         "rate": words.rate,
         "seconds": words.seconds,
         "size": words.size,
+        "language": words.language,
         "took": runs.took,
         "cost": runs.cost,
         "setting": runs.setting,

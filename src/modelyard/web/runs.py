@@ -158,9 +158,9 @@ def cost(value: float) -> str:
     """What something cost, in the yard's currency.
 
     >>> cost(1.5), cost(0.000004)
-    ('1.5000', 'under 0.0001')
+    ('1.5000', '< 0.0001')
     """
-    return f"{value:,.4f}" if value >= _LEAST_COST else f"under {_LEAST_COST}"
+    return f"{value:,.4f}" if value >= _LEAST_COST else f"< {_LEAST_COST}"
 
 
 def setting(value: Parameter) -> str:

@@ -128,7 +128,7 @@ def _grid(place: _Place) -> list[str]:
     form = "%-d %b" if place.until - place.since < _SHORT_SPAN else "%b %Y"
     days = scales.days(place.since, place.until)
     for day in days:
-        end = "end" if day == days[-1] else "middle"
+        end = "end" if day == days[-1] else "middle late" if day == days[-2] else "middle"
         drawn.append(f'<text class="tick {end}" x="{place.x(day)}%" y="99%">{day.strftime(form)}</text>')
     return drawn
 

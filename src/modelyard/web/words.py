@@ -13,6 +13,7 @@ _SHORT = ("h", "min")
 _THOUSAND = 1_000
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 NONE = "\N{EN DASH}"
+_LANGUAGES = {"python": "Python", "r": "R", "julia": "Julia"}
 _KINDS = {
     "drift": "values have moved",
     "outputs": "answers have moved",
@@ -123,6 +124,15 @@ def share(value: float | None) -> str:
     ('3.1 %', '100 %')
     """
     return NONE if value is None else f"{100 * value:.3g} %" if value >= 1 else f"{100 * value:.2g} %"
+
+
+def language(name: str) -> str:
+    """A language as its people write it; one that was added as a runtime as it calls itself.
+
+    >>> language("r"), language("octave")
+    ('R', 'octave')
+    """
+    return _LANGUAGES.get(name, name)
 
 
 def cut(text: str, limit: int = 120) -> str:

@@ -9,12 +9,12 @@ from modelyard.records.people import Role
 from modelyard.web.requests import chosen
 
 WORDS = {
-    Role.VIEWER: "sees models, versions and their history",
+    Role.VIEWER: "sees models and histories",
     Role.CALLER: "sees, and asks for predictions",
-    Role.BUILDER: "publishes models, and reads data and recorded predictions",
-    Role.OWNER: "does all that in the department: promotes, rolls back, gives roles and tokens",
-    Role.AUDITOR: "sees everything in the yard but data, changes nothing",
-    Role.ADMINISTRATOR: "does everything in the yard",
+    Role.BUILDER: "publishes, trains, reads data",
+    Role.OWNER: "promotes, gives roles and tokens",
+    Role.AUDITOR: "sees all but data",
+    Role.ADMINISTRATOR: "may do everything",
 }
 
 

@@ -16,6 +16,7 @@ from modelyard.records.conditions import machine
 from modelyard.records.diagnosis import Finding
 from modelyard.records.errors import YardError
 from modelyard.records.people import Need
+from modelyard.records.rollouts import MANY_ROWS, version_of
 from modelyard.web.behind import Behind
 from modelyard.web.look import page
 from modelyard.web.requests import PageRequest
@@ -45,7 +46,6 @@ async def yard(
         "yard.html",
         version=services.version,
         not_ready=services.not_ready(),
-        generation=table.generation,
         models=len(table.models),
         versions=sum(len(routes.versions) for routes in table.models.values()),
         workers=sorted(workers, key=lambda w: (w.version_id, w.replica)),
@@ -57,6 +57,8 @@ async def yard(
         trouble=trouble,
         disk=shutil.disk_usage(services.scratch),
         rate=sum(behind.pulse.rates().values()),
+        version_of=version_of,
+        MANY_ROWS=MANY_ROWS,
     )
 
 

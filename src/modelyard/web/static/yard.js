@@ -175,10 +175,10 @@
     link.href = URL.createObjectURL(blob);
     link.download = file.name.replace(/\.[^.]*$/, "") + "-predictions.csv";
     link.className = "button main";
-    const head = await blob.slice(0, 20000).text(), lines = head.split("\n").slice(0, 9), table = make("table", "");
-    for (const [i, line] of lines.filter(Boolean).entries()) {
+    const table = make("table", "");
+    for (const [i, cells] of records(await blob.slice(0, 20000).text(), 9).entries()) {
       const row = make("tr", "");
-      for (const cell of cells(line).slice(0, 12)) row.append(make(i ? "td" : "th", cell.slice(0, 80)));
+      for (const cell of cells.slice(0, 12)) row.append(make(i ? "td" : "th", cell.slice(0, 80)));
       table.append(row);
     }
     const box = make("div", "");
@@ -189,17 +189,28 @@
     box.append(table);
     out.replaceChildren(make("p", "Done. The first rows:"), box, link);
   };
-  const cells = (line) => {
+  // The first whole rows of a CSV: in quotes, commas and line ends are text, and a doubled quote is one.
+  const records = (text, most) => {
     const found = [];
-    let cell = "", quoted = false;
-    for (const c of line.replace(/\r$/, "")) {
-      if (c === '"') quoted = !quoted;
-      else if (c === "," && !quoted) { found.push(cell); cell = ""; }
-      else cell += c;
+    let row = [], cell = "", quoted = false, before = "";
+    for (const c of text) {
+      if (c === '"') {
+        if (!quoted && before === '"') cell += c;
+        quoted = !quoted;
+      } else if (quoted || !",\r\n".includes(c)) cell += c;
+      else if (c !== "\r") {
+        row.push(cell);
+        cell = "";
+        if (c === "\n") { found.push(row); row = []; }
+        if (found.length === most) break;
+      }
+      before = c;
     }
-    return [...found, cell];
+    return found;
   };
 
-  document.addEventListener("DOMContentLoaded", () => { dress(document); listen(); });
+  // On a narrow screen the tab of this page may be out of sight.
+  const showTab = () => { for (const tab of all(".tabs [aria-current]")) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 16; };
+  document.addEventListener("DOMContentLoaded", () => { dress(document); listen(); showTab(); });
   document.addEventListener("htmx:afterSwap", () => { dress(document); stop(); listen(); });
 })();
