@@ -66,11 +66,15 @@ def run(settings: Settings, announce: Announce | None = None) -> int:
         supervisor = _Supervisor(settings, sockets)
         supervisor.start()
         if supervisor.wait_until_ready():
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            seconds = time.time() - _process_began()
-            announce(f"Modelyard is up at http://{host}:{settings.port} (ready in {seconds:.1f} s)")
-            _tell_systemd(f"READY=1\nSTATUS=Up at http://{host}:{settings.port}")
+            address, seconds = _address(settings), time.time() - _process_began()
+            announce(f"Modelyard is up at {address} (ready in {seconds:.1f} s)")
+            _tell_systemd(f"READY=1\nSTATUS=Up at {address}")
         return supervisor.supervise()
+
+
+def _address(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
 
 
 def _tell_systemd(state: str) -> None:
@@ -183,6 +187,7 @@ def _prepare(settings: Settings, announce: Announce) -> None:
             file.flush()
             os.fsync(file.fileno())
         announce(f"The administrator's token is in {path}; keep it as you would a key.")
+        announce(f"Come in with it: yard login {_address(settings)} --token-file {path}")
 
     try:
         prepare(settings, keep)

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from tests.conftest import ROOT
 
 from modelyard.demo import flights, report, training
 from modelyard.demo.departments import DEPARTMENTS, FINANCE, MAINTENANCE, OPERATIONS, Department
@@ -205,6 +207,7 @@ class TestReplay:
         answer = {"model": "finance/air-time", "version": 2, "request_id": "x", "predictions": [101.5]}
         found = asyncio.run(ask(self.client(answer), FINANCE, Request(b"[{}]", 100)))
         assert (found.version, found.right, found.failure) == (2, True, "")
+        assert (found.request_id, found.actual) == ("x", 100)
         assert found.seconds > 0
 
     @pytest.mark.parametrize(
@@ -221,7 +224,7 @@ class TestReplay:
         seen: list[Answer] = []
 
         def answer(request: httpx.Request) -> object:
-            return {"version": champion[0], "predictions": [float(request.content)]}
+            return {"version": champion[0], "predictions": [float(request.content)], "request_id": "x"}
 
         async def half_way() -> None:
             assert len(seen) >= 20
@@ -265,6 +268,15 @@ class TestReport:
         assert "PATH=" not in text
         assert "export PATH=/v/bin:$PATH\n" in report.next_steps("http://h:1", Path("/t"), {}, "/v/bin")
         assert """-d '[{"x":1}]'""" in text
+        assert "paste what /d/admin.token holds" in text
+
+    def test_the_readme_asks_one_of_them_for_a_row_that_it_takes(self) -> None:
+        asked = re.search(
+            r"/models/([a-z-]+/[a-z-]+)/predict\" \\\n  -d '(.+)'", (ROOT / "README.md").read_text()
+        )
+        assert asked
+        columns = {department.model: department.columns for department in DEPARTMENTS}[asked[1]]
+        assert set(json.loads(asked[2])[0]) == set(columns)
 
 
 class TestTraining:

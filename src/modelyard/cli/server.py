@@ -108,7 +108,10 @@ def demo(
         if stop:
             output.note("The yard is stopped again, as --stop asked.")
         else:
-            process.wait()
+            with suppress(KeyboardInterrupt):  # as its words say it is stopped
+                process.wait()
+    if not stop:
+        output.note(f"\nThe yard is stopped. It goes on with: yard up --data {settings.data}")
     raise typer.Exit(0 if went_well else 1)
 
 

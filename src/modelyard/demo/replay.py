@@ -29,6 +29,7 @@ class Reply(Struct):
 
     version: int
     predictions: list[object]
+    request_id: str
 
 
 def requests_for(department: Department, flights: pl.DataFrame) -> list[Request]:
@@ -88,4 +89,4 @@ async def ask(client: httpx.AsyncClient, department: Department, request: Reques
     except (httpx.HTTPError, msgspec.MsgspecError) as error:
         return Answer(0, time.perf_counter() - began, right=False, failure=f"{type(error).__name__}: {error}")
     right = department.is_right(reply.predictions[0], request.actual)
-    return Answer(reply.version, seconds, right)
+    return Answer(reply.version, seconds, right, request_id=reply.request_id, actual=request.actual)

@@ -84,7 +84,11 @@ def next_steps(url: str, token_file: Path, example: Mapping[str, bytes], program
         programs: the folder where `yard` is, if it may not be on the PATH of another terminal.
     """
     lines = [
+        "What really happened is sent to the yard as well: in a minute it tells how right each version was",
+        "(`yard watch`, and a model's page Performance).",
+        "",
         f"The yard goes on running at {url} (Ctrl-C stops it).",
+        f"In a browser: open it, choose “Use a token”, and paste what {token_file} holds.",
         "In another terminal:",
         "",
         f"  export YARD_URL={url}",
@@ -92,10 +96,11 @@ def next_steps(url: str, token_file: Path, example: Mapping[str, bytes], program
         *([f"  export PATH={programs}:$PATH"] if programs else []),
         "  yard models",
     ]
-    lines += [f"  yard history {model}" for model in example]
     if example:
         model = min(example, key=lambda name: len(example[name]))  # the one easiest to read
         lines += [
+            f"  yard history {model}",
+            f"  yard watch {model}",
             f"  yard rollback {model}",
             f'  curl -H "Authorization: Bearer $YARD_TOKEN" $YARD_URL/models/{model}/predict \\',
             f"    -d '{example[model].decode()}'",

@@ -16,12 +16,15 @@ class Answer(Struct, frozen=True):
         seconds: from sending to the whole answer, as the application sees it.
         right: whether the prediction came true.
         failure: what went wrong, or nothing.
+        request_id: by which the yard knows the prediction, and `actual`, what really happened.
     """
 
     version: int
     seconds: float
     right: bool
     failure: str = ""
+    request_id: str = ""
+    actual: object = None
 
 
 class Score(Struct, frozen=True):

@@ -143,6 +143,7 @@ async def _go_live(
     """Replay, show the table and what to try next; the number of failed requests."""
     traffic = {department: requests_for(department, april) for department in trained}
     answers = await _replay_all(stage, traffic)
+    await asyncio.to_thread(_report, stage, answers)
     scores = {department: score(of_it) for department, of_it in answers.items()}
     stage.console.print()
     stage.console.print(report.table(scores, versions))
@@ -155,6 +156,15 @@ async def _go_live(
     steps = report.next_steps(stage.url, stage.token_file, example, _own_programs())
     stage.console.print(f"\n{steps}", markup=False, highlight=False, soft_wrap=True)
     return len(failures)
+
+
+def _report(stage: Stage, answers: Mapping[Department, list[Answer]]) -> None:
+    """Send what really happened, as a department would: the yard measures its models by it."""
+    with closing(Yard(stage.url, stage.token, progress=lambda _: None)) as yard:
+        for department, of_it in answers.items():
+            known = [{"request_id": a.request_id, "actual": a.actual} for a in of_it if not a.failure]
+            if known:
+                yard.outcomes(department.model, known)
 
 
 def _own_programs() -> str:
