@@ -73,7 +73,7 @@ def http_page() -> str:
 
 def cli_page() -> str:
     """docs/reference/cli.md."""
-    return "\n".join([_MADE, _CLI, *(_command(path, command) for path, command in commands())])
+    return "\n".join([_MADE, _CLI, _contents(), *(_command(path, command) for path, command in commands())])
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -156,19 +156,29 @@ def _command(path: str, command: Any) -> str:  # noqa: ANN401 - Typer keeps its 
     examples = re.findall(r"Example: (.+)", text)
     words = re.sub(r"\s*Example: .+", "", text).strip()
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join(
-        [path, "[OPTIONS]", *((p.metavar or p.name or "").strip("{}").upper() for p in arguments)]
-    )
+    usage = " ".join([path, "[OPTIONS]", *map(_argument, arguments)])
     lines = [f"## {path}\n", "```", usage, "```", f"\n{words}\n"]
     for param in command.params:
-        names = (
-            param.metavar or param.name.upper()
-            if param in arguments
-            else ", ".join([*param.opts, *param.secondary_opts])
-        )
+        names = _argument(param) if param in arguments else ", ".join([*param.opts, *param.secondary_opts])
         if param.name != "help":
-            lines.append(f"- `{names.strip('{}')}` {getattr(param, 'help', '') or ''}".rstrip())
+            lines.append(f"- `{names}` {getattr(param, 'help', '') or ''}".rstrip())
     lines += ["", "```", *examples, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _argument(param: Any) -> str:  # noqa: ANN401 - the same
+    """An argument as a usage has it; in brackets where it may be left out."""
+    name = (param.metavar or param.name or "").strip("{}[]").upper()
+    return name if param.required else f"[{name}]"
+
+
+def _contents() -> str:
+    """All commands with the first sentence of each, so that one finds the right one."""
+    lines = ["| command | what it does |", "|---|---|"]
+    for path, command in commands():
+        told = inspect.getdoc(command.callback) or ""
+        first = " ".join(told.partition("\n\n")[0].split())
+        lines.append(f"| [`{path}`](#{path.replace(' ', '-')}) | {first} |")
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 import typer.main
+from rich.console import Console
 
 from modelyard.cli import main, output
 from modelyard.cli.suggest import closest
@@ -162,7 +165,7 @@ run()
         (["models"], 1, "hint: Run `yard login URL`"),
         (["show", "finance"], 1, "hint: "),
         (["predict", "finance", "rows.csv"], 1, "hint: Write department/name"),
-        (["predict", "finance/x", "none.csv"], 1, "none.csv"),
+        (["predict", "finance/x", "none.csv"], 1, "error: There is no none.csv.\nhint: Correct the path"),
         (["predict", "finance/x", "rows.xlsx"], 1, "hint: Names end in .csv"),
         (["publish", "none.rds", "finance/x", "--example", "none.csv"], 1, "none.rds"),
         (["publish", ".", "finance/x", "--metric", "mae"], 1, "--metric name=value"),
@@ -188,6 +191,34 @@ def test_a_persons_mistake_gets_words_a_hint_and_its_exit_code(
     assert words in done.err, done.err
     assert "Traceback" not in done.err
     assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "hint"),
+    [
+        (FileNotFoundError(errno.ENOENT, "", "rows.csv"), "There is no rows.csv.", str(Path.cwd())),
+        (IsADirectoryError(errno.EISDIR, "", "march"), "march is a folder", "Name the file in it."),
+        (PermissionError(errno.EACCES, "", "rows.csv"), "You may not", "ls -ld rows.csv"),
+        (OSError(errno.ENOSPC, "", "out.csv"), "The disk of out.csv is full.", "Make room"),
+        (OSError(errno.ENOSPC, ""), "The disk of this machine is full.", "give the command again"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error: this machine.", ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_system_refuses_is_told_with_what_to_do(error: OSError, words: str, hint: str) -> None:
+    told = main.of_system(error)
+    assert words in told.message
+    assert hint in told.hint
+
+
+def test_a_file_is_looked_for_from_a_folder_that_has_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert "not there any more" in main.of_system(FileNotFoundError(errno.ENOENT, "", "rows.csv")).hint
 
 
 def test_no_yard_at_the_address(
@@ -273,6 +304,42 @@ def test_what_others_published_cannot_steer_a_terminal(capsys: pytest.CaptureFix
     said = "".join(capsys.readouterr())
     assert not set(said) & set("\x1b\x07\r\x9b\u202e")
     assert "[bold red]x[/]" in said
+
+
+_WIDE_TABLE = (
+    ("model", "language", "champion", "other aliases", "created", "by"),
+    [("operations/late-arrival", "python", 2, None, "2026-11-26 05:09:10 UTC", "administrator")],
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (
+            120,
+            ["model  language  champion  other aliases  created  by", "operations/late-arrival  python  2"],
+        ),
+        (78, ["model  language  champion  created  by", "operations/late-arrival  python  2"]),
+        (50, ["model  operations/late-arrival", "created  2026-11-26 05:09:10 UTC"]),
+    ],
+)
+def test_a_table_that_does_not_fit_breaks_no_word(
+    width: int, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(output, "screen", lambda: Console(file=said, width=width))
+    output.print_table(*_WIDE_TABLE)
+    printed = [re.sub(r" {2,}", "  ", line).strip() for line in said.getvalue().splitlines()]
+    assert all(len(line) <= width for line in said.getvalue().splitlines())
+    for line in lines:
+        assert any(found.startswith(line) for found in printed), printed
+
+
+def test_a_table_without_rows_has_its_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(output, "screen", lambda: Console(file=said, width=80))
+    output.print_table(*_WIDE_TABLE[:1], [])
+    assert said.getvalue().startswith("model ")
 
 
 @pytest.mark.parametrize("text", ["", "90", "d", "0d", "-1d", "1.5d", "9d9d", "999999d", "\u0661d"])

@@ -14,7 +14,7 @@ from modelyard.records.errors import InvalidError
 from modelyard.records.policies import Level
 from modelyard.records.references import check_name
 
-app = typer.Typer(no_args_is_help=True, help="See what needs somebody, and say where it is sent.")
+app = typer.Typer(no_args_is_help=True, help="See what needs attention, and say where alerts are sent.")
 
 Place = Annotated[str, typer.Argument(metavar="CHANNEL", help="department/name.", show_default=False)]
 
@@ -48,8 +48,8 @@ def _state(alert: Alert) -> str:
 
 @app.command()
 def ack(
-    department: Annotated[str, typer.Argument(help="Whose alert.")],
-    alert: Annotated[int, typer.Argument(help="Its id, from `yard alerts list`.", min=1)],
+    department: Annotated[str, typer.Argument(metavar="DEPARTMENT", help="Whose alert.")],
+    alert: Annotated[int, typer.Argument(metavar="ALERT", help="Its id, from `yard alerts list`.", min=1)],
     as_json: output.Json = False,
 ) -> None:
     """Say that you look at it: it is sent nowhere any more.
@@ -61,12 +61,13 @@ def ack(
     if as_json:
         output.print_json(seen)
         return
-    output.note(f"{seen.acknowledged_by} looks at alert {seen.id} of {seen.model}.")
+    output.note(f"Alert {seen.id} of {seen.model} is acknowledged by {seen.acknowledged_by}.")
 
 
 @app.command("channels")
 def list_channels(
-    department: Annotated[str, typer.Argument(help="Whose.")], as_json: output.Json = False
+    department: Annotated[str, typer.Argument(metavar="DEPARTMENT", help="Whose.")],
+    as_json: output.Json = False,
 ) -> None:
     """List where a department's alerts are sent.
 
@@ -88,8 +89,10 @@ def list_channels(
 @app.command()
 def send(  # noqa: PLR0913, PLR0917 - each is an option of the command
     channel: Place,
-    kind: Annotated[ChannelKind, typer.Argument(help="webhook, chat or email.")],
-    address: Annotated[str, typer.Argument(help="https://… or a mail address; - reads standard input.")],
+    kind: Annotated[ChannelKind, typer.Argument(metavar="KIND", help="webhook, chat or email.")],
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="https://… or a mail address; - reads standard input.")
+    ],
     level: Annotated[Level, typer.Option(help="From which level on.")] = Level.MEDIUM,
     every: Annotated[int, typer.Option(help="Minutes between two messages.", min=0, max=1_440)] = 15,
     quiet: Annotated[str, typer.Option(help="Hours in UTC when nothing is sent, as 22:00-07:00.")] = "",

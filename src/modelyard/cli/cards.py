@@ -20,7 +20,10 @@ from modelyard.records.references import Reference
 def card(
     ref: Ref,
     file: Annotated[
-        Path | None, typer.Argument(help="Markdown to keep; '-' reads standard input.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Markdown to keep; '-' reads standard input.", show_default=False
+        ),
     ] = None,
     as_json: output.Json = False,
 ) -> None:

@@ -41,7 +41,9 @@ def address(ref: str) -> str:
 
 @app.command()
 def push(
-    file: Annotated[Path, typer.Argument(help="A CSV (UTF-8, a header line) or Parquet file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A CSV (UTF-8, a header line) or Parquet file.")
+    ],
     dataset: Data,
     why: Why = "",
     personal: Annotated[
@@ -288,7 +290,7 @@ def trained(ref: Ref, as_json: output.Json = False) -> None:
 @app.command()
 def mark(
     dataset: Data,
-    columns: Annotated[list[str], typer.Argument(metavar="COLUMN=MARK", help="personal, secret or none.")],
+    columns: Annotated[list[str], typer.Argument(metavar="COLUMN=MARK…", help="personal, secret or none.")],
     as_json: output.Json = False,
 ) -> None:
     """Mark columns of all versions, or take marks away (an owner may).

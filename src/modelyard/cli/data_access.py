@@ -19,7 +19,7 @@ from modelyard.records.references import check_name
 
 app = typer.Typer()  # its commands become those of `yard data`
 
-Person = Annotated[str, typer.Argument(help="Whose, as it stands in histories.")]
+Person = Annotated[str, typer.Argument(metavar="PERSON", help="Whose, as it stands in histories.")]
 MarkOption = Annotated[Mark, typer.Option(help="Of which columns.")]
 Connection = Annotated[str, typer.Argument(metavar="CONNECTION", help="department/name.", show_default=False)]
 
@@ -80,7 +80,9 @@ def revoke(dataset: Data, person: Person, mark: MarkOption = Mark.PERSONAL) -> N
 @app.command()
 def connect(
     connection: Connection,
-    file: Annotated[Path, typer.Argument(help="A file with the address, or - for standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file with the address, or - for standard input.")
+    ],
     as_json: output.Json = False,
 ) -> None:
     """Keep a connection to a PostgreSQL database, encrypted.
@@ -101,7 +103,8 @@ def connect(
 
 @app.command("connections")
 def list_connections(
-    department: Annotated[str, typer.Argument(help="Whose.")], as_json: output.Json = False
+    department: Annotated[str, typer.Argument(metavar="DEPARTMENT", help="Whose.")],
+    as_json: output.Json = False,
 ) -> None:
     """List the databases of a department, without their passwords.
 

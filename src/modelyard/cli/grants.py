@@ -55,7 +55,7 @@ def list_grants(department: Department = None, as_json: output.Json = False) -> 
 
 @app.command()
 def give(
-    name: Annotated[str, typer.Argument(help="The model or dataset, as department/name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model or dataset, as department/name.")],
     right: Annotated[Need, typer.Option(help="see, predict (models) or read-data; seeing goes along.")],
     to: Annotated[str | None, typer.Option(help="A department, whose members have it.")] = None,
     person: Annotated[str | None, typer.Option(help="One person or service, instead.")] = None,
@@ -91,7 +91,9 @@ def give(
 
 @app.command()
 def revoke(
-    grant: Annotated[int, typer.Argument(help="The grant's id, from `yard grant list`.", min=1)],
+    grant: Annotated[
+        int, typer.Argument(metavar="GRANT", help="The grant's id, from `yard grant list`.", min=1)
+    ],
     department: Annotated[str, typer.Option("--department", "-d", help="The department that granted.")],
     as_json: output.Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`yard new`, `yard train`, `yard jobs`, `yard job` and `yard cancel`."""
+"""`yard train`, `yard jobs`, `yard job`, `yard compare` and `yard cancel`."""
 
 from __future__ import annotations
 

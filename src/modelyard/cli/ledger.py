@@ -143,8 +143,12 @@ def _needed(option: str) -> str:
 
 @app.command()
 def budget(
-    place: Annotated[str, typer.Argument(help="A department, or department/name.", show_default=False)],
-    amount: Annotated[str, typer.Argument(help="What it may cost in a month, as 250.")] = "",
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="A department, or department/name.", show_default=False)
+    ],
+    amount: Annotated[
+        str, typer.Argument(metavar="AMOUNT", help="What it may cost in a month, as 250.")
+    ] = "",
     drop: Annotated[bool, typer.Option("--drop", help="Forget it.")] = False,
     as_json: output.Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from modelyard.records.errors import InvalidError
 
 
 def login(
-    url: Annotated[str, typer.Argument(help="Address of the yard, as http://127.0.0.1:8080.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address of the yard, as http://127.0.0.1:8080.")],
     token_file: Annotated[Path | None, typer.Option(help="Read the token from this file.")] = None,
 ) -> None:
     """Remember a yard and your token for it.

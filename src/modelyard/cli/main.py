@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -57,7 +59,7 @@ _GROUPS = {
         audit.audit,
         doctor.version,
     ),
-    "Come in": (login.login, login.logout, login.whoami),
+    "Access": (login.login, login.logout, login.whoami),
     "Models": (
         publish.publish,
         models.models,
@@ -93,15 +95,15 @@ app = typer.Typer(
 for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
-app.add_typer(users.app, name="users", rich_help_panel="Come in")
+app.add_typer(users.app, name="users", rich_help_panel="Access")
 app.add_typer(keys.app, name="keys", rich_help_panel="Run a yard")
 app.add_typer(nodes.app, name="nodes", rich_help_panel="Run a yard")
-app.add_typer(tokens.app, name="token", rich_help_panel="Come in")
+app.add_typer(tokens.app, name="token", rich_help_panel="Access")
 app.add_typer(alerts.app, name="alerts", rich_help_panel="Models")
 app.add_typer(ledger.app, name="ledger", rich_help_panel="Models")
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 data.app.registered_commands += data_access.app.registered_commands
-app.add_typer(grants.app, name="grant", rich_help_panel="Come in")
+app.add_typer(grants.app, name="grant", rich_help_panel="Access")
 app.add_typer(rollouts.rollout, name="rollout", rich_help_panel="Models")
 app.add_typer(rollouts.policy, name="policy", rich_help_panel="Models")
 app.add_typer(hosts.app, name="hosts", rich_help_panel="Training")
@@ -122,6 +124,34 @@ def _yard(
     """Modelyard: where a company's departments build, keep, launch and refit their models."""
 
 
+def of_system(error: OSError) -> YardError:
+    """What the operating system refused, and what to do next.
+
+    >>> of_system(IsADirectoryError(21, "Is a directory", "march")).message
+    'march is a folder, and a file is needed here.'
+    """
+    name = error.filename or "this machine"
+    if isinstance(error, FileNotFoundError):
+        whence = "" if Path(name).is_absolute() else f"; it is looked for from {_here()}"
+        return YardError(f"There is no {name}.", f"Correct the path{whence}.")
+    if isinstance(error, IsADirectoryError):
+        return YardError(f"{name} is a folder, and a file is needed here.", "Name the file in it.")
+    if isinstance(error, PermissionError):
+        hint = f"See who may: ls -ld {name}. Then change that, or choose another path."
+        return YardError(f"You may not read or write {name}.", hint)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Make room (df -h shows what is full), and give the command again."
+        return YardError(f"The disk of {name} is full.", hint)
+    return YardError(f"{error.strerror or error}: {name}.")
+
+
+def _here() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "a folder that is not there any more"
+
+
 def run() -> NoReturn:
     """The entry point: 0 all went well, 1 it did not, 2 the command was written wrongly, 130 Ctrl-C."""
     try:
@@ -137,7 +167,7 @@ def run() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        output.print_error(YardError(f"{error.strerror or error}: {error.filename or 'this machine'}."))
+        output.print_error(of_system(error))
         code = 1
     except msgspec.MsgspecError as error:
         output.print_error(YardError(f"What was read cannot be understood: {error}."))

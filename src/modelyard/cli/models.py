@@ -174,7 +174,7 @@ def promote(ref: Ref, why: Why = "", as_json: output.Json = False) -> None:
 
 def alias(
     ref: Ref,
-    name: Annotated[str, typer.Argument(help="The alias, as challenger.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The alias, as challenger.")],
     why: Why = "",
     as_json: output.Json = False,
 ) -> None:

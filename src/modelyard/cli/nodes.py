@@ -28,7 +28,8 @@ def nodes(context: typer.Context, as_json: output.Json = False) -> None:
 
 @app.command()
 def forget(
-    node: Annotated[str, typer.Argument(help="Its id, as listed.")], as_json: output.Json = False
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Its id, as listed.")],
+    as_json: output.Json = False,
 ) -> None:
     """Let go of a node that will not come back. One that lives is listed again at once.
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,8 @@ from modelyard.records.errors import YardError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys, for programs.")]
 
+_GAP = 2  # characters between two columns
+_WORD = 30  # characters; a longer word is broken where need be
 _WIDE = 240  # characters of a table that is not for a screen: a pipe has no width to fit
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -52,24 +55,74 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table; a value None is an empty cell."""
+    """Print a table; a value None is an empty cell.
+
+    Where the terminal is too narrow for whole words, columns without any value are left out; where that is
+    not enough, each row is printed as facts, one below the other.
+    """
+    console = screen()
+    cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
+    widths = fitting(columns, cells, console.width)
+    if widths is None and cells:
+        kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+        columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        widths = fitting(columns, cells, console.width)
+        if widths is None:
+            _print_rows(console, columns, cells, title)
+            return
     table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, header_style="bold", overflow="fold")
-    for row in rows:
-        table.add_row(*["" if cell is None else Text(clean(cell)) for cell in row])
-    screen().print(table, soft_wrap=False)
+    for column, width in zip(columns, widths or [None] * len(columns), strict=True):
+        table.add_column(column, header_style="bold", overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console.print(table, soft_wrap=False)
+
+
+def fitting(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """The widths of a table's columns in so many characters, no word broken; None where they do not fit.
+
+    >>> fitting(["model", "why"], [["finance/fuel", "better on newest rows"]], 30)
+    [12, 16]
+    >>> fitting(["model", "why"], [["finance/fuel", "better"]], 15) is None
+    True
+    """
+    each = [[column, *(row[i] for row in cells)] for i, column in enumerate(columns)]
+    widths = [max(cell_len(line) for text in texts for line in (text.splitlines() or [""])) for texts in each]
+    least = [
+        min(_WORD, max((cell_len(word) for text in texts for word in text.split()), default=0))
+        for texts in each
+    ]
+    room -= _GAP * (len(columns) - 1)
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        widest = max((i for i in range(len(widths)) if widths[i] > least[i]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _print_rows(console: Console, columns: Sequence[str], cells: Iterable[Sequence[str]], title: str) -> None:
+    if title:
+        console.print(Text(title, style="bold"))
+    for number, row in enumerate(cells):
+        if number:
+            console.print()
+        _print_facts(console, zip(columns, row, strict=True))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, leaving out what is empty."""
+    _print_facts(screen(), facts)
+
+
+def _print_facts(console: Console, facts: Iterable[tuple[str, object]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
         if value not in (None, "", ()):
             table.add_row(name, Text(clean(value)))
-    screen().print(table, soft_wrap=False)
+    console.print(table, soft_wrap=False)
 
 
 def print_error(error: YardError) -> None:

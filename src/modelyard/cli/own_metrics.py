@@ -16,8 +16,10 @@ from modelyard.records.references import Reference
 
 def metric(
     model: Model,
-    name: Annotated[str, typer.Argument(help="Of the metric.", show_default=False)] = "",
-    expression: Annotated[str, typer.Argument(help="A SQL expression.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the metric.", show_default=False)] = "",
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPRESSION", help="A SQL expression.", show_default=False)
+    ] = "",
     higher_is_better: Annotated[
         bool, typer.Option("--higher-is-better", help="Else lower is better.")
     ] = False,

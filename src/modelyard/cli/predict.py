@@ -54,7 +54,9 @@ class _Answer(Struct, frozen=True):
 
 def predict(
     ref: Ref,
-    file: Annotated[str, typer.Argument(help="CSV, JSON, JSON lines or Parquet; - is standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="CSV, JSON, JSON lines or Parquet; - is standard input.")
+    ],
     to: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to; by default standard output. Its name says the form."),

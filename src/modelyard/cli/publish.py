@@ -17,9 +17,12 @@ from modelyard.records.references import CHAMPION
 
 def publish(  # noqa: PLR0913, PLR0917 - each is an option of the command
     path: Annotated[
-        Path, typer.Argument(help="A bundle's folder, a model's file (.pkl, .rds, .jls) or a folder of code.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A bundle's folder, a model's file (.pkl, .rds, .jls) or a folder of code."
+        ),
     ],
-    model: Annotated[str, typer.Argument(help="department/name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="department/name.")],
     language: Annotated[
         str | None, typer.Option(help="python, r or julia, where the file's name does not say it.")
     ] = None,

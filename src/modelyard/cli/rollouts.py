@@ -122,7 +122,9 @@ def show_policy(model: Model, as_json: output.Json = False) -> None:
 @policy.command("set")
 def set_policy(
     model: Model,
-    file: Annotated[Path, typer.Argument(help="A TOML file with [retrain] and [promote], as yard.toml.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A TOML file with [retrain] and [promote], as yard.toml.")
+    ],
     as_json: output.Json = False,
 ) -> None:
     """Set a model's policy from a file.

@@ -26,7 +26,7 @@ _DAYS = {"m": 1 / 1440, "h": 1 / 24, "d": 1, "w": 7}
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for, as 'gate screens'.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, as 'gate screens'.")],
     role: Annotated[Role, typer.Option(help="What its holder may do.")],
     department: Department = None,
     principal: Annotated[
@@ -90,7 +90,9 @@ def list_tokens(department: Department = None, as_json: output.Json = False) -> 
 
 @app.command()
 def revoke(
-    token: Annotated[int, typer.Argument(help="The token's id, from `yard token list`.", min=1)],
+    token: Annotated[
+        int, typer.Argument(metavar="TOKEN", help="The token's id, from `yard token list`.", min=1)
+    ],
     department: Department = None,
     as_json: output.Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ from modelyard.cli.server import Data, installed
 from modelyard.records.errors import YardError
 
 Folder = Annotated[
-    str | None, typer.Argument(help="The folder of backups; by default $YARD_BACKUP.", metavar="[DIR]")
+    str | None, typer.Argument(help="The folder of backups; by default $YARD_BACKUP.", metavar="DIR")
 ]
 _ENDS = {
     "upgraded": "All is well: the data is of this release. Start the yard: yard up.",

@@ -18,7 +18,7 @@ from modelyard.records.spans import seconds_of, span
 
 app = typer.Typer(no_args_is_help=True, help="Invite people, give roles, keep somebody out.")
 
-Name = Annotated[str, typer.Argument(help="The person's or service's name.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The person's or service's name.")]
 Department = Annotated[
     str | None, typer.Option("--department", "-d", help="The department; without it the whole yard.")
 ]
@@ -45,7 +45,9 @@ def list_users(department: Department = None, as_json: output.Json = False) -> N
 
 @app.command()
 def invite(
-    name: Annotated[str, typer.Argument(help="Small letters, digits and . _ @ + -, as maria@example.com.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Small letters, digits and . _ @ + -, as maria@example.com.")
+    ],
     role: Annotated[Role | None, typer.Option(help="What they may do.")] = None,
     department: Department = None,
     holds: Holds = "7d",
@@ -76,7 +78,7 @@ def reset(name: Name, holds: Holds = "1d", as_json: output.Json = False) -> None
 @app.command("role")
 def set_role(
     name: Name,
-    role: Annotated[Role, typer.Argument(help="What they may do from now on.")],
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="What they may do from now on.")],
     department: Department = None,
     as_json: output.Json = False,
 ) -> None:
@@ -119,7 +121,9 @@ def enable(name: Name, as_json: output.Json = False) -> None:
 @app.command()
 def join(
     name: Name,
-    subject: Annotated[str, typer.Argument(help="What the identity provider calls them (`sub`).")],
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="What the identity provider calls them (`sub`).")
+    ],
     issuer: Annotated[str, typer.Option(help="The provider's address, as in oidc.toml.")],
     as_json: output.Json = False,
 ) -> None:
@@ -133,7 +137,9 @@ def join(
 
 
 @app.command()
-def department(name: Annotated[str, typer.Argument(help="The new department's name.")]) -> None:
+def department(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new department's name.")],
+) -> None:
     """Make a department. Publishing into it as an administrator makes it, too.
 
     Example: yard users department finance
@@ -143,7 +149,7 @@ def department(name: Annotated[str, typer.Argument(help="The new department's na
 
 
 @app.command()
-def trust(name: Annotated[str, typer.Argument(help="The department.")]) -> None:
+def trust(name: Annotated[str, typer.Argument(metavar="NAME", help="The department.")]) -> None:
     """Let a department bring models and jobs that are code. Departments are trusted from the beginning.
 
     Example: yard users trust finance
@@ -153,7 +159,7 @@ def trust(name: Annotated[str, typer.Argument(help="The department.")]) -> None:
 
 
 @app.command()
-def distrust(name: Annotated[str, typer.Argument(help="The department.")]) -> None:
+def distrust(name: Annotated[str, typer.Argument(metavar="NAME", help="The department.")]) -> None:
     """Stop a department's code: its models that are code end now, new ones and jobs are refused.
 
     Models that are data alone, portable forms among them, go on answering.
@@ -166,8 +172,12 @@ def distrust(name: Annotated[str, typer.Argument(help="The department.")]) -> No
 
 @app.command()
 def grace(
-    name: Annotated[str | None, typer.Argument(help="The department; all are listed without.")] = None,
-    length: Annotated[str | None, typer.Argument(help="As 30m, 2h or 1d; `usual` for half an hour.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The department; all are listed without.")
+    ] = None,
+    length: Annotated[
+        str | None, typer.Argument(metavar="LENGTH", help="As 30m, 2h or 1d; `usual` for half an hour.")
+    ] = None,
     as_json: output.Json = False,
 ) -> None:
     """How long a department's predictions go on while the database is away: half an hour if nobody says.

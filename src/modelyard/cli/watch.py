@@ -28,7 +28,8 @@ class _Accepted(Struct, frozen=True):
 def outcomes(
     model: Model,
     file: Annotated[
-        str | None, typer.Argument(help="CSV, JSON, JSON lines or Parquet; - is standard input.")
+        str | None,
+        typer.Argument(metavar="FILE", help="CSV, JSON, JSON lines or Parquet; - is standard input."),
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows of one request.", min=1, max=1_000_000)] = 50_000,
     as_json: output.Json = False,

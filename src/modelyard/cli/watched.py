@@ -59,24 +59,30 @@ def print_watched(model: str, watched: Watched) -> None:
             ("champion", watched.champion or "none"),
             ("compared with", watched.reference or "nothing yet"),
             ("outcomes", f"{watched.outcomes.labelled:,} labelled, {watched.outcomes.waiting:,} waiting"),
+            ("findings", f"{len(watched.findings):,} open"),
         ]
     )
-    output.print_table(
-        ("day", "version", "predictions", "labels"),
-        [(w.day[:10], w.version, f"{w.rows:,}", f"{w.labels:,}") for w in watched.windows[-_SHOWN_DAYS:]],
-        "Days",
+    tables = (
+        (
+            ("day", "version", "predictions", "labels"),
+            [(w.day[:10], w.version, f"{w.rows:,}", f"{w.labels:,}") for w in watched.windows[-_SHOWN_DAYS:]],
+            "Days",
+        ),
+        (METRICS, list(metric_rows(watched)), "Newest metrics"),
+        (
+            ("estimate", "version", "judgement", "why"),
+            [(e.metric, e.version, e.judgement.value, e.words) for e in watched.estimates],
+            "Are the estimates to be trusted?",
+        ),
+        (
+            ("finding", "level", "since", "what"),
+            [(f.id, f.level.value, output.when(f.noticed_at), f.words) for f in watched.findings],
+            "Findings",
+        ),
     )
-    output.print_table(METRICS, list(metric_rows(watched)), "Newest metrics")
-    output.print_table(
-        ("estimate", "version", "judgement", "why"),
-        [(e.metric, e.version, e.judgement.value, e.words) for e in watched.estimates],
-        "Are the estimates to be trusted?",
-    )
-    output.print_table(
-        ("finding", "level", "since", "what"),
-        [(f.id, f.level.value, output.when(f.noticed_at), f.words) for f in watched.findings],
-        "Findings",
-    )
+    for columns, rows, title in tables:
+        if rows:
+            output.print_table(columns, rows, f"\n{title}")
 
 
 def metric_rows(watched: Watched, version: int | None = None) -> Iterator[Sequence[object]]:

@@ -47,7 +47,7 @@ def load_project(folder: Path) -> Project:
     path = folder / PROJECT_FILE
     if not path.is_file():
         raise NotFoundError(
-            f"There is no {PROJECT_FILE} in {folder}.",
+            f"There is no {PROJECT_FILE} in {folder.resolve()}.",
             "Write one; docs/training.md shows how.",
         )
     try:
