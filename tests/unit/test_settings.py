@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.conftest import ROOT
 
 from modelyard.records.errors import InvalidError
 from modelyard.settings import Settings, shown_settings
@@ -41,6 +42,13 @@ def test_they_are_shown_without_passwords(tmp_path: Path) -> None:
     assert (shown["YARD_FRONTS"].value, shown["YARD_FRONTS"].is_set) == ("7", True)
     assert (shown["YARD_MAX_ROWS"].value, shown["YARD_MAX_ROWS"].is_set) == ("200000", False)
     assert shown["YARD_DATA_DIR"].is_set
+
+
+def test_every_setting_is_in_the_operators_table() -> None:
+    table = (ROOT / "docs/operator.md").read_text()
+    names = {f.name: f"YARD_{f.name.upper()}" for f in msgspec.structs.fields(Settings)}
+    names |= {"data": "YARD_DATA_DIR", "programs": "YARD_PROGRAM_R"}
+    assert [variable for variable in names.values() if f"`{variable}`" not in table] == []
 
 
 TEXTS = {
