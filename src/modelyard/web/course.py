@@ -83,12 +83,19 @@ def _timeline(
 
 
 def by_day(days: Iterable[Performance]) -> tuple[Performance, ...]:
-    """One a day: of several versions on one day, the one that most of its rows came from."""
-    found: dict[datetime, Performance] = {}
+    """One a day: of several versions the one with most rows, or a newer one with half as many or more.
+
+    So a day on which a version took over is told by the one that goes on.
+    """
+    found: dict[datetime, list[Performance]] = {}
     for day in days:
-        if day.day not in found or day.labels > found[day.day].labels:
-            found[day.day] = day
-    return tuple(found[day] for day in sorted(found))
+        found.setdefault(day.day, []).append(day)
+    return tuple(_most_of(found[day]) for day in sorted(found))
+
+
+def _most_of(day: Sequence[Performance]) -> Performance:
+    most = max(each.labels for each in day)
+    return max((each for each in day if 2 * each.labels >= most), key=lambda each: each.version)
 
 
 def slices(course: Course) -> list[Sliced]:
