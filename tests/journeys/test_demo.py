@@ -52,3 +52,4 @@ def test_the_demo_ends_with_a_table_of_three_languages(tmp_path: Path, free_port
     models = ("operations/", "finance/", "maintenance/", "Python", "R", "Julia")
     for words in (*models, "No request failed", "yard rollback"):
         assert words in said, said
+    assert (tmp_path / "demo").stat().st_mode & 0o077 == 0, "as `yard doctor` wants it"

@@ -123,7 +123,7 @@ def _announce(text: str) -> None:
 @contextmanager
 def _yard(arguments: list[str], log: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A yard in a process of its own, and its address; it is stopped at the end. Its log goes to a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # as `yard up` makes it
     command = [sys.executable, "-m", "modelyard.cli", *arguments]
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
