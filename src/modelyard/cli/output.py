@@ -71,7 +71,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
             _print_rows(console, columns, cells, title)
             return
     table = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column, width in zip(columns, widths or [None] * len(columns), strict=True):
+    unset: list[int | None] = [None] * len(columns)
+    for column, width in zip(columns, widths or unset, strict=True):
         table.add_column(column, header_style="bold", overflow="fold", width=width)
     for row in cells:
         table.add_row(*map(Text, row))
