@@ -158,6 +158,16 @@ def test_an_owner_reads_the_own_department_alone(house: House) -> None:
 
 
 @on_sqlite
+def test_a_role_in_the_department_yard_shows_nothing_of_the_whole_yard(house: House) -> None:
+    assert (
+        house.ask("POST", "/api/v1/departments", Role.ADMINISTRATOR, json={"name": "yard"}).status_code == 201
+    )
+    refused = house.ask("GET", "/api/v1/departments/yard/audit", Role.ADMINISTRATOR)
+    assert refused.status_code == 403
+    assert "yard audit --subject yard" in refused.json()["hint"]
+
+
+@on_sqlite
 def test_filters_take_words_and_nothing_else(house: House) -> None:
     for asked, status in [
         ("subject=%25", 200),

@@ -19,7 +19,7 @@ from modelyard.api.models import MODEL, SEE
 from modelyard.api.services import Services
 from modelyard.catalog.audit import MOST, to_csv
 from modelyard.records.audit import YARD, Entry, Mark, Query, Verified
-from modelyard.records.errors import InvalidError
+from modelyard.records.errors import ForbiddenError, InvalidError
 from modelyard.records.history import Answering
 from modelyard.records.people import Grant, Need
 from modelyard.records.references import Reference, check_name
@@ -134,6 +134,11 @@ async def department_entries(
 ) -> list[Entry]:
     """As the whole audit, of one department."""
     check_name(department, "department")
+    if department == YARD:  # entries of the whole yard have the same subject
+        raise ForbiddenError(
+            "What is done in the department yard stands in the audit of the whole yard.",
+            "An administrator or auditor finds it there: yard audit --subject yard",
+        )
     own = asked.subject == department or asked.subject.startswith((f"{department}/", f"{department}@"))
     if not own:
         asked = msgspec.structs.replace(asked, subject=f"{department}/{asked.subject}".rstrip("/"))
