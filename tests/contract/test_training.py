@@ -214,7 +214,7 @@ def test_parameters_reach_the_script_and_files_of_the_project_lie_beside_it(hous
         ),
         ("import os\nos.mkfifo(os.environ['YARD_OUTPUT'] + '/metrics.jsonl')", "", "no plain file"),
         ("import os\nos.kill(os.getpid(), 11)", "", "killed by SIGSEGV"),
-        ("", 'data = { x = "operations/none" }', "There is no dataset operations/none"),
+        ("", 'data = { x = "finance/none" }', "There is no dataset finance/none"),
     ],
 )
 def test_a_script_that_does_not_end_well_fails_with_words_and_leaves_nothing(

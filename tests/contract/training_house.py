@@ -15,7 +15,8 @@ from modelyard.catalog.training import Training
 from modelyard.loop.tick import now
 from modelyard.loop.train import Holdings, TrainStep
 from modelyard.records.jobs import Job
-from modelyard.store import duties
+from modelyard.records.people import Kind, Need, Share
+from modelyard.store import departments, duties, shares
 from modelyard.store.blobs import Blobs
 from modelyard.store.database import Database
 from modelyard.store.duties import Duty
@@ -70,8 +71,13 @@ class TrainingHouse:
         return TrainStep(holdings, self._grounds, self.folder / "jobs", 3_600.0, now)
 
     def push(self, name: str, csv: str) -> None:
-        """Keep a dataset."""
+        """Keep a dataset, which the model's department may read."""
         self.datasets.push(name, [csv.encode()], "text/csv", by="ann", may_create_department=True)
+        department, at = MODEL.partition("/")[0], now()
+        with self.database.write(unaudited="a test") as connection:
+            departments.add(connection, department, by="root", at=at)
+            share = Share(0, Kind.DATASET, name, Need.READ_DATA, department, None, at, "root")
+            shares.add(connection, share)
 
     def submit(self, files: Mapping[str, str | bytes], **told: object) -> Job:
         """Queue a job of these files."""

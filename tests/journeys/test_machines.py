@@ -139,7 +139,8 @@ def test_a_machine_that_is_cut_off_is_noticed_and_its_job_goes_on_elsewhere(
     (tmp_path / "train.py").write_text(TRAIN.format(go=str(go)))
     address = {node["id"]: node["address"] for node in told(yard, yard.nodes[0], "nodes")}
     job = str(told(yard, yard.nodes[0], "train", str(tmp_path), "--no-follow")["id"])
-    lost = address[until(lambda: holder(yard, job))]
+    until(lambda: told(yard, yard.nodes[0], "job", job)["state"] == "running")  # its first attempt counts
+    lost = address[holder(yard, job)]
     place = next(i for i, node in enumerate(yard.nodes) if node.url == lost)
     other = yard.nodes[1 - place]
     yard.machines[place].cut_off(yard.nodes[place])

@@ -48,6 +48,12 @@ def load_on(yard: RunningYard, model: str, lanes: int) -> Load:
     return Load(yard.url, yard.token, model, lanes=lanes)
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_cluster(yard: RunningYard) -> None:
+    with yard.client() as client:
+        (node,) = until(lambda: [n for n in client.get("/api/v1/nodes").json() if n["condition"]])
+        assert node["condition"]["problems"] == []
+
+
 def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> None:
     """What it was asked is asked again elsewhere, and no caller notices; a replacement answers."""
 
@@ -72,12 +78,6 @@ def test_a_node_killed_under_load(yard: RunningYard, ray_house: RayHouse) -> Non
             asked = len(load.answered)
             until(lambda: len(load.answered) > asked + 20)
         assert all_right(load), load.failed
-
-
-def test_the_doctor_finds_nothing_wrong_with_the_cluster(yard: RunningYard) -> None:
-    with yard.client() as client:
-        (node,) = until(lambda: [n for n in client.get("/api/v1/nodes").json() if n["condition"]])
-        assert node["condition"]["problems"] == []
 
 
 def test_up_while_callers_wait(yard: RunningYard) -> None:
