@@ -33,6 +33,7 @@ STATUSES = {
     "worker-lost": 502,
     "worker-start": 503,
     "environment": 503,
+    "release": 503,
     "error": 500,
 }
 
