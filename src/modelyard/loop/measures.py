@@ -302,7 +302,7 @@ def area_interval(area: float, hits: int, misses: int) -> Interval:
     Statistics in Medicine 25, 2006, method 5), so rows that are all ranked right do not make it sure.
 
     >>> [round(x, 3) for x in (area_interval(1.0, 5, 5).low, area_interval(1.0, 5, 5).high)]
-    [0.612, 1.0]
+    [0.643, 1.0]
     """
     more = (hits + misses) / 2 - 1
 
