@@ -7,24 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from modelyard.api.auth import routes
 from modelyard.catalog.leases import Leases
-from modelyard.catalog.people import People
-from modelyard.catalog.registry import Registry
 from modelyard.loop.tick import now
 from modelyard.records.nodes import Pulse
 from modelyard.records.people import Role
 from modelyard.store import audit, state
-from modelyard.store.blobs import Blobs
-from modelyard.store.database import Database
-from modelyard.web.behind import Behind
-from modelyard.web.pages import create_pages
-from modelyard.web.pulse import Pulse as Counts
-from modelyard.web.site import Site
 from tests.contract.api_house import HERE, MODEL
-from tests.contract.test_web_policies import VALUES, Visitors, _ask, _nothing
+from tests.contract.test_web_policies import VALUES, Visitors, visited
 
 COPY = Pulse(
     "here", 7, "The yard whose records these are answers at http://10.0.0.1:8080: this is a copy of it."
@@ -38,20 +29,8 @@ MORE = {"alias": "champion", "node": "nobody", "metric": "own", "verdict": "1"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitors]:
-    folder = tmp_path_factory.mktemp("copies")
-    database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
-    database.upgrade()
-    registry = Registry(database, Blobs(str(folder / "blobs")), folder / "scratch")
-
-    def pages() -> Any:
-        return create_pages(Behind(pulse=Counts(_nothing), ask=_ask, max_body=1000, site=Site("http://yard")))
-
-    with start_blocking_portal() as portal:
-        house = Visitors(portal, registry, People(database), folder, pages)
-        house.come_in()
-        with house:
-            yield house
-    database.close()
+    with visited(tmp_path_factory.mktemp("copies")) as house:
+        yield house
 
 
 @pytest.fixture

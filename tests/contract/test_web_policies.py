@@ -6,7 +6,9 @@ As for the API: the table is written by hand, the cases come from the applicatio
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -177,9 +179,9 @@ class Visitors(House):
         return self.ask(method, path, headers=headers, data=data)
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitors]:
-    folder = tmp_path_factory.mktemp("pages")
+@contextmanager
+def visited(folder: Path) -> Iterator[Visitors]:
+    """A yard's pages, on a folder, with a visitor of each role signed in."""
     database = Database(f"sqlite:///{folder / 'yard.sqlite'}")
     database.upgrade()
     registry = Registry(database, Blobs(str(folder / "blobs")), folder / "scratch")
@@ -193,6 +195,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitors]:
         with made:
             yield made
     database.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitors]:
+    with visited(tmp_path_factory.mktemp("pages")) as made:
+        yield made
 
 
 def test_every_page_is_in_the_table_with_its_policy(house: Visitors) -> None:

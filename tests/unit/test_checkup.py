@@ -48,6 +48,16 @@ WELL = Checkup(
     jobs_queued=0,
     jobs_since=None,
 )
+NODE = Node(
+    id="a",
+    address="http://10.0.0.5:8080",
+    release="0.1.0",
+    state=NodeState.UP,
+    here=True,
+    started_at=NOW,
+    seen_at=NOW,
+    clock_off=0.0,
+)
 MACHINE = Condition(
     at=NOW,
     cores=2,
@@ -129,20 +139,10 @@ def test_workers() -> None:
 
 
 def test_nodes() -> None:
-    node = Node(
-        id="a",
-        address="http://10.0.0.5:8080",
-        release="0.1.0",
-        state=NodeState.UP,
-        here=True,
-        started_at=NOW,
-        seen_at=NOW,
-        clock_off=0.0,
-    )
-    older = replace(node, words="It runs 0.1.0, and b runs 0.2.0.", hint="Finish the upgrade.")
-    dead = replace(node, state=NodeState.DEAD, words="It was not heard of for 25 s.", hint="Start it again.")
-    late = replace(node, clock_off=-7.0, words="Its clock is 7 s behind the database's.", hint="Set it.")
-    well, *ill = of_nodes([node, older, dead, late])
+    older = replace(NODE, words="It runs 0.1.0, and b runs 0.2.0.", hint="Finish the upgrade.")
+    dead = replace(NODE, state=NodeState.DEAD, words="It was not heard of for 25 s.", hint="Start it again.")
+    late = replace(NODE, clock_off=-7.0, words="Its clock is 7 s behind the database's.", hint="Set it.")
+    well, *ill = of_nodes([NODE, older, dead, late])
     assert well.state == "ok"
     assert [f.code for f in ill] == ["node-trouble", "node-dead", "clock-off"]
     assert all(f.state == "problem" and f.command for f in ill)
@@ -151,18 +151,7 @@ def test_nodes() -> None:
 def test_what_other_nodes_told_of_their_machines() -> None:
     away = Finding("problem", "cluster main", "Nothing answers.", "Start it.", "ray-away", "ray status")
     told = replace(MACHINE, disk_free=GIB, problems=(away,))
-    there = Node(
-        id="a",
-        address="http://10.0.0.5:8080",
-        release="0.1.0",
-        state=NodeState.UP,
-        here=False,
-        started_at=NOW,
-        seen_at=NOW,
-        clock_off=0.0,
-        condition=told,
-        room="Room for some 9,100 more.",
-    )
+    there = replace(NODE, here=False, condition=told, room="Room for some 9,100 more.")
     node, disk, cluster = of_nodes([there])
     assert node.words.startswith("up, 0.1.0; 2 cores, load 0.1; 6.0 GiB of 8.0 GiB memory free; 1 worker ")
     assert node.words.endswith("Room for some 9,100 more.")
